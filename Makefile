@@ -1,0 +1,82 @@
+# Two commands matter: `make run` and `make check`. Both install what is missing.
+#
+#   make            build build/peerscope
+#   make run        set up, build and serve on port 8080   (ARGS='-o swarm.dht=off')
+#   make check      set up, then every test; under ten minutes
+#   make demo       a loopback swarm of real clients, and what Peerscope sees
+#   make bench      cold and warm figures against a scripted swarm and nginx
+#   make deps       install Debian packages only; starts no service
+#   make unit torture e2e sanitize tsan analyze style   parts of `make check`
+#   make SAN=address,undefined / SAN=thread / CC=clang  other builds, in their own folder
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+SAN ?=
+OPT ?= -O2
+VERSION := $(shell cat VERSION)
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+comma := ,
+B := build
+ifneq ($(SAN)$(filter clang%,$(CC)),)
+B := build/$(CC)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+endif
+BIN := $(B)/peerscope
+
+LIBS := libevent_core libevent_extra hiredis libcjson libmaxminddb inih
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wvla -Wwrite-strings
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+HARDEN := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fPIE
+COMMON_FLAGS = $(OPT) -g $(SANFLAGS) $(HARDEN) -I. -D_GNU_SOURCE \
+	-DPEERSCOPE_VERSION='"$(VERSION)"' -DPEERSCOPE_COMMIT='"$(COMMIT)"'
+CFLAGS_ALL = -std=c11 $(WARN) $(COMMON_FLAGS) $(shell pkg-config --cflags $(LIBS)) \
+	-isystem /usr/share/include/llhttp
+CXXFLAGS_ALL = -std=c++17 -Wall -Wextra -Werror $(COMMON_FLAGS) \
+	$(patsubst -I%,-isystem %,$(shell pkg-config --cflags libtorrent-rasterbar))
+LDLIBS_ALL = $(shell pkg-config --libs $(LIBS) libtorrent-rasterbar) -lrt -lpthread
+LDFLAGS_ALL = $(SANFLAGS) -pie -Wl,-z,relro,-z,now
+
+SRC := $(wildcard common/*.c shm/*.c geo/*.c master/*.c worker/*.c collector/*.c)
+LLHTTP := $(addprefix $(B)/llhttp/,llhttp.o api.o http.o)
+OBJ := $(SRC:%.c=$(B)/%.o) $(B)/collector/lt.o $(LLHTTP)
+LIBOBJ := $(filter-out $(B)/master/main.o,$(OBJ))
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+TORTURE := $(patsubst tests/torture/%.c,$(B)/torture/%,$(wildcard tests/torture/*.c))
+
+all: $(BIN)
+
+$(BIN): $(OBJ)
+	@mkdir -p $(@D)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(B)/collector/lt.o: collector/lt.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# llhttp comes as C source in Debian's node-llhttp; it is compiled, never copied.
+$(B)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g $(SANFLAGS) -fPIE -w -I/usr/share/include/llhttp -c -o $@ $<
+
+$(B)/unit/%: tests/unit/%.c $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(LIBOBJ) $(LDLIBS_ALL) -lcmocka
+
+$(B)/torture/%: tests/torture/%.c $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CC) $(LDFLAGS_ALL) -o $@ $@.o $(filter %.o,$(wordlist 2,99,$^)) $(shell pkg-config --libs libcjson) -lrt -lpthread
+
+-include $(OBJ:.o=.d)
+
+clean:
+	rm -rf build
+
+.PHONY: all clean

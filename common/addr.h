@@ -1,0 +1,28 @@
+/*
+ * addr.h -- one form of an address for all: 16 bytes, IPv4 as ::ffff:a.b.c.d
+ * (RFC 4291 2.5.5.2), and the question whether it is one that the world routes.
+ */
+#ifndef PEERSCOPE_COMMON_ADDR_H
+#define PEERSCOPE_COMMON_ADDR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+#define ADDR_LEN 16
+#define ADDR_TEXT_MAX 46		/* INET6_ADDRSTRLEN */
+
+struct sockaddr;
+
+int addr_is_v4(const uint8_t a[ADDR_LEN]);
+/* Not loopback, private (RFC 1918, 4193), CGNAT (6598), link-local, documentation
+ * (5737, 3849), benchmarking, multicast, reserved or unspecified. */
+int addr_is_global(const uint8_t a[ADDR_LEN]);
+/* Text without brackets; IPv4 in dotted form. */
+void addr_text(char out[ADDR_TEXT_MAX], const uint8_t a[ADDR_LEN]);
+PS_MUST int addr_parse(uint8_t out[ADDR_LEN], const char *text);
+/* From an AF_INET or AF_INET6 sockaddr; port (host order) may be NULL. -1: other family. */
+PS_MUST int addr_from_sa(uint8_t out[ADDR_LEN], uint16_t *port, const struct sockaddr *sa);
+
+#endif

@@ -1,0 +1,146 @@
+/*
+ * conf.h -- every configuration key, once.
+ *
+ * One row of CONF_KEYS yields the field of struct conf, parser, bounds, default,
+ * environment name (PEERSCOPE_<SECTION>_<KEY>), the line of `peerscope config`,
+ * the decision of a reload, and the check that conf/peerscope.conf and
+ * doc/peerscope.conf.5 speak of it. master/config.c parses; everybody else reads
+ * a frozen struct conf, which is plain bytes: it is copied to the collector
+ * through a file descriptor and holds no pointer.
+ *
+ *   X(section, key, TYPE, "default", min, max, HOW, "help")
+ *
+ * TYPE    field                      written as
+ * STR     char s_k[max + 1]          text; min and max are lengths
+ * SECRET  char s_k[max + 1]          the same, shown as ***; also from a _FILE
+ * MS      uint64_t s_k_ms            30s, 1500ms, 10m, 1h, 1d
+ * SIZE    uint64_t s_k_bytes         64k, 32m, 1g
+ * INT     int64_t s_k                a number
+ * BOOL    int s_k                    on, off, true, false, yes, no, 1, 0
+ * REDIS_MODE, LOG_LEVEL, LOG_FORMAT  int s_k: a word, see conf_words()
+ *
+ * HOW     what a reload (HUP) does with a changed value
+ * RELOAD  taken at once
+ * RESTART the whole reload is refused, naming the key
+ * LATER   fixed by the design so that one file serves all versions, but nothing
+ *         in this version reads it: a warning says so when it is set
+ */
+#ifndef PEERSCOPE_COMMON_CONF_H
+#define PEERSCOPE_COMMON_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+#define CONF_MAX_WORKERS 32
+#define CONF_MAX_LISTEN 4		/* addresses in http.listen */
+#define CONF_SLOT_PEERS 2000		/* peers that one slot can hold */
+
+/* clang-format off */
+#define CONF_KEYS(X) \
+X(master, run_dir, STR, "", 0, 200, RESTART, "directory of the pid file and the Redis socket; empty: /run/peerscope if it can be written, else a private directory in /dev/shm") \
+X(master, drain_timeout, MS, "30s", 1000, 600000, RELOAD, "how long a draining worker may finish its requests before it is killed") \
+X(http, listen, STR, "0.0.0.0:8080", 1, 400, RESTART, "addresses to serve HTTP on, address:port, at most 4") \
+X(http, workers, INT, "0", 0, CONF_MAX_WORKERS, RESTART, "number of HTTP worker processes; 0: one per core") \
+X(http, max_parked, INT, "1024", 1, 16384, RESTART, "requests that one worker may hold while the collector looks; more are answered 503") \
+X(http, max_connections, INT, "4096", 16, 65536, RELOAD, "open connections of one worker; more are answered 503") \
+X(http, max_uri, SIZE, "8k", 256, 32768, RELOAD, "longest request target; longer is answered 414") \
+X(http, max_header, SIZE, "16k", 1024, 65536, RELOAD, "all header lines of a request together; more is answered 431") \
+X(http, max_body, SIZE, "64k", 0, 1048576, RELOAD, "largest request body; larger is answered 413") \
+X(http, header_timeout, MS, "10s", 100, 300000, RELOAD, "a request (line, headers and body) must be complete this long after its first byte; else 408") \
+X(http, idle_timeout, MS, "75s", 100, 3600000, RELOAD, "a kept-alive connection is closed after this long without a request; keep it above nginx's keepalive_timeout (60s)") \
+X(http, write_timeout, MS, "30s", 100, 600000, RELOAD, "a client that takes no byte of its answer for this long is closed") \
+X(http, body_cache, SIZE, "8m", 65536, 1073741824, RELOAD, "rendered answers that one worker keeps") \
+X(swarm, listen, STR, "0.0.0.0:42069,[::]:42069", 0, 400, RELOAD, "where peers reach us, address:port or device:port; empty: nowhere") \
+X(swarm, interface, STR, "", 0, 15, RELOAD, "network device for all swarm traffic, both directions, e.g. tun0; without it nothing is joined; empty: any") \
+X(swarm, trackers, STR, "udp://tracker.opentrackr.org:1337/announce,udp://open.demonii.com:1337/announce,udp://open.stealth.si:80/announce,udp://exodus.desync.com:6969/announce,udp://tracker.torrent.eu.org:451/announce", 0, 4000, RELOAD, "trackers asked for a bare infohash") \
+X(swarm, max_trackers, INT, "20", 0, 64, RELOAD, "trackers per swarm; further ones are left out (90 trackers on 140 torrents took 2 GB in one report)") \
+X(swarm, dht, BOOL, "on", 0, 1, RELOAD, "use the mainline DHT (BEP 5)") \
+X(swarm, dht_bootstrap, STR, "dht.libtorrent.org:25401,dht.transmissionbt.com:6881,router.bt.ouinet.work:6881", 0, 1000, RELOAD, "DHT routers for a first start") \
+X(swarm, allow_private, BOOL, "off", 0, 1, RELOAD, "accept loopback and private peers and trackers") \
+X(swarm, discovery_wait, MS, "2s", 0, 20000, RELOAD, "how long a first question waits at most for the swarm to be known") \
+X(swarm, linger, MS, "2m", 1000, 86400000, RELOAD, "a swarm nobody asked for is left after this") \
+X(swarm, max_swarms, INT, "200", 1, 5000, RELOAD, "joined swarms; the one that was idle longest leaves for a new one") \
+X(swarm, max_peers, INT, "2000", 1, CONF_SLOT_PEERS, RELOAD, "peers remembered per swarm; the longest unseen leaves for a new one") \
+X(swarm, peer_expiry, MS, "30m", 1000, 604800000, RELOAD, "a peer that was not heard of for this long leaves the list") \
+X(swarm, connections, INT, "2000", 2, 16000, RELOAD, "open peer connections of all swarms; bounded by the descriptor limit too") \
+X(swarm, connection_speed, INT, "200", 1, 2000, RELOAD, "new peer connections per second; lower it if the VPN or router stalls") \
+X(swarm, connect_boost, INT, "255", 0, 255, RELOAD, "connections opened at once for a new swarm, beside connection_speed") \
+X(cache, ttl, MS, "30s", 100, 86400000, RELOAD, "an answer older than this is stale") \
+X(cache, grace, MS, "10m", 0, 604800000, RELOAD, "a stale answer is served at once, and refreshed behind it, for this long") \
+X(cache, max_peers, INT, "50", 1, CONF_SLOT_PEERS, RELOAD, "peers in an answer without ?limit=") \
+X(redis, mode, REDIS_MODE, "bundled", 0, 2, RESTART, "bundled: run one beside us; external: use redis.url; off") \
+X(redis, url, SECRET, "", 0, 500, RELOAD, "redis://[:password@]host[:port][/db] or unix:///path[?db=n]") \
+X(redis, max_memory, SIZE, "32m", 2097152, 1099511627776, RESTART, "memory ceiling of the bundled Redis; the least recently used goes first") \
+X(redis, timeout, MS, "1s", 10, 60000, RELOAD, "give up on a Redis command or connection after this") \
+X(geo, city_db, STR, "", 0, 1000, RELOAD, "City database (MMDB)") \
+X(geo, asn_db, STR, "", 0, 1000, RELOAD, "ASN database (MMDB)") \
+X(geo, online, BOOL, "on", 0, 1, LATER, "ask ipwho.is about addresses that no database knows") \
+X(geo, online_url, STR, "https://ipwho.is/", 0, 500, LATER, "where to ask") \
+X(metadata, cache_dir, STR, "", 0, 1000, LATER, "directory of the metadata cache") \
+X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata question may take") \
+X(metadata, downloads, BOOL, "off", 0, 1, LATER, "serve .torrent files") \
+X(metadata, base_url, STR, "http://localhost:8080", 0, 500, LATER, "prefix of download_url") \
+X(metadata, seeding, BOOL, "on", 0, 1, LATER, "give metadata to other peers") \
+X(vpn, gluetun_url, STR, "", 0, 500, LATER, "control server of Gluetun") \
+X(acestream, engine_url, STR, "", 0, 500, LATER, "AceStream engine that resolves content ids") \
+X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
+X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \
+X(log, file, STR, "", 0, 1000, RELOAD, "append to this file instead of stderr; USR1 opens it again") \
+X(shm, name, STR, "/peerscope", 2, 100, RESTART, "name of the shared memory segment") \
+X(shm, swarms, INT, "5000", 16, 100000, RESTART, "slots of the peer table") \
+X(shm, peers, SIZE, "32m", 1048576, 4294967296, RESTART, "ceiling of the peer pool; reserved in 1 MiB steps as it fills")
+/* clang-format on */
+
+#define CONF_FIELD_STR(s, k, max) char s##_##k[(max) + 1];
+#define CONF_FIELD_SECRET(s, k, max) char s##_##k[(max) + 1];
+#define CONF_FIELD_MS(s, k, max) uint64_t s##_##k##_ms;
+#define CONF_FIELD_SIZE(s, k, max) uint64_t s##_##k##_bytes;
+#define CONF_FIELD_INT(s, k, max) int64_t s##_##k;
+#define CONF_FIELD_BOOL(s, k, max) int s##_##k;
+#define CONF_FIELD_REDIS_MODE(s, k, max) int s##_##k;
+#define CONF_FIELD_LOG_LEVEL(s, k, max) int s##_##k;
+#define CONF_FIELD_LOG_FORMAT(s, k, max) int s##_##k;
+
+struct conf {
+#define X(s, k, type, def, min, max, how, help) CONF_FIELD_##type(s, k, max)
+	CONF_KEYS(X)
+#undef X
+};
+
+enum conf_type {
+	CONF_STR, CONF_SECRET, CONF_MS, CONF_SIZE, CONF_INT, CONF_BOOL,
+	CONF_REDIS_MODE, CONF_LOG_LEVEL, CONF_LOG_FORMAT,
+};
+enum conf_how { CONF_RELOAD, CONF_RESTART, CONF_LATER };
+
+enum conf_redis_mode { REDIS_BUNDLED = 0, REDIS_EXTERNAL = 1, REDIS_OFF = 2 };
+enum conf_log_format { LOG_TEXT = 0, LOG_JSON = 1 };
+
+struct conf_key {
+	const char *section, *key;
+	enum conf_type type;
+	const char *def;
+	int64_t min, max;
+	enum conf_how how;
+	const char *help;
+	size_t offset;			/* of the field in struct conf */
+};
+
+/* The table, in file order; n may be NULL. */
+const struct conf_key *conf_keys(size_t *n);
+/* "bundled", "external", ...: words of a word type, NULL-terminated; else NULL. */
+const char *const *conf_words(enum conf_type type);
+/* Set one field from text. 0, or -1 with e.g. "needs a unit, e.g. 1500ms". */
+PS_MUST int conf_set(struct conf *c, const struct conf_key *k, const char *text,
+		     char err[ERRLEN]);
+/* The field as text, in the form that conf_set reads; secrets in the clear. */
+void conf_text(const struct conf *c, const struct conf_key *k, char *out, size_t size);
+/* All defaults; cannot fail (the table is checked by a unit test). */
+void conf_defaults(struct conf *c);
+/* Next item of a comma-separated list: copies it, trimmed, into out; returns the
+ * rest, or NULL at the end. Items that do not fit in out are an empty string. */
+const char *conf_list_next(const char *list, char *out, size_t size);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * kid.h -- everything that crosses the fork: what the master hands to a child,
+ * and the few words they say to each other afterwards.
+ *
+ * struct kid is plain bytes. A worker inherits it by fork; the collector, which
+ * is exec'd because libtorrent brings threads, reads it from a sealed memfd whose
+ * number is its only argument. Descriptors in it are open in the child; each
+ * child closes what belongs to its siblings (kid_enter).
+ */
+#ifndef PEERSCOPE_COMMON_KID_H
+#define PEERSCOPE_COMMON_KID_H
+
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+
+#define KID_SLOTS (2 * CONF_MAX_WORKERS)	/* two generations */
+
+enum kid_role { KID_WORKER = 1, KID_COLLECTOR = 2, KID_REDIS = 3 };
+
+struct kid {
+	uint32_t magic, size;		/* KID_MAGIC, sizeof(struct kid) */
+	int role;
+	int slot;			/* worker: its lanes, 0 .. 2 * nworkers - 1 */
+	int index;			/* worker: its listening sockets, 0 .. nworkers - 1 */
+	int nworkers;
+	uint32_t gen;			/* worker generation; collector: its epoch */
+	int nlisten;			/* addresses in http.listen */
+	int chan_fd;			/* SOCK_SEQPACKET to the master; EOF: it is gone */
+	int seg_fd;
+	int collector_bell_fd;		/* eventfd: workers ring, the collector waits */
+	int worker_bell_fd[KID_SLOTS];	/* eventfd per slot: the collector rings */
+	int listen_fd[CONF_MAX_WORKERS][CONF_MAX_LISTEN];	/* worker only; -1: none */
+	char run_dir[204];
+	char redis_sock[232];		/* bundled Redis; "" if there is none */
+	struct conf conf;
+};
+#define KID_MAGIC 0x50534b44u		/* "PSKD" */
+
+/* Messages. To the master: */
+#define KID_M_READY 1u			/* serving; arg unused */
+/* To a child: */
+#define KID_M_DRAIN 2u			/* stop accepting, finish, exit 0 */
+#define KID_M_LISTEN 3u			/* worker: arg is the mask of indexes to listen on */
+#define KID_M_CONF 4u			/* collector: new settings; fd is a memfd with struct conf */
+#define KID_M_REOPEN 5u			/* open the log file again */
+
+struct kid_msg {
+	uint32_t type;
+	uint32_t arg;
+};
+
+/* Never blocks; -1: the other side is gone or its queue is full. fd -1: none.
+ * The caller keeps fd. */
+PS_MUST int kid_send(int chan_fd, uint32_t type, uint32_t arg, int fd);
+/* 1: a message, *fd is -1 or owned by the caller; 0: none now; -1: EOF or error. */
+PS_MUST int kid_recv(int chan_fd, struct kid_msg *out, int *fd);
+
+/* memfd with a copy of the bytes, sealed; -1 with err. The caller closes. */
+PS_MUST int kid_pack(const char *name, const void *data, size_t len, char err[ERRLEN]);
+/* Read exactly len bytes from the start of fd. */
+PS_MUST int kid_unpack(int fd, void *data, size_t len, char err[ERRLEN]);
+
+/* Ring an eventfd. Never blocks; a bell that is already ringing stays so. */
+void kid_ring(int bell_fd);
+/* Silence it before looking at what it announced. */
+void kid_hush(int bell_fd);
+
+/*
+ * First call in every child, same order for all: reset signals, parent-death
+ * signal, process name, log identity, descriptors of siblings closed.
+ */
+PS_MUST int kid_enter(const struct kid *k, char err[ERRLEN]);
+
+/* The children's entries. They return an exit code. */
+int worker_main(const struct kid *k);
+int collector_main(const struct kid *k);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * place.h -- where an address is, as texts: what geo/ finds and shm/ stores.
+ * Plain bytes; every text is NUL-terminated UTF-8, "" where unknown.
+ */
+#ifndef PEERSCOPE_COMMON_PLACE_H
+#define PEERSCOPE_COMMON_PLACE_H
+
+#include <stdint.h>
+
+struct place {
+	char country[64], city[96], region[96], timezone[64], isp[128];
+	char source[32];		/* which database, e.g. "mmdb:city" */
+	char code[4];			/* ISO 3166-1 alpha-2 */
+	int has_point;			/* lat_e5 and lon_e5 are known */
+	int32_t lat_e5, lon_e5;		/* degrees * 100000 */
+	uint32_t asn;			/* 0: unknown */
+	uint32_t accuracy_km;		/* 0: unknown */
+};
+
+#endif

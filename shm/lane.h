@@ -1,0 +1,62 @@
+/*
+ * lane.h -- one pair of rings per worker slot: jobs to the collector, completions
+ * back. Single producer, single consumer, no waiting anywhere.
+ *
+ *   worker  --- job ring (bytes) ---->  collector    full: -1, the worker says 503
+ *   worker  <-- done ring (tokens) ---  collector    never full: asserted
+ *
+ * A producer that dies in the middle of a push is simply unseen: the tail moves
+ * last. Counters wrap at 2^32. What lies in a ring is checked before it is used;
+ * a ring that makes no sense is emptied and counted, never followed.
+ * Proof: tests/torture/lane.c, tests/unit/test_shm.c.
+ */
+#ifndef PEERSCOPE_SHM_LANE_H
+#define PEERSCOPE_SHM_LANE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "shm/layout.h"
+#include "shm/seg.h"
+
+enum lane_job {
+	JOB_PEERS = 1,			/* who is in the swarm */
+};
+#define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
+#define JOB_F_REFRESH 2u		/* nobody waits: stale was served, make it fresh */
+
+enum lane_rc {
+	LANE_OK = 0,			/* look into the table */
+	LANE_BUSY = 1,			/* no room for one more swarm or waiter: 503 */
+	LANE_REFUSED = 2,		/* may not join (no interface): the slot says why */
+	LANE_FAILED = 3,		/* the collector could not: 500 */
+};
+
+/* Tokens: slot and generation tell whose it is, the sequence which request. */
+uint64_t lane_token(int slot, uint32_t gen, uint32_t seq);
+int lane_token_slot(uint64_t token);
+uint32_t lane_token_gen(uint64_t token);	/* low 24 bits of the generation */
+uint32_t lane_token_seq(uint64_t token);
+
+struct lane;				/* a view of one slot's pair; opaque, allocated */
+
+PS_MUST int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN]);
+void lane_close(struct lane **l);
+
+/* Worker. text may be NULL. 0, or -1: full (or text too long, which is asserted). */
+PS_MUST int lane_push(struct lane *l, const struct shm_job *job, const void *text);
+/* Worker: next completion. 1, or 0: none. */
+PS_MUST int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc);
+/* Worker, before its first push: throw away what an earlier owner left. */
+void lane_enter(struct lane *l);
+
+/* Collector: next job; text must have room for SHM_JOB_TEXT_MAX bytes. 1: a job;
+ * 0: none; -1: the ring made no sense and was emptied. */
+PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text);
+/* Collector. Asserts that there is room. */
+void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc);
+
+uint32_t lane_depth(const struct lane *l);	/* bytes of jobs not yet taken */
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * layout.h -- the segment, byte by byte. The only header that knows it.
+ *
+ *   +--------+-------+------------+-------+-------+-------+-------+--------+------+
+ *   | header | pages | lanes x 2N | stats | board | index | slots | places | pool |
+ *   +--------+-------+------------+-------+-------+-------+-------+--------+------+
+ *    master   master   see lane.h   owner   collector ...
+ *
+ * Offsets only. Every section starts on a page, so that each can be mapped with
+ * its own protection: a worker that writes the table faults. Who writes which
+ * byte, the ordering argument and the death table are in shm/README.md.
+ * All times are uint64_t milliseconds or uint32_t seconds since the epoch; there
+ * is no time_t, bool, pointer or lock here.
+ */
+#ifndef PEERSCOPE_SHM_LAYOUT_H
+#define PEERSCOPE_SHM_LAYOUT_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/kid.h"
+
+#define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
+#define SHM_VERSION 1u
+#define SHM_LINE 64
+#define SHM_PAGE 4096
+#define SHM_STEP (1u << 20)			/* growth of the growing sections */
+
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free");
+
+typedef _Atomic uint32_t shm_u32;	/* the one exception to "no typedefs": */
+typedef _Atomic uint64_t shm_u64;	/* a word that other processes read */
+
+enum shm_section {
+	SHM_PAGES = 0,		/* struct shm_page per worker slot, and two more */
+	SHM_LANES = 1,		/* struct shm_lane per worker slot */
+	SHM_STATS = 2,		/* counters per process, and the retired ones */
+	SHM_BOARD = 3,		/* gauges: what the collector says of itself */
+	SHM_INDEX = 4,		/* hash buckets of the peer table */
+	SHM_SLOTS = 5,		/* struct shm_slot */
+	SHM_PLACES = 6,		/* places and strings; grows */
+	SHM_POOL = 7,		/* chunks of peers, and their links; grows */
+	SHM_SECTIONS = 8,
+};
+
+struct shm_range {
+	uint64_t off, len;	/* bytes from the start of the segment */
+};
+
+/* Sizes that follow from the configuration; fixed for the segment's life. */
+struct shm_dims {
+	uint32_t worker_slots;	/* 2 * workers */
+	uint32_t lane_bytes;	/* job ring of one lane, a power of two */
+	uint32_t lane_done;	/* entries of one completion ring, a power of two */
+	uint32_t buckets;	/* power of two */
+	uint32_t slots;
+	uint32_t chunks;
+	uint32_t places;
+	uint32_t string_bytes;
+};
+
+/* Page 0. Written by the master alone. */
+struct shm_head {
+	uint64_t magic;
+	uint32_t version, head_size;
+	uint64_t total;
+	uint64_t shape;			/* hash of every sizeof in this file */
+	uint64_t boot_wall_ms;		/* when the daemon started */
+	struct shm_dims dims;
+	struct shm_range range[SHM_SECTIONS];
+	alignas(SHM_LINE) shm_u32 master_pid;
+	shm_u32 generation;		/* newest worker generation */
+	shm_u32 lease_pid;		/* collector that may write the table; 0: none */
+	shm_u32 epoch;			/* goes up with each new collector */
+	shm_u32 draining;		/* 1: the daemon is leaving */
+	shm_u32 respawns;		/* children started again after a death */
+};
+_Static_assert(sizeof(struct shm_head) <= SHM_PAGE, "the header is one page");
+
+/* One per process: 0 .. 2N-1 workers, then collector, then Redis.
+ * First line: the master. Second line: the process itself. */
+struct shm_page {
+	alignas(SHM_LINE) shm_u32 pid;	/* 0: nobody */
+	shm_u32 gen;			/* generation or epoch of the owner */
+	shm_u32 state;			/* enum sup_state, for people */
+	shm_u32 deaths;			/* of this slot, ever */
+	shm_u64 started_ms;		/* wall */
+	alignas(SHM_LINE) shm_u64 beat_ms;	/* monotonic; the loop turned last */
+	shm_u32 busy;			/* worker: connections; collector: torrents */
+	shm_u32 parked;			/* worker: parked requests; collector: waiters */
+};
+_Static_assert(sizeof(struct shm_page) == 2 * SHM_LINE, "two lines");
+
+/* A job: 64 bytes, followed by text_len bytes, padded to a multiple of 64. */
+#define SHM_JOB_TEXT_MAX 8192
+struct shm_job {
+	uint16_t kind;			/* enum lane_job */
+	uint16_t text_len;
+	uint32_t flags;
+	uint64_t token;			/* 0: nobody waits for an answer */
+	uint64_t deadline_ms;		/* monotonic; the worker stops waiting then */
+	uint32_t wait_ms;		/* hold for a better answer this long */
+	uint8_t id[20];
+	uint8_t client[16];		/* who asked, for fairness between clients */
+};
+_Static_assert(sizeof(struct shm_job) == 64, "a job is a line");
+
+struct shm_done {
+	shm_u64 token;
+	shm_u32 rc;			/* enum lane_rc */
+	shm_u32 spare;
+};
+_Static_assert(sizeof(struct shm_done) == 16, "");
+
+/* Head and tail are byte (jobs) or entry (done) counts that wrap at 2^32. */
+struct shm_lane {
+	alignas(SHM_LINE) shm_u32 job_tail;	/* worker */
+	alignas(SHM_LINE) shm_u32 job_head;	/* collector */
+	alignas(SHM_LINE) shm_u32 done_tail;	/* collector */
+	alignas(SHM_LINE) shm_u32 done_head;	/* worker */
+	/* then lane_bytes of jobs, then lane_done of struct shm_done */
+};
+_Static_assert(sizeof(struct shm_lane) == 4 * SHM_LINE, "four writers' lines");
+
+/* A peer as it lies in a chunk: 64 bytes, copied word by word. */
+struct shm_peer {
+	uint8_t addr[16];		/* addr.h */
+	uint16_t port;
+	uint8_t state;			/* enum peer_state */
+	uint8_t sources;		/* PEER_SRC_* */
+	uint8_t protocol;		/* enum peer_protocol */
+	uint8_t flags;			/* PEER_F_* */
+	uint16_t progress;		/* 0 .. 10000: hundredths of a percent */
+	uint32_t down_rate, up_rate;	/* bytes per second between us and the peer */
+	uint32_t first_seen_s, last_seen_s;
+	uint32_t client;		/* string offset in SHM_PLACES; 0: unknown */
+	uint32_t place;			/* place index; 0: unknown */
+	uint32_t spare[4];		/* zero; for the AceStream fields */
+};
+_Static_assert(sizeof(struct shm_peer) == 64, "a peer is a line");
+
+#define SHM_CHUNK_PEERS 16
+struct shm_chunk {
+	struct shm_peer peer[SHM_CHUNK_PEERS];
+};
+_Static_assert(sizeof(struct shm_chunk) == 1024, "");
+
+/* What a slot says of its swarm; copied word by word under the slot's seq. */
+struct shm_swarm {
+	uint8_t id[20];
+	uint8_t phase;			/* enum swarm_phase */
+	uint8_t why;			/* enum swarm_why: reason of an empty list */
+	uint8_t verdict;		/* enum swarm_verdict */
+	uint8_t protocol;
+	uint64_t version;		/* goes up with each publication, over all slots */
+	uint64_t cached_at_ms;		/* wall; when this version was put together */
+	uint32_t npeers;		/* records in the chain */
+	uint32_t total_peers;		/* known and not expired */
+	uint32_t connected, connected_at_s;
+	uint32_t tracker_seeds, tracker_leechers, tracker_at_s;	/* at 0: never answered */
+	uint32_t dht_peers, dht_at_s;
+	uint32_t trackers, trackers_ok;	/* asked, and answered without error */
+	uint32_t pieces;		/* 0: metadata unknown */
+	uint32_t first_chunk;		/* chunk number + 1; 0: none */
+	uint32_t spare;
+};
+_Static_assert(sizeof(struct shm_swarm) == 96, "");
+
+struct shm_slot {
+	alignas(SHM_LINE) shm_u32 seq;	/* odd: being written */
+	shm_u32 next;			/* next slot of the bucket + 1; 0: end */
+	shm_u64 swarm[sizeof(struct shm_swarm) / 8];
+	shm_u64 spare[3];
+};
+_Static_assert(sizeof(struct shm_slot) == 2 * SHM_LINE, "a slot is two lines");
+
+/* A place; its texts are offsets of strings (0: unknown). 48 bytes. */
+struct shm_place {
+	uint32_t country, city, region, timezone, isp;
+	uint32_t source;		/* string: which database */
+	int32_t lat_e5, lon_e5;		/* degrees * 100000 */
+	uint32_t asn;			/* 0: unknown */
+	uint32_t accuracy_km;
+	char code[4];			/* ISO 3166-1 alpha-2; "" unknown */
+	uint32_t flags;			/* PLACE_F_HAS_POINT */
+};
+_Static_assert(sizeof(struct shm_place) == 48, "");
+#define PLACE_F_HAS_POINT 1u
+
+/* Start of SHM_PLACES. Then dims.places places, then dims.string_bytes of strings:
+ * a length byte and up to 255 bytes of UTF-8. Offset 0 and place 0 mean "unknown". */
+struct shm_names {
+	alignas(SHM_LINE) shm_u32 seq;	/* odd: being compacted; moves with each one */
+	shm_u32 nplaces;
+	shm_u32 string_used;
+	shm_u32 spare;
+};
+
+/* Start of SHM_POOL: links, then chunks. A link is chunk number + 1; 0: end. */
+struct shm_pool {
+	alignas(SHM_LINE) shm_u32 reserved;	/* chunks whose memory is really there */
+	shm_u32 spare[15];
+};
+
+#endif

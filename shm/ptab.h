@@ -1,0 +1,128 @@
+/*
+ * ptab.h -- peer table: what the collector found, where workers can see it.
+ *
+ * One writer (the collector that holds the lease), many readers (workers, `top`).
+ * A reader never writes and never waits; a slot that stays torn after PTAB_TRIES
+ * is a miss. A publication writes new chunks first, then turns the slot over in a
+ * few words, then gives the old chunks back, last in first out of sight: a reader
+ * that was in the old chain finds the slot's sequence moved. Lengths and indexes
+ * are checked after the sequence and before use.
+ * Proof: tests/torture/ptab.c (storm), tests/torture/kill.c (SIGKILL).
+ */
+#ifndef PEERSCOPE_SHM_PTAB_H
+#define PEERSCOPE_SHM_PTAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/ident.h"
+#include "common/place.h"
+#include "shm/layout.h"
+#include "shm/seg.h"
+
+#define PTAB_TRIES 64
+
+/* The words of a record. Values are stored: never renumber. */
+enum peer_state {		/* best last; order of the list is by this, downwards */
+	PEER_KNOWN = 0,		/* heard of, never dialled */
+	PEER_TRIED = 1,		/* dialled, no handshake came */
+	PEER_CONTACTED = 2,	/* a handshake was completed at least once */
+	PEER_CONNECTED = 3,	/* now */
+};
+enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
+#define PEER_SRC_TRACKER 1u
+#define PEER_SRC_DHT 2u
+#define PEER_SRC_PEX 4u
+#define PEER_SRC_LSD 8u
+#define PEER_SRC_INCOMING 16u
+#define PEER_F_ENCRYPTED 1u
+#define PEER_F_UTP 2u
+#define PEER_F_SEED 4u
+#define PEER_F_INTERESTED 8u	/* the peer wants something from us */
+#define PEER_F_CHOKED 16u	/* the peer chokes us */
+enum swarm_phase { SWARM_JOINING = 0, SWARM_COLLECTING = 1, SWARM_SETTLED = 2, SWARM_DEAD = 3 };
+enum swarm_verdict { VERDICT_UNKNOWN = 0 };
+enum swarm_why {		/* why a list is empty; a text each in swarmjson */
+	WHY_NONE = 0,
+	WHY_JOINING = 1,	/* nothing heard yet */
+	WHY_NOBODY = 2,		/* everybody asked, nobody there */
+	WHY_NO_SOURCE = 3,	/* no tracker and no DHT to ask */
+	WHY_NO_INTERFACE = 4,	/* swarm.interface is missing: nothing was joined */
+	WHY_TRACKERS_FAIL = 5,	/* every tracker failed, and nothing else knew */
+};
+const char *peer_state_name(int state);
+const char *swarm_phase_name(int phase);
+
+struct ptab;			/* a view; opaque */
+
+/* What a reader gets: private memory, checked. About 130 KiB: allocate it once. */
+struct swarm_copy {
+	uint32_t slot;
+	uint32_t names_seq;	/* for ptab_names_valid */
+	struct shm_swarm s;	/* s.npeers is the number in peer[] */
+	struct shm_peer peer[CONF_SLOT_PEERS];	/* best known first */
+};
+
+enum ptab_rc { PTAB_OK = 0, PTAB_MISS = 1, PTAB_TORN = 2 };
+
+/* Borrows seg, which must outlive it. A SEG_COLLECTOR view takes over what an
+ * earlier collector left: odd slots are wiped, chunks and strings counted anew. */
+PS_MUST int ptab_open(struct ptab **out, struct seg *seg, enum seg_side side,
+		      char err[ERRLEN]);
+void ptab_close(struct ptab **p);
+
+/* --- readers: any side ------------------------------------------------ */
+
+/* Header only (no peers): is there a newer version? slot_hint: *slot of an
+ * earlier answer, or UINT32_MAX. */
+PS_MUST enum ptab_rc ptab_peek(const struct ptab *p, const uint8_t id[IH_LEN],
+			       uint32_t *slot_hint, struct shm_swarm *out);
+/* Everything. Peers beyond max_peers are not copied (s.npeers says how many are). */
+PS_MUST enum ptab_rc ptab_get(const struct ptab *p, const uint8_t id[IH_LEN],
+			      uint32_t max_peers, struct swarm_copy *out);
+/* Texts of a record, good only if ptab_names_valid says so afterwards. */
+void ptab_client(const struct ptab *p, uint32_t ref, char out[256]);
+void ptab_place(const struct ptab *p, uint32_t index, struct place *out);
+int ptab_names_valid(const struct ptab *p, uint32_t names_seq);
+/* For `top`: header of slot number i, PTAB_MISS if it is empty. */
+PS_MUST enum ptab_rc ptab_slot(const struct ptab *p, uint32_t i, struct shm_swarm *out);
+
+/* --- the writer: SEG_COLLECTOR ---------------------------------------- */
+
+enum ptab_put_rc {
+	PTAB_PUT = 0,
+	PTAB_PUT_FULL = 1,	/* no chunk to be had, even after evicting idle slots */
+};
+/* May slot of id be evicted? Called when the table is full; arg is the caller's. */
+typedef int (*ptab_idle_fn)(void *arg, const uint8_t id[IH_LEN]);
+void ptab_set_idle(struct ptab *p, ptab_idle_fn idle, void *arg);
+
+/* Publish peer[0 .. s->npeers), best first. Sets s->version. Evicts the slot that
+ * was published longest ago and is idle, if there is no room. */
+PS_MUST enum ptab_put_rc ptab_put(struct ptab *p, struct shm_swarm *s,
+				  const struct shm_peer *peer);
+void ptab_drop(struct ptab *p, const uint8_t id[IH_LEN]);
+
+/* Interning. The reference is good until the next compaction; 0 if there is no
+ * room (the caller shows "unknown") and *full is set: the caller compacts. */
+uint32_t ptab_string(struct ptab *p, const char *s, size_t len);
+uint32_t ptab_intern_place(struct ptab *p, const struct place *pl);
+int ptab_names_full(const struct ptab *p);
+/*
+ * Compaction: begin makes the tables empty and returns the old ones' reader; the
+ * caller interns anew what its own peers refer to (old_* translate), puts every
+ * swarm again, and ends it. Slots not put again meanwhile are dropped by end.
+ */
+void ptab_compact_begin(struct ptab *p);
+uint32_t ptab_old_client(struct ptab *p, uint32_t old_ref);	/* -> new reference */
+uint32_t ptab_old_place(struct ptab *p, uint32_t old_index);
+void ptab_compact_end(struct ptab *p);
+
+struct ptab_usage {
+	uint32_t slots_used, chunks_used, chunks_reserved, places_used, string_bytes;
+	uint64_t evictions, full;
+};
+void ptab_usage(const struct ptab *p, struct ptab_usage *out);
+
+#endif

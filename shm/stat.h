@@ -1,0 +1,124 @@
+/*
+ * stat.h -- counters and gauges.
+ *
+ * A counter only goes up. Each process owns a block and is its only writer (the
+ * master while the process is dead: it folds the block into `retired` and zeroes
+ * it, so that totals never go backwards over a respawn). A gauge says how things
+ * are now; the collector owns all of them (the board). One row declares, names,
+ * documents, sums.
+ */
+#ifndef PEERSCOPE_SHM_STAT_H
+#define PEERSCOPE_SHM_STAT_H
+
+#include <stdint.h>
+
+#include "shm/layout.h"
+#include "shm/seg.h"
+
+/* clang-format off */
+#define STAT_COUNTERS(X) \
+X(http_connections, "connections accepted") \
+X(http_connections_refused, "connections answered 503 at http.max_connections") \
+X(http_requests, "requests answered") \
+X(http_2xx, "answers 2xx") \
+X(http_304, "answers 304") \
+X(http_4xx, "answers 4xx") \
+X(http_5xx, "answers 5xx") \
+X(http_gate_refused, "requests the strict parser refused") \
+X(http_timeouts, "connections closed for taking too long") \
+X(http_clients_gone, "clients that left before their answer") \
+X(peers_hit, "peers questions answered from a kept body") \
+X(peers_rendered, "bodies rendered") \
+X(peers_stale, "stale answers served at once") \
+X(peers_parked, "peers questions that waited for the collector") \
+X(peers_park_full, "questions answered 503 at http.max_parked") \
+X(peers_park_late, "parked questions whose own deadline came first") \
+X(peers_torn, "slots that stayed torn") \
+X(body_cache_evicted, "kept bodies dropped for room") \
+X(lane_full, "jobs refused by a full lane") \
+X(lane_bad, "lanes that made no sense and were emptied") \
+X(lane_old, "completions for a request that was gone") \
+X(jobs, "jobs taken") \
+X(jobs_refused, "jobs refused at a limit") \
+X(joins, "swarms joined") \
+X(leaves, "swarms left") \
+X(swarms_evicted, "swarms left early at swarm.max_swarms") \
+X(publishes, "versions published") \
+X(publish_full, "publications without room") \
+X(table_evicted, "slots dropped for room") \
+X(names_compacted, "compactions of names and places") \
+X(peers_learned, "endpoints learned") \
+X(peers_contacted, "peers that completed a handshake for the first time") \
+X(peers_expired, "peers not heard of for swarm.peer_expiry") \
+X(peers_evicted, "peers dropped at swarm.max_peers") \
+X(peers_refused, "endpoints refused: private, ours, port 0") \
+X(lt_events, "events from the BitTorrent session") \
+X(lt_events_dropped, "events lost to a full queue") \
+X(lt_alerts_dropped, "times the session lost alerts") \
+X(geo_lookups, "addresses looked up") \
+X(geo_hits, "addresses with a place") \
+X(redis_commands, "Redis commands sent") \
+X(redis_errors, "Redis commands that failed or timed out") \
+X(redis_skipped, "Redis commands not sent: down or too many under way") \
+X(redis_connects, "Redis connections made") \
+X(config_reloads, "reloads done") \
+X(config_refused, "reloads refused")
+
+#define STAT_GAUGES(X) \
+X(lt_listening, "1: the session listens") \
+X(dht_nodes, "nodes in the DHT table") \
+X(swarms, "swarms joined") \
+X(waiters, "questions waiting for a swarm") \
+X(peers, "peers remembered in joined swarms") \
+X(connections, "open peer connections") \
+X(listen_port, "port peers reach us on") \
+X(redis_up, "1: Redis answers") \
+X(redis_mode, "0 bundled, 1 external, 2 off") \
+X(interface_ok, "1: swarm.interface is there, or none is asked for") \
+X(geo_city_built_s, "build time of the City database, 0: none") \
+X(geo_asn_built_s, "build time of the ASN database, 0: none") \
+X(slots_used, "slots of the peer table in use") \
+X(chunks_used, "chunks of peers in use") \
+X(chunks_reserved, "chunks whose memory is reserved") \
+X(places_used, "places remembered") \
+X(string_bytes, "bytes of names and texts")
+/* clang-format on */
+
+enum stat_counter {
+#define X(name, help) STAT_##name,
+	STAT_COUNTERS(X)
+#undef X
+	STAT_COUNTER_N,
+};
+enum stat_gauge {
+#define X(name, help) GAUGE_##name,
+	STAT_GAUGES(X)
+#undef X
+	STAT_GAUGE_N,
+};
+
+struct stat_meta {
+	const char *name, *help;
+};
+extern const struct stat_meta stat_counters[STAT_COUNTER_N];
+extern const struct stat_meta stat_gauges[STAT_GAUGE_N];
+
+/* Bytes of one process's block: whole cache lines. */
+#define STAT_BLOCK_BYTES \
+	((STAT_COUNTER_N * 8 + SHM_LINE - 1) / SHM_LINE * SHM_LINE)
+
+/* Whose block this process writes; worker slot, dims.worker_slots (collector),
+ * + 1 (master). Before the call, counts go nowhere (unit tests). */
+void stat_own(struct seg *seg, uint32_t block);
+void stat_add(enum stat_counter c, uint64_t n);
+#define stat_inc(c) stat_add(STAT_##c, 1)
+void stat_gauge_set(enum stat_gauge g, uint64_t v);	/* collector */
+#define stat_set(g, v) stat_gauge_set(GAUGE_##g, (v))
+
+/* Sum over all blocks and the retired one; any side. */
+uint64_t stat_total(const struct seg *seg, enum stat_counter c);
+uint64_t stat_gauge_get(const struct seg *seg, enum stat_gauge g);
+/* Master: the owner of a block was reaped. */
+void stat_retire(struct seg *seg, uint32_t block);
+
+#endif
