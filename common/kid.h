@@ -5,7 +5,7 @@
  * struct kid is plain bytes. A worker inherits it by fork; the collector, which
  * is exec'd because libtorrent brings threads, reads it from a sealed memfd whose
  * number is its only argument. Descriptors in it are open in the child; each
- * child closes what belongs to its siblings (kid_enter).
+ * child closes what belongs to its siblings (kid_enter). Proof: tests/unit/test_kid.c.
  */
 #ifndef PEERSCOPE_COMMON_KID_H
 #define PEERSCOPE_COMMON_KID_H
@@ -25,7 +25,7 @@ struct kid {
 	int slot;			/* worker: its lanes, 0 .. 2 * nworkers - 1 */
 	int index;			/* worker: its listening sockets, 0 .. nworkers - 1 */
 	int nworkers;
-	uint32_t gen;			/* worker generation; collector: its epoch */
+	uint32_t gen;			/* worker: no two processes of a slot share it; collector: epoch */
 	int nlisten;			/* addresses in http.listen */
 	int chan_fd;			/* SOCK_SEQPACKET to the master; EOF: it is gone */
 	int seg_fd;
@@ -68,8 +68,21 @@ void kid_ring(int bell_fd);
 void kid_hush(int bell_fd);
 
 /*
+ * Before anything else in main(): makes room for process names (moves environ, so
+ * that the space behind argv is ours). Then names as ps shows them.
+ */
+void kid_title_init(int argc, char **argv);
+void kid_title(const char *fmt, ...) PS_PRINTF(1, 2);
+
+/*
  * First call in every child, same order for all: reset signals, parent-death
  * signal, process name, log identity, descriptors of siblings closed.
+ *
+ * Afterwards HUP, INT, QUIT, USR1, USR2 and PIPE are ignored: Ctrl-C and a service
+ * manager reach the whole group, but what a child does is the master's word, over
+ * chan_fd (EOF there: drain, then leave). TERM alone does nothing either, while
+ * the master lives; once it is gone TERM gives the child drain_timeout + 5 s, so
+ * that a hung one does not stay for ever. A child may handle TERM itself.
  */
 PS_MUST int kid_enter(const struct kid *k, char err[ERRLEN]);
 
