@@ -6,7 +6,7 @@
  * of fixed records and rings an eventfd; the loop thread takes them with
  * lt_next(). All other calls here are made on the loop thread and none of them
  * waits for the network thread. No payload is ever asked for and no file is ever
- * made: upload mode, and disabled_disk_io.
+ * made: upload mode, and disabled_disk_io. lt.cc includes this inside extern "C".
  */
 #ifndef PEERSCOPE_COLLECTOR_LT_H
 #define PEERSCOPE_COLLECTOR_LT_H
@@ -19,77 +19,77 @@
 #include "common/err.h"
 #include "common/ident.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#define LT_TEXT_MAX 63
+/* Records that may wait: each peer of a full session twice. More are dropped, and
+ * counted; what a connected peer says of itself is said again a second later. */
+#define LT_QUEUE 32768
 
-#define LT_CLIENT_MAX 63
-#define LT_QUEUE 32768			/* records; 4 MiB of address space */
-
-struct lt;				/* the session; opaque */
+struct lt_session;				/* the session; opaque */
 
 enum lt_kind {
-	LT_PEER_LEARNED = 1,	/* endpoint, source */
+	LT_PEER_LEARNED = 1,	/* addr, port, source: an endpoint was heard of */
 	LT_PEER_DIALLED,	/* a connection attempt began */
-	LT_PEER_HANDSHAKE,	/* the BitTorrent handshake is done; client from peer id */
-	LT_PEER_TOLD,		/* extension handshake, or pieces known: client, have, pieces */
-	LT_PEER_GONE,		/* connection over, or attempt failed */
-	LT_PEER_RATES,		/* once a second, if changed */
-	LT_TRACKER_ASKED,	/* n: number of announces this stands for (1) */
-	LT_TRACKER_OK,		/* peers in n; seeds/leechers if >= 0 */
-	LT_TRACKER_FAILED,
-	LT_DHT_REPLY,		/* peers in n */
-	LT_METADATA,		/* pieces */
-	LT_REMOVED,		/* the torrent is gone; nothing more comes for it */
+	LT_PEER_HANDSHAKE,	/* handshake done; client from the peer id; incoming, extended */
+	LT_PEER_TOLD,		/* what the peer says of itself: client, have, pieces, rates */
+	LT_PEER_GONE,		/* connection over, or attempt failed; self */
+	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
+	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
+	LT_TRACKER_FAILED,	/* one announce failed */
+	LT_SCRAPE,		/* seeds, leechers as trackers count them */
+	LT_DHT_REPLY,		/* n: peers in the answer */
+	LT_METADATA,		/* pieces: how many the torrent has */
+	LT_JOIN_FAILED,		/* text */
 	LT_LISTENING,		/* addr, port */
-	LT_LISTEN_FAILED,	/* text in client */
+	LT_LISTEN_FAILED,	/* text */
 	LT_EXTERNAL,		/* addr: how the world sees us */
-	LT_STATS,		/* dht nodes in n, connections in have */
+	LT_STATS,		/* n: nodes in the DHT; have: open peer connections */
 };
+#define LT_ALL_PIECES UINT32_MAX	/* have and pieces of a seed that did not say how many */
 
-struct lt_event {
+struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t kind;			/* enum lt_kind */
 	uint8_t source;			/* PEER_SRC_* */
 	uint8_t flags;			/* PEER_F_* */
-	uint8_t incoming;
+	uint8_t incoming;		/* the peer dialled us */
+	uint8_t extended;		/* an extension handshake follows (BEP 10) */
+	uint8_t self;			/* we met ourselves */
 	uint8_t id[IH_LEN];		/* key of the swarm */
 	uint8_t addr[ADDR_LEN];
-	uint16_t port;
-	uint8_t self;			/* LT_PEER_GONE: it was ourselves */
-	uint8_t extended;		/* LT_PEER_HANDSHAKE: an extension handshake follows */
+	uint16_t port;			/* where the peer listens, as far as it is known */
+	uint16_t conn_port;		/* other end of the connection; differs if incoming */
 	int32_t n;
-	int32_t seeds, leechers;
-	uint32_t have, pieces;		/* pieces: bits in the field; have == pieces: a seed */
+	int32_t seeds, leechers;	/* -1: unknown */
+	uint32_t tracker;		/* hash of the URL */
+	uint32_t have, pieces;		/* pieces: 0 unknown, else bits in the peer's field */
 	uint32_t down_rate, up_rate;	/* bytes per second */
-	uint32_t tracker;		/* which announce: hash of url, endpoint, version */
-	char client[LT_CLIENT_MAX + 1];	/* raw bytes of the peer, NUL-terminated */
+	char text[LT_TEXT_MAX + 1];	/* client or message: raw bytes, NUL-terminated */
 };
 
 /* bell_fd is borrowed: it is rung when lt_next has something. */
-PS_MUST int lt_open(struct lt **out, const struct conf *c, int bell_fd, char err[ERRLEN]);
-/* Stops the session. Waits at most wait_ms for trackers to hear "stopped". */
-void lt_close(struct lt **lt, int wait_ms);
-/* New settings in place: interfaces, limits, DHT. */
-void lt_configure(struct lt *lt, const struct conf *c);
+PS_MUST int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err[ERRLEN]);
+/* Ends the session; waits at most wait_ms for trackers to hear "stopped". */
+void lt_close(struct lt_session **lt, int wait_ms);
+/* New settings in place: interfaces, limits, DHT, filter. */
+PS_MUST int lt_configure(struct lt_session *lt, const struct conf *c, char err[ERRLEN]);
 
-/* Join: asynchronous. v2 is NULL or the whole 32-byte hash. Joining twice is asserted
- * against by the caller's table. */
-PS_MUST int lt_join(struct lt *lt, const uint8_t id[IH_LEN], const uint8_t *v2,
-		    const struct conf *c, char err[ERRLEN]);
-/* Give it an endpoint that we know from elsewhere. */
-void lt_add_peer(struct lt *lt, const uint8_t id[IH_LEN], const uint8_t addr[ADDR_LEN],
-		 uint16_t port);
-void lt_leave(struct lt *lt, const uint8_t id[IH_LEN]);
+struct lt_endpoint {
+	uint8_t addr[ADDR_LEN];
+	uint16_t port;
+};
+/* Join, asynchronously. v2: NULL, or the whole 32-byte hash of a v2 id. known[n]:
+ * endpoints from an earlier life, dialled with the rest; NULL if n is 0. The
+ * caller joins an id once at a time. */
+PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const uint8_t *v2,
+		    const struct lt_endpoint *known, size_t n, const struct conf *c,
+		    char err[ERRLEN]);
+void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 
-/* Up to max records; returns how many. Also turns alerts into records. */
-size_t lt_next(struct lt *lt, struct lt_event *out, size_t max);
-/* Ask for LT_STATS. */
-void lt_poll_stats(struct lt *lt);
+/* Up to max records; returns how many. Turns alerts into records on the way. */
+size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
+/* Once a second: asks for LT_STATS and LT_SCRAPE, which come as records. */
+void lt_poll(struct lt_session *lt);
 /* Records lost to a full queue, and times libtorrent lost alerts; both only rise. */
-uint64_t lt_dropped(const struct lt *lt);
-uint64_t lt_alerts_dropped(const struct lt *lt);
+uint64_t lt_dropped(const struct lt_session *lt);
+uint64_t lt_alerts_dropped(const struct lt_session *lt);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

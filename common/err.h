@@ -28,7 +28,8 @@ int err_errno(char err[ERRLEN], const char *fmt, ...) PS_PRINTF(2, 3);
 /* Invariant. Prints file, line and expression to fd 2 and aborts. */
 #define PS_ASSERT(x)                                                          \
 	((x) ? (void)0 : ps_assert_failed(#x, __FILE__, __LINE__))
-_Noreturn void ps_assert_failed(const char *what, const char *file, int line);
+__attribute__((noreturn)) void ps_assert_failed(const char *what, const char *file,
+						int line);
 
 /* Start-up only: a failed allocation ends the process with a message. */
 PS_MUST void *xcalloc(size_t n, size_t size);

@@ -24,7 +24,8 @@ enum lane_job {
 	JOB_PEERS = 1,			/* who is in the swarm */
 };
 #define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
-#define JOB_F_REFRESH 2u		/* nobody waits: stale was served, make it fresh */
+#define JOB_F_REFRESH 2u		/* nobody waits: keep the swarm, make it fresh if stale */
+#define JOB_F_SETTLED 4u		/* wait for a settled swarm, not for the first round */
 
 enum lane_rc {
 	LANE_OK = 0,			/* look into the table */
@@ -54,6 +55,10 @@ void lane_enter(struct lane *l);
 /* Collector: next job; text must have room for SHM_JOB_TEXT_MAX bytes. 1: a job;
  * 0: none; -1: the ring made no sense and was emptied. */
 PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text);
+/* Collector: completions that still fit. A client that leaves frees its place in the
+ * worker, not the waiter in the collector: waiters of one slot must be bounded by
+ * this, or LANE_BUSY answered early. */
+uint32_t lane_done_room(const struct lane *l);
 /* Collector. Asserts that there is room. */
 void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc);
 

@@ -4,9 +4,10 @@
  * One writer (the collector that holds the lease), many readers (workers, `top`).
  * A reader never writes and never waits; a slot that stays torn after PTAB_TRIES
  * is a miss. A publication writes new chunks first, then turns the slot over in a
- * few words, then gives the old chunks back, last in first out of sight: a reader
- * that was in the old chain finds the slot's sequence moved. Lengths and indexes
- * are checked after the sequence and before use.
+ * few words, then gives the old chunks back, to be reused as late as possible: a
+ * reader that was in the old chain finds the slot's sequence moved. Lengths and
+ * indexes are checked after the sequence and before use. Nothing here counts into
+ * stat.h: the caller does, from return codes and ptab_usage.
  * Proof: tests/torture/ptab.c (storm), tests/torture/kill.c (SIGKILL).
  */
 #ifndef PEERSCOPE_SHM_PTAB_H
@@ -19,38 +20,11 @@
 #include "common/ident.h"
 #include "common/place.h"
 #include "shm/layout.h"
+#include "shm/peerwords.h"
 #include "shm/seg.h"
 
 #define PTAB_TRIES 64
 
-/* The words of a record. Values are stored: never renumber. */
-enum peer_state {		/* best last; order of the list is by this, downwards */
-	PEER_KNOWN = 0,		/* heard of, never dialled */
-	PEER_TRIED = 1,		/* dialled, no handshake came */
-	PEER_CONTACTED = 2,	/* a handshake was completed at least once */
-	PEER_CONNECTED = 3,	/* now */
-};
-enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
-#define PEER_SRC_TRACKER 1u
-#define PEER_SRC_DHT 2u
-#define PEER_SRC_PEX 4u
-#define PEER_SRC_LSD 8u
-#define PEER_SRC_INCOMING 16u
-#define PEER_F_ENCRYPTED 1u
-#define PEER_F_UTP 2u
-#define PEER_F_SEED 4u
-#define PEER_F_INTERESTED 8u	/* the peer wants something from us */
-#define PEER_F_CHOKED 16u	/* the peer chokes us */
-enum swarm_phase { SWARM_JOINING = 0, SWARM_COLLECTING = 1, SWARM_SETTLED = 2, SWARM_DEAD = 3 };
-enum swarm_verdict { VERDICT_UNKNOWN = 0 };
-enum swarm_why {		/* why a list is empty; a text each in swarmjson */
-	WHY_NONE = 0,
-	WHY_JOINING = 1,	/* nothing heard yet */
-	WHY_NOBODY = 2,		/* everybody asked, nobody there */
-	WHY_NO_SOURCE = 3,	/* no tracker and no DHT to ask */
-	WHY_NO_INTERFACE = 4,	/* swarm.interface is missing: nothing was joined */
-	WHY_TRACKERS_FAIL = 5,	/* every tracker failed, and nothing else knew */
-};
 const char *peer_state_name(int state);
 const char *swarm_phase_name(int phase);
 
@@ -94,7 +68,8 @@ enum ptab_put_rc {
 	PTAB_PUT = 0,
 	PTAB_PUT_FULL = 1,	/* no chunk to be had, even after evicting idle slots */
 };
-/* May slot of id be evicted? Called when the table is full; arg is the caller's. */
+/* May the slot of id be evicted? Called when the table is full; arg is the caller's.
+ * Without such a function any slot may. It must not call into the table. */
 typedef int (*ptab_idle_fn)(void *arg, const uint8_t id[IH_LEN]);
 void ptab_set_idle(struct ptab *p, ptab_idle_fn idle, void *arg);
 
@@ -110,18 +85,25 @@ uint32_t ptab_string(struct ptab *p, const char *s, size_t len);
 uint32_t ptab_intern_place(struct ptab *p, const struct place *pl);
 int ptab_names_full(const struct ptab *p);
 /*
- * Compaction: begin makes the tables empty and returns the old ones' reader; the
+ * Compaction: begin makes the tables empty and keeps the old ones aside; the
  * caller interns anew what its own peers refer to (old_* translate), puts every
- * swarm again, and ends it. Slots not put again meanwhile are dropped by end.
+ * swarm again, and ends it. Slots not put again meanwhile are translated by end,
+ * newest first, as long as a quarter of the tables stays free; the rest is dropped.
+ * In between readers get peers, but ptab_names_valid says no. ptab_names_full
+ * asks for at most one compaction in PTAB_COMPACT_GAP_MS: names that are all in
+ * use come back full at once.
  */
+#define PTAB_COMPACT_GAP_MS 60000u
 void ptab_compact_begin(struct ptab *p);
 uint32_t ptab_old_client(struct ptab *p, uint32_t old_ref);	/* -> new reference */
 uint32_t ptab_old_place(struct ptab *p, uint32_t old_index);
 void ptab_compact_end(struct ptab *p);
 
 struct ptab_usage {
-	uint32_t slots_used, chunks_used, chunks_reserved, places_used, string_bytes;
-	uint64_t evictions, full;
+	uint32_t slots_used, chunks_used, chunks_free, chunks_reserved;
+	uint32_t places_used, string_bytes;
+	uint64_t evictions, full;	/* of this view's life */
+	uint32_t repaired;		/* slots that ptab_open had to wipe */
 };
 void ptab_usage(const struct ptab *p, struct ptab_usage *out);
 

@@ -1,0 +1,814 @@
+/*
+ * lt.cc -- the only C++ of the project. See lt.h for what crosses.
+ *
+ * Two threads meet here: libtorrent's network thread runs the plugins and writes
+ * records through `outbox`; the loop thread runs everything that is extern "C".
+ * FIELD-NOTES section 0 and 2.2 say why the settings are what they are.
+ */
+extern "C" {
+#include "collector/lt.h"
+#include "shm/peerwords.h"
+}
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <libtorrent/add_torrent_params.hpp>
+#include <libtorrent/alert_types.hpp>
+#include <libtorrent/bdecode.hpp>
+#include <libtorrent/disabled_disk_io.hpp>
+#include <libtorrent/error_code.hpp>
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/fingerprint.hpp>
+#include <libtorrent/ip_filter.hpp>
+#include <libtorrent/peer_connection_handle.hpp>
+#include <libtorrent/peer_info.hpp>
+#include <libtorrent/session.hpp>
+#include <libtorrent/session_params.hpp>
+#include <libtorrent/session_stats.hpp>
+#include <libtorrent/torrent_flags.hpp>
+#include <libtorrent/torrent_handle.hpp>
+#include <libtorrent/torrent_status.hpp>
+
+namespace {
+
+struct key {
+	uint8_t b[IH_LEN];
+	bool operator<(const key &o) const { return memcmp(b, o.b, IH_LEN) < 0; }
+};
+
+void set_text(lt_event &e, const char *p, size_t n)
+{
+	n = n < LT_TEXT_MAX ? n : LT_TEXT_MAX;
+	memcpy(e.text, p, n);
+	e.text[n] = '\0';
+	for (size_t i = 0; i < n; i++)		/* a NUL inside would cut the name */
+		if (e.text[i] == '\0')
+			e.text[i] = '?';
+}
+
+void set_addr(lt_event &e, const lt::address &a)
+{
+	const auto v6 = a.is_v4() ? boost::asio::ip::make_address_v6(
+					    boost::asio::ip::v4_mapped, a.to_v4()) : a.to_v6();
+	const auto bytes = v6.to_bytes();
+	memcpy(e.addr, bytes.data(), ADDR_LEN);
+}
+
+lt::address get_addr(const uint8_t raw[ADDR_LEN])
+{
+	boost::asio::ip::address_v6::bytes_type b;
+	memcpy(b.data(), raw, ADDR_LEN);
+	const boost::asio::ip::address_v6 v6(b);
+	if (v6.is_v4_mapped())
+		return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6);
+	return v6;
+}
+
+/* Records on their way to the loop. Bounded; full means dropped and counted. */
+class outbox {
+public:
+	explicit outbox(int bell) : bell_(bell) {}
+
+	bool put(const lt_event &e)
+	{
+		bool ring;
+		{
+			std::lock_guard<std::mutex> hold(mutex_);
+			if (queue_.size() >= LT_QUEUE) {
+				dropped_++;
+				return false;
+			}
+			ring = queue_.empty();
+			queue_.push_back(e);
+		}
+		if (ring)
+			ring_bell();
+		return true;
+	}
+
+	void swap(std::vector<lt_event> &other)
+	{
+		std::lock_guard<std::mutex> hold(mutex_);
+		queue_.swap(other);
+	}
+
+	uint64_t dropped() const
+	{
+		std::lock_guard<std::mutex> hold(mutex_);
+		return dropped_;
+	}
+
+	void ring_bell() const
+	{
+		const uint64_t one = 1;
+		if (write(bell_, &one, sizeof(one)) < 0) {
+			/* EAGAIN: it rings already */
+		}
+	}
+
+private:
+	mutable std::mutex mutex_;
+	std::vector<lt_event> queue_;
+	uint64_t dropped_ = 0;
+	int bell_;
+};
+
+uint8_t source_bits(lt::peer_source_flags_t s)
+{
+	uint8_t out = 0;
+	if (s & lt::peer_info::tracker)
+		out |= PEER_SRC_TRACKER;
+	if (s & lt::peer_info::dht)
+		out |= PEER_SRC_DHT;
+	if (s & lt::peer_info::pex)
+		out |= PEER_SRC_PEX;
+	if (s & lt::peer_info::lsd)
+		out |= PEER_SRC_LSD;
+	if (s & lt::peer_info::incoming)
+		out |= PEER_SRC_INCOMING;
+	return out;
+}
+
+/*
+ * One connection, or attempt. Lives on the network thread. What it says of itself
+ * is kept here and sent when it changed: HAVE messages come by the thousand, so
+ * after the first word they wait for the tick of each second.
+ */
+class peer_watch final : public lt::peer_plugin {
+public:
+	peer_watch(std::shared_ptr<outbox> out, const key &id, lt::peer_connection_handle h)
+		: out_(std::move(out)), id_(id), handle_(std::move(h))
+	{
+		port_ = handle_.remote().port();
+		if (handle_.is_outgoing())
+			out_->put(event(LT_PEER_DIALLED));
+	}
+
+	bool on_handshake(lt::span<char const> reserved) override
+	{
+		shaken_ = true;
+		extended_ = reserved.size() >= 6 && (reserved[5] & 0x10) != 0;
+		/* An incoming peer with extensions says in them where it listens: it is
+		 * announced only then, or a second later. */
+		if (handle_.is_outgoing() || !extended_)
+			say_handshake();
+		return true;
+	}
+
+	bool on_extension_handshake(lt::bdecode_node const &h) override
+	{
+		if (h.type() != lt::bdecode_node::dict_t)
+			return true;
+		const auto v = h.dict_find_string_value("v");
+		if (!v.empty())
+			client_.assign(v.data(), v.size() < LT_TEXT_MAX ? v.size() : LT_TEXT_MAX);
+		const auto p = h.dict_find_int_value("p");
+		if (!handle_.is_outgoing() && p > 0 && p < 65536)
+			port_ = static_cast<uint16_t>(p);
+		told_extension_ = true;
+		say_handshake();
+		say();
+		return true;
+	}
+
+	bool on_bitfield(lt::bitfield const &bits) override
+	{
+		set_pieces(bits);
+		say();
+		return false;
+	}
+
+	bool on_have_all() override
+	{
+		have_ = pieces_ = LT_ALL_PIECES;
+		say();
+		return false;
+	}
+
+	bool on_have_none() override
+	{
+		have_ = 0;
+		said_none_ = true;
+		say();
+		return false;
+	}
+
+	bool on_have(lt::piece_index_t) override
+	{
+		dirty_ = have_ != LT_ALL_PIECES;
+		return false;
+	}
+
+	void on_disconnect(lt::error_code const &ec) override
+	{
+		lt_event e = event(LT_PEER_GONE);
+		e.self = ec == lt::errors::self_connection;
+		if (!e.self && shaken_)
+			say_handshake();	/* came and went within a second */
+		out_->put(e);
+	}
+
+	void tick() override
+	{
+		if (!shaken_)
+			return;
+		say_handshake();
+		ticks_++;
+		if (dirty_ || unsent_ || ticks_ % 5 == 0)
+			refresh();
+	}
+
+private:
+	lt_event event(lt_kind kind) const
+	{
+		lt_event e{};
+		const auto remote = handle_.remote();
+		e.kind = kind;
+		memcpy(e.id, id_.b, IH_LEN);
+		set_addr(e, remote.address());
+		e.port = port_;
+		e.conn_port = remote.port();
+		e.incoming = !handle_.is_outgoing();
+		e.extended = extended_;
+		return e;
+	}
+
+	void set_pieces(lt::bitfield const &bits)
+	{
+		const int have = bits.count(), size = bits.size();
+
+		have_ = static_cast<uint32_t>(have);
+		pieces_ = static_cast<uint32_t>(size);
+		/* Without metadata the field's length is known to the byte only: a
+		 * field that lacks nothing but its spare bits is a seed's. */
+		for (int i = have; i < size; i++)
+			if (size - have > 7 || bits[i])
+				return;
+		if (have > 0)
+			have_ = pieces_ = LT_ALL_PIECES;
+	}
+
+	void say_handshake()
+	{
+		if (said_handshake_)
+			return;
+		lt_event e = event(LT_PEER_HANDSHAKE);
+		lt::peer_info info;
+		handle_.get_peer_info(info);
+		e.flags = flag_bits(info);
+		e.source = source_bits(info.source);
+		set_text(e, info.client.data(), info.client.size());
+		said_handshake_ = out_->put(e);
+	}
+
+	static uint8_t flag_bits(const lt::peer_info &info)
+	{
+		uint8_t f = 0;
+		if (info.flags & (lt::peer_info::rc4_encrypted | lt::peer_info::plaintext_encrypted))
+			f |= PEER_F_ENCRYPTED;
+		if (info.flags & lt::peer_info::utp_socket)
+			f |= PEER_F_UTP;
+		if (info.flags & lt::peer_info::remote_interested)
+			f |= PEER_F_INTERESTED;
+		if (info.flags & lt::peer_info::remote_choked)
+			f |= PEER_F_CHOKED;
+		return f;
+	}
+
+	/* Look at the connection: pieces after HAVEs, rates, flags. */
+	void refresh()
+	{
+		lt::peer_info info;
+		handle_.get_peer_info(info);
+		const auto flags = flag_bits(info);
+		const auto down = static_cast<uint32_t>(info.down_speed > 0 ? info.down_speed : 0);
+		const auto up = static_cast<uint32_t>(info.up_speed > 0 ? info.up_speed : 0);
+		bool changed = dirty_ || unsent_ || flags != flags_ || down != down_ || up != up_;
+
+		if (dirty_) {
+			if (info.flags & lt::peer_info::seed)
+				have_ = pieces_ = LT_ALL_PIECES;
+			else if (info.pieces.size() > 0)
+				set_pieces(info.pieces);
+			dirty_ = false;
+		}
+		flags_ = flags;
+		down_ = down;
+		up_ = up;
+		if (changed)
+			say();
+	}
+
+	void say()
+	{
+		lt_event e = event(LT_PEER_TOLD);
+		set_text(e, client_.data(), client_.size());
+		e.have = have_;
+		e.pieces = said_none_ && pieces_ == 0 ? 1 : pieces_;
+		e.extended = told_extension_;
+		e.flags = flags_;
+		e.down_rate = down_;
+		e.up_rate = up_;
+		unsent_ = !out_->put(e);
+	}
+
+	std::shared_ptr<outbox> out_;
+	key id_;
+	lt::peer_connection_handle handle_;
+	std::string client_;
+	uint16_t port_ = 0;
+	uint32_t have_ = 0, pieces_ = 0, down_ = 0, up_ = 0;
+	unsigned ticks_ = 0;
+	uint8_t flags_ = 0;
+	bool shaken_ = false, extended_ = false, told_extension_ = false;
+	bool said_handshake_ = false, said_none_ = false, dirty_ = false, unsent_ = false;
+};
+
+/* One torrent: hears of every endpoint, and watches every connection. */
+class swarm_watch final : public lt::torrent_plugin {
+public:
+	swarm_watch(std::shared_ptr<outbox> out, const key &id) : out_(std::move(out)), id_(id) {}
+
+	std::shared_ptr<lt::peer_plugin> new_connection(lt::peer_connection_handle const &h) override
+	{
+		if (h.type() != lt::connection_type::bittorrent)
+			return nullptr;		/* a web seed is no peer */
+		return std::make_shared<peer_watch>(out_, id_, h);
+	}
+
+	void on_add_peer(lt::tcp::endpoint const &ep, lt::peer_source_flags_t src,
+			 lt::add_peer_flags_t flags) override
+	{
+		if (flags & lt::torrent_plugin::filtered)
+			return;
+		lt_event e{};
+		e.kind = LT_PEER_LEARNED;
+		memcpy(e.id, id_.b, IH_LEN);
+		set_addr(e, ep.address());
+		e.port = ep.port();
+		e.source = source_bits(src);
+		out_->put(e);
+	}
+
+private:
+	std::shared_ptr<outbox> out_;
+	key id_;
+};
+
+uint32_t hash_url(const char *s)
+{
+	uint32_t h = 2166136261u;
+	for (; *s; s++)
+		h = (h ^ static_cast<uint8_t>(*s)) * 16777619u;
+	return h;
+}
+
+/* swarm.interface names a device: then every listen address becomes device:port. */
+std::string listen_interfaces(const conf &c)
+{
+	std::string out;
+	char item[128];
+
+	for (const char *p = c.swarm_listen; p;) {
+		p = conf_list_next(p, item, sizeof(item));
+		std::string one = item;
+		if (one.empty())
+			continue;
+		if (c.swarm_interface[0])
+			one = c.swarm_interface + one.substr(one.rfind(':'));
+		if (("," + out + ",").find("," + one + ",") != std::string::npos)
+			continue;
+		out += (out.empty() ? "" : ",") + one;
+	}
+	return out;
+}
+
+void tune(lt::settings_pack &s, const conf &c)
+{
+	using sp = lt::settings_pack;
+
+	s.set_str(sp::listen_interfaces, listen_interfaces(c));
+	s.set_str(sp::outgoing_interfaces, c.swarm_interface);
+	s.set_bool(sp::enable_dht, c.swarm_dht != 0);
+	s.set_str(sp::dht_bootstrap_nodes, c.swarm_dht ? c.swarm_dht_bootstrap : "");
+	s.set_bool(sp::dht_restrict_routing_ips, !c.swarm_allow_private);
+	s.set_bool(sp::dht_restrict_search_ips, !c.swarm_allow_private);
+	s.set_bool(sp::ssrf_mitigation, !c.swarm_allow_private);
+	s.set_int(sp::connections_limit, static_cast<int>(c.swarm_connections));
+	s.set_int(sp::connection_speed, static_cast<int>(c.swarm_connection_speed));
+	s.set_int(sp::torrent_connect_boost, static_cast<int>(c.swarm_connect_boost));
+	s.set_int(sp::max_peerlist_size, static_cast<int>(c.swarm_max_peers));
+}
+
+lt::settings_pack first_settings(const conf &c)
+{
+	using sp = lt::settings_pack;
+	lt::settings_pack s;
+
+	s.set_str(sp::user_agent, "Peerscope/" PEERSCOPE_VERSION);
+	s.set_str(sp::handshake_client_version, "Peerscope/" PEERSCOPE_VERSION);
+	s.set_str(sp::peer_fingerprint, lt::generate_fingerprint("Ps", 0, 1, 0, 0));
+	s.set_int(sp::alert_mask, static_cast<int>(static_cast<uint32_t>(
+		lt::alert_category::status | lt::alert_category::tracker | lt::alert_category::error)));
+	s.set_int(sp::alert_queue_size, 10000);
+	s.set_bool(sp::enable_upnp, false);
+	s.set_bool(sp::enable_natpmp, false);
+	s.set_bool(sp::enable_lsd, false);
+	/* TCP first: an outgoing uTP attempt costs seconds before TCP gets its turn. */
+	s.set_bool(sp::enable_outgoing_utp, false);
+	/* Plain first: an encrypted attempt costs a key exchange and, with a peer that
+	 * speaks plain only, a second connection. Incoming ones choose. */
+	s.set_int(sp::out_enc_policy, sp::pe_disabled);
+	s.set_int(sp::in_enc_policy, sp::pe_enabled);
+	/* Stock settings drop seeds once the metadata is there. */
+	s.set_bool(sp::close_redundant_connections, false);
+	s.set_bool(sp::allow_multiple_connections_per_ip, true);
+	s.set_bool(sp::announce_to_all_trackers, true);
+	s.set_bool(sp::announce_to_all_tiers, true);
+	s.set_bool(sp::use_dht_as_fallback, false);
+	s.set_int(sp::max_metadata_size, 8 << 20);
+	s.set_int(sp::peer_connect_timeout, 7);
+	s.set_int(sp::handshake_timeout, 7);
+	s.set_int(sp::max_retry_port_bind, 0);
+	s.set_bool(sp::listen_system_port_fallback, false);
+	s.set_int(sp::stop_tracker_timeout, 1);
+	s.set_int(sp::unchoke_slots_limit, 0);	/* nothing to give */
+	s.set_int(sp::aio_threads, 1);
+	s.set_int(sp::hashing_threads, 1);
+	tune(s, c);
+	return s;
+}
+
+/* What addr_is_global() refuses, as ranges: IANA special-purpose registries. */
+lt::ip_filter private_filter(const conf &c)
+{
+	static const char *const ranges[][2] = {
+		{ "0.0.0.0", "0.255.255.255" }, { "10.0.0.0", "10.255.255.255" },
+		{ "100.64.0.0", "100.127.255.255" }, { "127.0.0.0", "127.255.255.255" },
+		{ "169.254.0.0", "169.254.255.255" }, { "172.16.0.0", "172.31.255.255" },
+		{ "192.0.0.0", "192.0.0.255" }, { "192.0.2.0", "192.0.2.255" },
+		{ "192.168.0.0", "192.168.255.255" }, { "198.18.0.0", "198.19.255.255" },
+		{ "198.51.100.0", "198.51.100.255" }, { "203.0.113.0", "203.0.113.255" },
+		{ "224.0.0.0", "255.255.255.255" },
+		{ "::", "::ffff:ffff:ffff" }, { "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff" },
+		{ "100::", "100::ffff:ffff:ffff:ffff" },
+		{ "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff" },
+		{ "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+		{ "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+		{ "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+	};
+	lt::ip_filter f;
+
+	if (c.swarm_allow_private)
+		return f;
+	for (const auto &r : ranges)
+		f.add_rule(lt::make_address(r[0]), lt::make_address(r[1]), lt::ip_filter::blocked);
+	return f;
+}
+
+} // namespace
+
+struct lt_session {
+	std::shared_ptr<outbox> out;
+	std::unique_ptr<libtorrent::session> session;
+	std::map<libtorrent::torrent_handle, key> by_handle;
+	std::map<key, libtorrent::torrent_handle> by_key;
+	std::vector<lt_event> taken;
+	size_t next = 0;
+	uint64_t alerts_dropped = 0;
+	int stat_dht_nodes = -1, stat_peers = -1;
+	std::vector<libtorrent::alert *> alerts;
+};
+
+namespace {
+
+int fail(char err[ERRLEN], const char *what, const std::exception &e)
+{
+	return err_set(err, "%s: %s", what, e.what());
+}
+
+lt_event swarm_event(lt_kind kind, const key &k)
+{
+	lt_event e{};
+	e.kind = kind;
+	e.seeds = e.leechers = -1;
+	memcpy(e.id, k.b, IH_LEN);
+	return e;
+}
+
+void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key &k, lt_kind kind, int n)
+{
+	lt_event e = swarm_event(kind, k);
+	e.tracker = hash_url(a.tracker_url());
+	e.n = n;
+	l->taken.push_back(e);
+}
+
+void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
+{
+	for (const auto &s : a.status) {
+		const auto it = l->by_handle.find(s.handle);
+		if (it == l->by_handle.end() || (s.num_complete < 0 && s.num_incomplete < 0))
+			continue;
+		lt_event e = swarm_event(LT_SCRAPE, it->second);
+		e.seeds = s.num_complete;
+		e.leechers = s.num_incomplete;
+		l->taken.push_back(e);
+	}
+}
+
+void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a, const key &k)
+{
+	const auto info = a.handle.torrent_file();
+	if (!info)
+		return;
+	lt_event e = swarm_event(LT_METADATA, k);
+	e.pieces = static_cast<uint32_t>(info->num_pieces());
+	l->taken.push_back(e);
+}
+
+void listen_events(struct lt_session *l, const lt::alert *a)
+{
+	lt_event e{};
+
+	if (const auto *ok = lt::alert_cast<lt::listen_succeeded_alert>(a)) {
+		e.kind = LT_LISTENING;
+		set_addr(e, ok->address);
+		e.port = static_cast<uint16_t>(ok->port);
+		e.incoming = ok->socket_type == lt::socket_type_t::tcp;
+	} else if (const auto *bad = lt::alert_cast<lt::listen_failed_alert>(a)) {
+		const auto text = bad->message();
+		e.kind = LT_LISTEN_FAILED;
+		set_text(e, text.data(), text.size());
+	} else if (const auto *ext = lt::alert_cast<lt::external_ip_alert>(a)) {
+		e.kind = LT_EXTERNAL;
+		set_addr(e, ext->external_address);
+	} else {
+		return;
+	}
+	l->taken.push_back(e);
+}
+
+void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
+{
+	const auto counters = a.counters();
+	lt_event e{};
+
+	e.kind = LT_STATS;
+	e.n = l->stat_dht_nodes < 0 ? 0 : static_cast<int32_t>(counters[l->stat_dht_nodes]);
+	e.have = l->stat_peers < 0 ? 0 : static_cast<uint32_t>(counters[l->stat_peers]);
+	l->taken.push_back(e);
+}
+
+void added(struct lt_session *l, const lt::add_torrent_alert &a)
+{
+	const auto *k = a.params.userdata.get<key>();
+	if (!k)
+		return;
+	const std::unique_ptr<const key> owned(k);	/* made by lt_join */
+	if (a.error) {
+		lt_event e = swarm_event(LT_JOIN_FAILED, *k);
+		const auto text = a.error.message();
+		set_text(e, text.data(), text.size());
+		l->taken.push_back(e);
+		l->by_key.erase(*k);
+		return;
+	}
+	const auto it = l->by_key.find(*k);
+	if (it == l->by_key.end()) {
+		l->session->remove_torrent(a.handle);	/* left before it was there */
+		return;
+	}
+	it->second = a.handle;
+	l->by_handle[a.handle] = *k;
+}
+
+/* Alerts that belong to a torrent we know. */
+void torrent_events(struct lt_session *l, const lt::alert *a)
+{
+	const auto *t = dynamic_cast<const lt::torrent_alert *>(a);
+	if (!t)
+		return;
+	const auto it = l->by_handle.find(t->handle);
+	if (it == l->by_handle.end())
+		return;
+	const key k = it->second;
+
+	if (const auto *x = lt::alert_cast<lt::tracker_announce_alert>(a)) {
+		if (x->event != lt::event_t::stopped)
+			tracker_event(l, *x, k, LT_TRACKER_ASKED, 0);
+	} else if (const auto *r = lt::alert_cast<lt::tracker_reply_alert>(a)) {
+		tracker_event(l, *r, k, LT_TRACKER_OK, r->num_peers);
+	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
+		tracker_event(l, *f, k, LT_TRACKER_FAILED, 0);
+	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a)) {
+		lt_event e = swarm_event(LT_DHT_REPLY, k);
+		e.n = d->num_peers;
+		l->taken.push_back(e);
+	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a)) {
+		metadata_event(l, *m, k);
+	}
+}
+
+void take_alerts(struct lt_session *l)
+{
+	l->session->pop_alerts(&l->alerts);
+	for (const auto *a : l->alerts) {
+		if (const auto *add = lt::alert_cast<lt::add_torrent_alert>(a))
+			added(l, *add);
+		else if (const auto *st = lt::alert_cast<lt::session_stats_alert>(a))
+			stats_event(l, *st);
+		else if (const auto *up = lt::alert_cast<lt::state_update_alert>(a))
+			scrape_events(l, *up);
+		else if (lt::alert_cast<lt::alerts_dropped_alert>(a))
+			l->alerts_dropped++;
+		else {
+			listen_events(l, a);
+			torrent_events(l, a);
+		}
+	}
+}
+
+void add_trackers(lt::add_torrent_params &p, const conf &c)
+{
+	char url[512];
+	int tier = 0;
+
+	for (const char *at = c.swarm_trackers; at && tier < c.swarm_max_trackers;) {
+		at = conf_list_next(at, url, sizeof(url));
+		if (url[0] == '\0')
+			continue;
+		p.trackers.emplace_back(url);
+		p.tracker_tiers.push_back(tier++);
+	}
+}
+
+} // namespace
+
+extern "C" {
+
+int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err[ERRLEN])
+{
+	try {
+		auto l = std::make_unique<lt_session>();
+		libtorrent::session_params p(first_settings(*c));
+
+		l->out = std::make_shared<outbox>(bell_fd);
+		p.disk_io_constructor = libtorrent::disabled_disk_io_constructor;
+		p.ip_filter = private_filter(*c);
+		l->session = std::make_unique<libtorrent::session>(std::move(p));
+		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
+		l->stat_peers = libtorrent::find_metric_idx("peer.num_peers_connected");
+		const auto bell = l->out;
+		l->session->set_alert_notify([bell] { bell->ring_bell(); });
+		*out = l.release();
+		return 0;
+	} catch (const std::exception &e) {
+		return fail(err, "libtorrent session", e);
+	}
+}
+
+void lt_close(struct lt_session **session, int wait_ms)
+{
+	struct lt_session *l = *session;
+
+	if (!l)
+		return;
+	*session = nullptr;
+	try {
+		/* The proxy's end waits for the trackers' "stopped": in a thread of its
+		 * own, so that a tracker that hangs can't hold us. The caller exits. */
+		auto done = std::make_shared<std::promise<void>>();
+		auto over = done->get_future();
+		l->session->set_alert_notify({});
+		auto proxy = std::make_shared<libtorrent::session_proxy>(l->session->abort());
+		l->session.reset();
+		std::thread([proxy, done]() mutable {
+			proxy.reset();
+			done->set_value();
+		}).detach();
+		over.wait_for(std::chrono::milliseconds(wait_ms));
+	} catch (const std::exception &) {
+		/* leaving anyway */
+	}
+	delete l;
+}
+
+int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
+{
+	try {
+		libtorrent::settings_pack s;
+
+		tune(s, *c);
+		l->session->set_ip_filter(private_filter(*c));
+		l->session->apply_settings(std::move(s));
+		return 0;
+	} catch (const std::exception &e) {
+		return fail(err, "libtorrent settings", e);
+	}
+}
+
+int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
+	    const struct lt_endpoint *known, size_t n, const struct conf *c,
+	    char err[ERRLEN])
+{
+	try {
+		libtorrent::add_torrent_params p;
+		key k;
+
+		memcpy(k.b, id, IH_LEN);
+		if (v2)
+			p.info_hashes.v2 = libtorrent::sha256_hash(reinterpret_cast<const char *>(v2));
+		else
+			p.info_hashes.v1 = libtorrent::sha1_hash(reinterpret_cast<const char *>(id));
+		p.save_path = "/";		/* wanted, never used: the disk is disabled */
+		p.flags = libtorrent::torrent_flags::upload_mode
+			| libtorrent::torrent_flags::no_verify_files;
+		add_trackers(p, *c);
+		for (size_t i = 0; i < n; i++)
+			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
+		const auto box = l->out;
+		p.extensions.emplace_back([box, k](libtorrent::torrent_handle const &, libtorrent::client_data_t)
+			-> std::shared_ptr<libtorrent::torrent_plugin> {
+			return std::make_shared<swarm_watch>(box, k);
+		});
+		p.userdata = libtorrent::client_data_t(new key(k));	/* freed by added() */
+		l->by_key[k] = libtorrent::torrent_handle();
+		l->session->async_add_torrent(std::move(p));
+		return 0;
+	} catch (const std::exception &e) {
+		return fail(err, "join", e);
+	}
+}
+
+void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
+{
+	try {
+		key k;
+		memcpy(k.b, id, IH_LEN);
+		const auto it = l->by_key.find(k);
+		if (it == l->by_key.end())
+			return;
+		const auto handle = it->second;
+		l->by_key.erase(it);
+		if (!handle.is_valid())
+			return;		/* added() will find nobody waiting and remove it */
+		l->by_handle.erase(handle);
+		l->session->remove_torrent(handle);
+	} catch (const std::exception &) {
+		/* it is gone already */
+	}
+}
+
+size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
+{
+	size_t n = 0;
+
+	try {
+		if (l->next == l->taken.size()) {
+			l->taken.clear();
+			l->next = 0;
+			if (l->taken.capacity() > 8192)	/* a burst is over: give it back */
+				std::vector<lt_event>().swap(l->taken);
+			l->out->swap(l->taken);
+			take_alerts(l);
+		}
+		while (n < max && l->next < l->taken.size())
+			out[n++] = l->taken[l->next++];
+	} catch (const std::exception &) {
+		/* out of memory: what was not copied is lost and will be said again */
+	}
+	return n;
+}
+
+void lt_poll(struct lt_session *l)
+{
+	try {
+		l->session->post_session_stats();
+		l->session->post_torrent_updates({});
+	} catch (const std::exception &) {
+		/* asked again in a second */
+	}
+}
+
+uint64_t lt_dropped(const struct lt_session *l)
+{
+	return l->out->dropped();
+}
+
+uint64_t lt_alerts_dropped(const struct lt_session *l)
+{
+	return l->alerts_dropped;
+}
+
+} // extern "C"

@@ -1,0 +1,44 @@
+/*
+ * peerwords.h -- the words of a peer record and of a swarm. Plain C and C++:
+ * lt.cc speaks them too. Values are stored in the segment: never renumber.
+ */
+#ifndef PEERSCOPE_SHM_PEERWORDS_H
+#define PEERSCOPE_SHM_PEERWORDS_H
+
+enum peer_state {		/* a list is ordered by this, downwards */
+	PEER_KNOWN = 0,		/* heard of, never dialled */
+	PEER_TRIED = 1,		/* dialled, no handshake came */
+	PEER_CONTACTED = 2,	/* a handshake was completed at least once */
+	PEER_CONNECTED = 3,	/* now */
+};
+enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
+
+#define PEER_SRC_TRACKER 1u
+#define PEER_SRC_DHT 2u
+#define PEER_SRC_PEX 4u
+#define PEER_SRC_LSD 8u
+#define PEER_SRC_INCOMING 16u
+
+#define PEER_F_ENCRYPTED 1u
+#define PEER_F_UTP 2u
+#define PEER_F_SEED 4u
+#define PEER_F_INTERESTED 8u	/* the peer wants something from us */
+#define PEER_F_CHOKED 16u	/* the peer chokes us */
+
+enum swarm_phase {
+	SWARM_JOINING = 0,	/* the first round is under way: not yet an answer */
+	SWARM_COLLECTING = 1,	/* the first round is done, more may come */
+	SWARM_SETTLED = 2,	/* everybody known was asked, nobody new lately */
+	SWARM_DEAD = 3,		/* every source was asked: nobody is there */
+};
+enum swarm_verdict { VERDICT_UNKNOWN = 0 };
+enum swarm_why {		/* why a list is empty; swarmjson has a sentence each */
+	WHY_NONE = 0,
+	WHY_JOINING = 1,	/* nothing heard yet */
+	WHY_NOBODY = 2,		/* everybody asked, nobody there */
+	WHY_NO_SOURCE = 3,	/* no tracker and no DHT to ask */
+	WHY_NO_INTERFACE = 4,	/* swarm.interface is missing: nothing was joined */
+	WHY_TRACKERS_FAIL = 5,	/* every tracker failed, and nothing else knew */
+};
+
+#endif
