@@ -20,7 +20,7 @@
 #include "common/err.h"
 
 struct buf {
-	char *p;		/* NULL until the first append */
+	char *p;		/* NULL until the first append; then p[len] is a NUL */
 	size_t len, cap, max;	/* bytes; max is the ceiling */
 	int failed;		/* ceiling reached, or out of memory */
 };
@@ -52,7 +52,8 @@ void json_str(struct json *j, const char *key, const char *s);
 void json_strn(struct json *j, const char *key, const char *s, size_t len);
 void json_int(struct json *j, const char *key, int64_t v);
 void json_uint(struct json *j, const char *key, uint64_t v);
-/* v scaled by 10^decimals, e.g. (12345, 3) is 12.345; always with its point. */
+/* v scaled by 10^decimals (1 .. 18): (12345, 3) is 12.345. Zeros at the end go, but
+ * for the one that keeps it a float: (10000, 2) is 100.0. */
 void json_fixed(struct json *j, const char *key, int64_t v, int decimals);
 void json_bool(struct json *j, const char *key, int v);
 void json_null(struct json *j, const char *key);

@@ -14,7 +14,7 @@
  * STR     char s_k[max + 1]          text; min and max are lengths
  * SECRET  char s_k[max + 1]          the same, shown as ***; also from a _FILE
  * MS      uint64_t s_k_ms            30s, 1500ms, 10m, 1h, 1d
- * SIZE    uint64_t s_k_bytes         64k, 32m, 1g
+ * SIZE    uint64_t s_k_bytes         500b, 64k, 32m, 1g
  * INT     int64_t s_k                a number
  * BOOL    int s_k                    on, off, true, false, yes, no, 1, 0
  * REDIS_MODE, LOG_LEVEL, LOG_FORMAT  int s_k: a word, see conf_words()
@@ -139,8 +139,12 @@ PS_MUST int conf_set(struct conf *c, const struct conf_key *k, const char *text,
 void conf_text(const struct conf *c, const struct conf_key *k, char *out, size_t size);
 /* All defaults; cannot fail (the table is checked by a unit test). */
 void conf_defaults(struct conf *c);
-/* Next item of a comma-separated list: copies it, trimmed, into out; returns the
- * rest, or NULL at the end. Items that do not fit in out are an empty string. */
+/*
+ * Next item of a comma-separated list: copies it, trimmed, into out; returns the
+ * rest (perhaps ""), or NULL when there was no item left and out is untouched:
+ *	while ((list = conf_list_next(list, item, sizeof(item))))
+ * Items that do not fit in out are an empty string, as are empty ones.
+ */
 const char *conf_list_next(const char *list, char *out, size_t size);
 
 #endif

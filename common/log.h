@@ -6,8 +6,9 @@
  * or, with log.format = json, the same fields as one JSON object. Lines are cut
  * at 1 KiB; control characters and bytes that are not ASCII are replaced, so raw
  * bytes of a peer never reach a terminal. A call site that repeats itself more
- * than LOG_BURST times in a second is silent for the rest of it and then says
- * how many lines are missing ("+37 alike"). One thread per process logs.
+ * than LOG_BURST times in a second is silent for the rest of it and says
+ * before its next line how many are missing ("(+37 alike)"). One thread per
+ * process logs.
  */
 #ifndef PEERSCOPE_COMMON_LOG_H
 #define PEERSCOPE_COMMON_LOG_H

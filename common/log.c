@@ -1,0 +1,172 @@
+/* log.c -- see log.h. */
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+#define LOG_LINE_BYTES 1024
+#define LOG_PATH_MAX 1000
+
+static struct {
+	int fd;
+	int json;
+	enum log_level level;
+	char who[32];
+	char path[LOG_PATH_MAX + 1];
+} log_state = {STDERR_FILENO, 0, LOG_NOTICE, "start", ""};
+
+static const char *const log_names[] = {"fatal",  "error", "warn",
+					"notice", "info",  "debug"};
+
+/* Opens path (stderr for "") and lets go of the file before. */
+static int log_take(const char *path, char err[ERRLEN])
+{
+	int fd = STDERR_FILENO, old = log_state.fd;
+
+	if (strlen(path) > LOG_PATH_MAX)
+		return err_set(err, "log file: path is longer than %d bytes",
+			       LOG_PATH_MAX);
+	if (path[0])
+		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+			  0640);
+	if (fd < 0)
+		return err_errno(err, "log file %s", path);
+	log_state.fd = fd;
+	if (old != STDERR_FILENO)
+		close(old);
+	return 0;
+}
+
+int log_open(const char *who, enum log_level level, int json, const char *path,
+	     char err[ERRLEN])
+{
+	if (log_take(path, err) != 0)
+		return -1;
+	if (path != log_state.path)
+		snprintf(log_state.path, sizeof(log_state.path), "%s", path);
+	snprintf(log_state.who, sizeof(log_state.who), "%s", who);
+	log_state.level = level;
+	log_state.json = json;
+	return 0;
+}
+
+int log_reopen(char err[ERRLEN])
+{
+	return log_state.path[0] ? log_take(log_state.path, err) : 0;
+}
+
+int log_wants(enum log_level level)
+{
+	return level <= log_state.level;
+}
+
+/* Peers choose bytes that end up here: nothing but printable ASCII passes. */
+static void log_clean(char *s)
+{
+	for (; *s; s++) {
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e)
+			*s = '?';
+	}
+}
+
+/* Escapes for JSON as much of text as fits; after log_clean only two bytes need it. */
+static void log_quote(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text && n + 3 <= size; text++) {
+		if (*text == '"' || *text == '\\')
+			out[n++] = '\\';
+		out[n++] = *text;
+	}
+	out[n] = '\0';
+}
+
+static void log_time(char out[32])
+{
+	uint64_t now = clock_wall_ms();
+	time_t second = (time_t)(now / 1000);
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&second, &tm);
+	n = strftime(out, 24, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, 32 - n, ".%03uZ", (unsigned)(now % 1000));
+}
+
+static void log_write(enum log_level level, const char *topic, const char *text)
+{
+	char line[LOG_LINE_BYTES], quoted[LOG_LINE_BYTES - 160], when[32];
+	ssize_t rc;
+	int n;
+
+	log_time(when);
+	if (log_state.json) {
+		log_quote(quoted, sizeof(quoted), text);
+		n = snprintf(
+			line, sizeof(line),
+			"{\"time\":\"%s\",\"level\":\"%s\",\"who\":\"%s\",\"pid\":%ld,"
+			"\"topic\":\"%.16s\",\"text\":\"%s\"}\n",
+			when, log_names[level], log_state.who, (long)getpid(), topic,
+			quoted);
+	} else {
+		n = snprintf(line, sizeof(line), "%s peerscope[%s %ld] %s %.16s: %s\n",
+			     when, log_state.who, (long)getpid(), log_names[level], topic,
+			     text);
+	}
+	if (n >= (int)sizeof(line)) {
+		n = sizeof(line) - 1;
+		line[n - 1] = '\n';
+	}
+	do
+		rc = write(log_state.fd, line, (size_t)n);
+	while (rc < 0 && errno == EINTR);
+}
+
+/* May this site speak? Tells what it kept back in an earlier second. */
+static int log_may(struct log_site *site, enum log_level level, const char *topic)
+{
+	uint64_t second = clock_ms() / 1000;
+	uint32_t missing = site->dropped;
+	char text[32];
+
+	if (site->second != second) {
+		site->second = second;
+		site->lines = site->dropped = 0;
+		if (missing) {
+			snprintf(text, sizeof(text), "(+%u alike)", missing);
+			log_write(level, topic, text);
+		}
+	}
+	if (site->lines >= LOG_BURST) {
+		site->dropped++;
+		return 0;
+	}
+	site->lines++;
+	return 1;
+}
+
+void log_line(struct log_site *site, enum log_level level, const char *topic,
+	      const char *fmt, ...)
+{
+	char text[LOG_LINE_BYTES];
+	int saved = errno; /* a caller may log before it looks */
+	va_list ap;
+
+	PS_ASSERT(level >= LOG_FATAL && level <= LOG_DEBUG);
+	if (log_may(site, level, topic)) {
+		va_start(ap, fmt);
+		vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+		log_clean(text);
+		log_write(level, topic, text);
+	}
+	errno = saved;
+}
