@@ -26,7 +26,8 @@
 #define SHM_VERSION 1u
 #define SHM_LINE 64
 #define SHM_PAGE 4096
-#define SHM_STEP (1u << 20)			/* growth of the growing sections */
+#define SHM_STEP (1u << 20)			/* growth of the pool */
+#define SHM_NAMES_STEP (1u << 18)		/* growth of places, and of strings */
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free");
@@ -69,6 +70,7 @@ struct shm_head {
 	uint64_t total;
 	uint64_t shape;			/* hash of every sizeof in this file */
 	uint64_t boot_wall_ms;		/* when the daemon started */
+	uint64_t seed;			/* random: keys our hashes, ids are the public's choice */
 	struct shm_dims dims;
 	struct shm_range range[SHM_SECTIONS];
 	alignas(SHM_LINE) shm_u32 master_pid;
@@ -190,8 +192,17 @@ struct shm_place {
 _Static_assert(sizeof(struct shm_place) == 48, "");
 #define PLACE_F_HAS_POINT 1u
 
-/* Start of SHM_PLACES. Then dims.places places, then dims.string_bytes of strings:
- * a length byte and up to 255 bytes of UTF-8. Offset 0 and place 0 mean "unknown". */
+/* First line of SHM_STATS; then the blocks: workers, collector, master, retired. */
+struct shm_stats {
+	alignas(SHM_LINE) shm_u32 seq;	/* odd: the master moves counts to retired */
+	shm_u32 spare[15];
+};
+_Static_assert(sizeof(struct shm_stats) == SHM_LINE, "one line");
+
+/* Start of SHM_PLACES. Then dims.places places; then, from shm_strings_at() on,
+ * dims.string_bytes of strings: a length byte and up to 255 bytes as they came,
+ * padded with zeros to 8. Offset 0 and place 0 mean "unknown". */
+#define SHM_STRING_MAX 255
 struct shm_names {
 	alignas(SHM_LINE) shm_u32 seq;	/* odd: being compacted; moves with each one */
 	shm_u32 nplaces;
@@ -202,7 +213,26 @@ struct shm_names {
 /* Start of SHM_POOL: links, then chunks. A link is chunk number + 1; 0: end. */
 struct shm_pool {
 	alignas(SHM_LINE) shm_u32 reserved;	/* chunks whose memory is really there */
-	shm_u32 spare[15];
+	shm_u32 spare;
+	shm_u64 version;		/* last one given out; never falls, also not by death */
 };
+_Static_assert(sizeof(struct shm_pool) == SHM_LINE, "one line");
+
+static inline uint64_t shm_round_up(uint64_t n, uint64_t unit)
+{
+	return (n + unit - 1) / unit * unit;
+}
+
+/* Where strings begin in SHM_PLACES, and chunks in SHM_POOL. */
+static inline uint64_t shm_strings_at(const struct shm_dims *d)
+{
+	return shm_round_up(sizeof(struct shm_names) +
+			    (uint64_t)d->places * sizeof(struct shm_place), SHM_PAGE);
+}
+
+static inline uint64_t shm_chunks_at(const struct shm_dims *d)
+{
+	return shm_round_up(sizeof(struct shm_pool) + (uint64_t)d->chunks * 4, SHM_PAGE);
+}
 
 #endif

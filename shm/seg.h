@@ -44,7 +44,10 @@ PS_MUST int seg_view(struct seg **out, const char *name, char err[ERRLEN]);
 void seg_close(struct seg **seg);		/* unmaps; NULL is fine */
 void seg_unlink(const char *name);
 
-int seg_fd(const struct seg *seg);		/* for children; owned by seg */
+/* For children; owned by seg, and close-on-exec: clear that before an exec. */
+int seg_fd(const struct seg *seg);
+/* The sizes as they were checked when mapping; the header may not be trusted later. */
+const struct shm_dims *seg_dims_of(const struct seg *seg);
 const struct shm_head *seg_head(const struct seg *seg);
 struct shm_head *seg_head_rw(struct seg *seg);	/* SEG_MASTER only, asserted */
 /* Start of a section; read-only memory where the side may not write. */
@@ -52,7 +55,8 @@ void *seg_at(const struct seg *seg, enum shm_section s);
 size_t seg_len(const struct seg *seg, enum shm_section s);
 /* Page of a process: worker slot, or dims.worker_slots (collector), + 1 (Redis). */
 struct shm_page *seg_page(const struct seg *seg, uint32_t index);
-/* Collector: make sure [0, upto) of a growing section is really there. -1: no room. */
-PS_MUST int seg_grow(struct seg *seg, enum shm_section s, size_t upto);
+/* Collector: make sure [from, upto) of a growing section is really there. -1: no
+ * room. What is there already stays as it is. */
+PS_MUST int seg_grow(struct seg *seg, enum shm_section s, size_t from, size_t upto);
 
 #endif

@@ -108,7 +108,7 @@ extern const struct stat_meta stat_gauges[STAT_GAUGE_N];
 	((STAT_COUNTER_N * 8 + SHM_LINE - 1) / SHM_LINE * SHM_LINE)
 
 /* Whose block this process writes; worker slot, dims.worker_slots (collector),
- * + 1 (master). Before the call, counts go nowhere (unit tests). */
+ * + 1 (master). Before the call, and after it with NULL, counts go nowhere. */
 void stat_own(struct seg *seg, uint32_t block);
 void stat_add(enum stat_counter c, uint64_t n);
 #define stat_inc(c) stat_add(STAT_##c, 1)

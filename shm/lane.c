@@ -1,0 +1,187 @@
+/*
+ * lane.c -- the rings between a worker and the collector. See lane.h.
+ *
+ * Ordinary single-producer single-consumer rings: the producer writes the record,
+ * then moves its count with release; the consumer reads the count with acquire,
+ * copies, then moves its own with release. Nothing is written where the other
+ * side may be reading, so plain copies will do.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/lane.h"
+
+struct lane {
+	struct shm_lane *at;
+	uint8_t *jobs;
+	struct shm_done *done;
+	uint32_t job_bytes, done_n;	/* powers of two */
+};
+
+uint64_t lane_token(int slot, uint32_t gen, uint32_t seq)
+{
+	PS_ASSERT(slot >= 0 && slot < KID_SLOTS);
+	/* slot + 1, so that no token is 0, which says that nobody waits */
+	return (uint64_t)(slot + 1) << 56 | (uint64_t)(gen & 0xffffff) << 32 | seq;
+}
+
+int lane_token_slot(uint64_t token)
+{
+	return (int)(token >> 56) - 1;
+}
+
+uint32_t lane_token_gen(uint64_t token)
+{
+	return (uint32_t)(token >> 32) & 0xffffff;
+}
+
+uint32_t lane_token_seq(uint64_t token)
+{
+	return (uint32_t)token;
+}
+
+int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN])
+{
+	const struct shm_dims *d = seg_dims_of(seg);
+	size_t stride = sizeof(struct shm_lane) + d->lane_bytes +
+			(size_t)d->lane_done * sizeof(struct shm_done);
+	struct lane *l;
+	uint8_t *at;
+
+	if (slot < 0 || (uint32_t)slot >= d->worker_slots)
+		return err_set(err, "lane %d: there are %u", slot, d->worker_slots);
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return err_set(err, "lane %d: out of memory", slot);
+	at = (uint8_t *)seg_at(seg, SHM_LANES) + stride * (size_t)slot;
+	l->at = (struct shm_lane *)at;
+	l->jobs = at + sizeof(struct shm_lane);
+	l->done = (struct shm_done *)(l->jobs + d->lane_bytes);
+	l->job_bytes = d->lane_bytes;
+	l->done_n = d->lane_done;
+	*out = l;
+	return 0;
+}
+
+void lane_close(struct lane **l)
+{
+	free(*l);
+	*l = NULL;
+}
+
+/* Bytes of a job with its text: whole lines. */
+static uint32_t job_bytes(uint32_t text_len)
+{
+	return (uint32_t)(sizeof(struct shm_job) + shm_round_up(text_len, SHM_LINE));
+}
+
+static void ring_write(struct lane *l, uint32_t pos, const void *data, uint32_t len)
+{
+	uint32_t at = pos & (l->job_bytes - 1);
+	uint32_t first = l->job_bytes - at < len ? l->job_bytes - at : len;
+
+	memcpy(l->jobs + at, data, first);
+	memcpy(l->jobs, (const uint8_t *)data + first, len - first);
+}
+
+static void ring_read(const struct lane *l, uint32_t pos, void *data, uint32_t len)
+{
+	uint32_t at = pos & (l->job_bytes - 1);
+	uint32_t first = l->job_bytes - at < len ? l->job_bytes - at : len;
+
+	memcpy(data, l->jobs + at, first);
+	memcpy((uint8_t *)data + first, l->jobs, len - first);
+}
+
+int lane_push(struct lane *l, const struct shm_job *job, const void *text)
+{
+	uint32_t tail = atomic_load_explicit(&l->at->job_tail, memory_order_relaxed);
+	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
+	uint32_t need = job_bytes(job->text_len);
+
+	PS_ASSERT(job->text_len <= SHM_JOB_TEXT_MAX && (text != NULL || job->text_len == 0));
+	/* a head beyond the tail is nonsense: then nothing fits until it is emptied */
+	if (tail - head > l->job_bytes || l->job_bytes - (tail - head) < need)
+		return -1;
+	ring_write(l, tail, job, sizeof(*job));
+	if (job->text_len > 0)
+		ring_write(l, tail + (uint32_t)sizeof(*job), text, job->text_len);
+	atomic_store_explicit(&l->at->job_tail, tail + need, memory_order_release);
+	return 0;
+}
+
+int lane_pop(struct lane *l, struct shm_job *job, void *text)
+{
+	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&l->at->job_tail, memory_order_acquire);
+	uint32_t depth = tail - head;
+
+	if (depth == 0)
+		return 0;
+	if (depth > l->job_bytes || depth < sizeof(*job))
+		goto nonsense;
+	ring_read(l, head, job, sizeof(*job));
+	if (job->text_len > SHM_JOB_TEXT_MAX || job_bytes(job->text_len) > depth)
+		goto nonsense;
+	ring_read(l, head + (uint32_t)sizeof(*job), text, job->text_len);
+	atomic_store_explicit(&l->at->job_head, head + job_bytes(job->text_len),
+			      memory_order_release);
+	return 1;
+nonsense:
+	atomic_store_explicit(&l->at->job_head, tail, memory_order_release);
+	return -1;
+}
+
+uint32_t lane_depth(const struct lane *l)
+{
+	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
+	uint32_t depth = atomic_load_explicit(&l->at->job_tail, memory_order_acquire) - head;
+
+	return depth <= l->job_bytes ? depth : l->job_bytes;
+}
+
+uint32_t lane_done_room(const struct lane *l)
+{
+	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_relaxed);
+	uint32_t used = tail - atomic_load_explicit(&l->at->done_head, memory_order_acquire);
+
+	return used <= l->done_n ? l->done_n - used : 0;
+}
+
+void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc)
+{
+	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_relaxed);
+	struct shm_done *d = &l->done[tail & (l->done_n - 1)];
+
+	PS_ASSERT(lane_done_room(l) > 0);
+	atomic_store_explicit(&d->token, token, memory_order_relaxed);
+	atomic_store_explicit(&d->rc, (uint32_t)rc, memory_order_relaxed);
+	atomic_store_explicit(&l->at->done_tail, tail + 1, memory_order_release);
+}
+
+int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc)
+{
+	uint32_t head = atomic_load_explicit(&l->at->done_head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_acquire);
+	const struct shm_done *d = &l->done[head & (l->done_n - 1)];
+	uint32_t word;
+
+	if (tail == head)
+		return 0;
+	if (tail - head > l->done_n) {
+		lane_enter(l);		/* nonsense: requests fall back on their deadlines */
+		return 0;
+	}
+	*token = atomic_load_explicit(&d->token, memory_order_relaxed);
+	word = atomic_load_explicit(&d->rc, memory_order_relaxed);
+	*rc = word <= LANE_FAILED ? (enum lane_rc)word : LANE_FAILED;
+	atomic_store_explicit(&l->at->done_head, head + 1, memory_order_release);
+	return 1;
+}
+
+void lane_enter(struct lane *l)
+{
+	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_acquire);
+
+	atomic_store_explicit(&l->at->done_head, tail, memory_order_release);
+}
