@@ -1,0 +1,482 @@
+#!/usr/bin/python3
+"""Hundreds of scripted peers in one thread, each on an address of its own in 127/8.
+
+They speak the handshake, bitfield, have and choke messages of BEP 3, the FAST
+messages of BEP 6, metadata (BEP 9), the extension handshake (BEP 10) and PEX
+(BEP 11) over plain TCP. They unchoke everybody and count every request for a
+piece, which a collector must never make. See tests/swarm/README.md.
+"""
+import argparse
+import ipaddress
+import json
+import os
+import random
+import socket
+import struct
+import sys
+
+import wire
+from announce import Announcer
+from loop import IN, OUT, Control, Loop, accept_all, exit_on_signals, say_ready, want_fds
+
+# What a peer of each behaviour looks like to somebody who dials it.
+STATES = {
+    'normal': 'connected',
+    'no_bitfield': 'connected',     # progress stays 0
+    'have_all': 'connected',        # BEP 6, progress 100
+    'have_none': 'connected',       # BEP 6, progress 0
+    'huge_bitfield': 'contacted',   # 1 MiB of set bits after the handshake
+    'huge_length': 'contacted',     # a message that claims to have 2 GiB
+    'flaky': 'contacted',           # greets, closes and never listens again
+    'silent': 'tried',              # accepts and never says a byte
+    'close': 'tried',               # accepts and closes at once
+    'garbage': 'tried',             # answers with random bytes
+    'wrong_hash': 'tried',          # shakes hands for another torrent
+    'dead': 'tried',                # announced, but nobody listens
+}
+MAX_MESSAGE = 1 << 17
+GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', 'delay_ms',
+              'announce', 'pex', 'ext', 'fast', 'absent'}
+
+
+class Peer:
+    """One address. It is in every torrent of the swarm with the same progress."""
+
+    def __init__(self, swarm, index, address, port, group):
+        self.swarm, self.index, self.address, self.port = swarm, index, address, port
+        self.behaviour = group.get('behaviour', 'normal')
+        if self.behaviour not in STATES:
+            raise ValueError(f'no such behaviour: {self.behaviour}')
+        self.announced = group.get('announce', True)
+        self.delay_s = group.get('delay_ms', swarm.delay_ms) / 1000
+        self.pex = group.get('pex', swarm.pex)
+        self.ext = group.get('ext', True)
+        self.fast = group.get('fast', self.behaviour in ('have_all', 'have_none'))
+        self.name, self.name_bytes = self._name(group)
+        prefix = group.get('peer_id', '-SC0100-').encode()
+        self.peer_id = (prefix + b'%012d' % index)[:20]
+        self.progress = self._progress(group.get('progress', 100))
+        self.listener = None
+        self.conns = set()
+        self.count = dict.fromkeys(
+            ('connections', 'handshakes', 'requests', 'interested', 'metadata_requests',
+             'pex_received', 'bytes_in', 'bytes_out', 'not_bittorrent', 'choked_us'), 0)
+
+    def _name(self, group):
+        """(name that a reader must see, or None if the test decides; bytes on the wire)"""
+        if 'name_hex' in group:
+            return None, bytes.fromhex(group['name_hex'])
+        name = group.get('name', 'Scripted 1.0 #{i}').replace('{i}', str(self.index))
+        return name, name.encode()
+
+    def _progress(self, wanted):
+        if self.behaviour in ('have_none', 'no_bitfield'):
+            return 0.0
+        if self.behaviour == 'have_all':
+            return 100.0
+        if wanted == 'mixed':           # every second one a seed, the others spread
+            return 100.0 if self.index % 2 else self.index * 7 % 100
+        return float(wanted)
+
+    def have(self, torrent):
+        return round(self.progress * torrent.pieces / 100)
+
+    def listen(self):
+        if self.behaviour == 'dead' or self.listener:
+            return
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((self.address, self.port))
+        s.listen(64)
+        s.setblocking(False)
+        self.listener = s
+        self.swarm.loop.watch(s, IN, self._accept)
+
+    def hush(self):
+        if self.listener:
+            self.swarm.loop.forget(self.listener)
+            self.listener.close()
+            self.listener = None
+
+    def leave(self):
+        self.hush()
+        for conn in list(self.conns):
+            conn.close()
+
+    def _accept(self, _events):
+        for sock, _ in accept_all(self.listener):
+            self.count['connections'] += 1
+            if self.behaviour == 'close':
+                sock.close()
+            else:
+                Conn(self, sock)
+
+    def dial(self, to, torrent):
+        """Call somebody from our own address; they see an incoming peer."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.bind((self.address, 0))
+        sock.connect_ex(tuple(to))
+        self.count['connections'] += 1
+        Conn(self, sock, torrent)
+
+    def extension_handshake(self, torrent):
+        d = {'m': {'ut_metadata': wire.UT_METADATA, 'ut_pex': wire.UT_PEX},
+             'v': self.name_bytes, 'p': self.port, 'reqq': 250}
+        if torrent.info is not None:
+            d['metadata_size'] = len(torrent.info)
+        return wire.ext(0, wire.benc(d))
+
+    def pieces_message(self, torrent):
+        if self.behaviour == 'have_all':
+            return wire.msg(wire.HAVE_ALL)
+        if self.behaviour == 'have_none':
+            return wire.msg(wire.HAVE_NONE)
+        if self.behaviour == 'no_bitfield':
+            return b''
+        if self.behaviour == 'huge_bitfield':
+            return wire.msg(wire.BITFIELD, b'\xff' * (1 << 20))
+        if self.behaviour == 'huge_length':
+            return struct.pack('>IB', 0x7fffffff, wire.BITFIELD) + b'\xff' * 4096
+        have = self.have(torrent)
+        if have == 0:
+            return b''                  # as BEP 3 allows
+        return wire.msg(wire.BITFIELD, wire.bitfield(have, torrent.pieces))
+
+    def report(self):
+        progress = self.progress if STATES[self.behaviour] == 'connected' else None
+        return {'index': self.index, 'address': self.address, 'port': self.port,
+                'name': self.name if self.ext else None, 'progress': progress,
+                'behaviour': self.behaviour, 'state': STATES[self.behaviour],
+                'announced': self.announced, 'listens': self.listener is not None}
+
+
+class Conn:
+    """One connection of a peer, in either direction."""
+
+    def __init__(self, peer, sock, torrent=None):
+        self.peer, self.sock, self.loop = peer, sock, peer.swarm.loop
+        self.held, self.out = bytearray(), bytearray()
+        self.torrent, self.dialled = torrent, torrent is not None
+        self.greeted = self.shaken = False
+        self.their_pex = None
+        peer.conns.add(self)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.loop.watch(sock, IN | (OUT if self.dialled else 0), self._event)
+
+    def close(self):
+        if self.sock is not None:
+            self.loop.forget(self.sock)
+            self.sock.close()
+            self.sock = None
+            self.peer.conns.discard(self)
+
+    def _event(self, events):
+        if events & OUT:
+            if self.dialled and not self.greeted:
+                self.greet()
+            self._flush()
+        if self.sock is not None and events & ~OUT:
+            self._read()
+
+    def send(self, data):
+        if self.sock is not None:
+            self.out += data
+            self._flush()
+
+    def _flush(self):
+        try:
+            n = self.sock.send(self.out) if self.out else 0
+        except BlockingIOError:
+            n = 0
+        except OSError:
+            self.close()
+            return
+        self.peer.count['bytes_out'] += n
+        del self.out[:n]
+        self.loop.watch(self.sock, IN | (OUT if self.out else 0), self._event)
+
+    def _read(self):
+        try:
+            data = self.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b''
+        if not data:
+            self.close()
+            return
+        self.peer.count['bytes_in'] += len(data)
+        if self.peer.behaviour == 'silent':
+            return
+        self.held += data
+        if not self.shaken:
+            self._their_handshake()
+        while self.shaken and self.sock is not None and self._one_message():
+            pass
+
+    def _their_handshake(self):
+        if not wire.PSTR.startswith(bytes(self.held[:20])):
+            self.peer.count['not_bittorrent'] += 1      # e.g. an encrypted handshake
+            self.close()
+            return
+        if len(self.held) < wire.HANDSHAKE:
+            return
+        torrent = self.peer.swarm.torrents.get(bytes(self.held[28:48]))
+        if torrent is None:
+            self.close()
+            return
+        self.torrent, self.shaken = torrent, True
+        self.peer.count['handshakes'] += 1
+        self.their_ext = bool(self.held[25] & 0x10)
+        del self.held[:wire.HANDSHAKE]
+        if not self.greeted:
+            self.loop.later(self.peer.delay_s, self.greet)
+
+    def greet(self):
+        peer = self.peer
+        if self.sock is None or self.greeted:
+            return
+        self.greeted = True
+        if peer.behaviour == 'garbage':
+            self.send(random.Random(peer.index).randbytes(4096))
+            return
+        infohash = self.torrent.infohash
+        if peer.behaviour == 'wrong_hash':
+            infohash = bytes(b ^ 0xff for b in infohash)
+        hello = wire.handshake(infohash, peer.peer_id, peer.ext, peer.fast)
+        if peer.ext:
+            hello += peer.extension_handshake(self.torrent)
+        self.send(hello + peer.pieces_message(self.torrent))
+        if peer.behaviour == 'flaky':
+            self.loop.later(0.05, peer.leave)
+
+    def _one_message(self):
+        if len(self.held) < 4:
+            return False
+        n = struct.unpack('>I', self.held[:4])[0]
+        if n > MAX_MESSAGE:
+            self.close()
+            return False
+        if len(self.held) < 4 + n:
+            return False
+        body = bytes(self.held[4:4 + n])
+        del self.held[:4 + n]
+        if body:
+            self._message(body[0], body[1:])
+        return True
+
+    def _message(self, kind, body):
+        count = self.peer.count
+        if kind == wire.REQUEST:
+            count['requests'] += 1
+        elif kind == wire.INTERESTED:
+            count['interested'] += 1
+            self.send(wire.msg(wire.UNCHOKE))
+        elif kind == wire.CHOKE:
+            count['choked_us'] += 1
+        elif kind == wire.EXTENDED and body:
+            self._extended(body[0], body[1:])
+
+    def _extended(self, number, body):
+        if number == 0:
+            their = wire.bdec(body).get(b'm', {})
+            self.their_pex = their.get(b'ut_pex') or None
+            self.their_metadata = their.get(b'ut_metadata') or None
+            self.send_pex()
+        elif number == wire.UT_METADATA:
+            self._metadata(wire.bdec(body))
+        elif number == wire.UT_PEX:
+            self.peer.count['pex_received'] += 1
+
+    def _metadata(self, d):
+        info, n = self.torrent.info, d.get(b'piece', 0)
+        if d.get(b'msg_type') != wire.MD_REQUEST or not self.their_metadata:
+            return
+        self.peer.count['metadata_requests'] += 1
+        if info is None or not 0 <= n * wire.MD_PIECE < len(info):
+            head, data = {'msg_type': wire.MD_REJECT, 'piece': n}, b''
+        else:
+            head = {'msg_type': wire.MD_DATA, 'piece': n, 'total_size': len(info)}
+            data = info[n * wire.MD_PIECE:(n + 1) * wire.MD_PIECE]
+        self.send(wire.ext(self.their_metadata, wire.benc(head) + data))
+
+    def send_pex(self):
+        """Tell of the peers that come after us, up to 50 (BEP 11)."""
+        peer = self.peer
+        if not peer.pex or not self.their_pex:
+            return
+        all_ = peer.swarm.peers
+        others = [all_[(peer.index + k) % len(all_)] for k in range(1, len(all_))]
+        others = [p for p in others if p.listener or p.behaviour == 'dead']
+        others = others[:min(peer.pex, 50)]
+        flags = bytes(0x12 if p.progress >= 100 else 0x10 for p in others)
+        body = {'added': wire.compact([(p.address, p.port) for p in others]),
+                'added.f': flags, 'dropped': b''}
+        self.send(wire.ext(self.their_pex, wire.benc(body)))
+
+    def send_haves(self, before, after):
+        if self.greeted:
+            self.send(b''.join(wire.msg(wire.HAVE, struct.pack('>I', i))
+                               for i in range(before, after)))
+
+
+class Swarm:
+    def __init__(self, torrents, spec, base='127.1.0.1', port=6881, delay_ms=0, pex=0,
+                 trackers=()):
+        self.loop = Loop()
+        self.torrents = {t.infohash: t for t in torrents}
+        self.delay_ms, self.pex, self.trackers = delay_ms, pex, list(trackers)
+        self.announcer = Announcer(self.loop)
+        self.peers = []
+        first = ipaddress.ip_address(base)
+        for group in spec:
+            unknown = set(group) - GROUP_KEYS
+            if unknown:
+                raise ValueError(f'unknown keys in a group: {sorted(unknown)}')
+            for _ in range(group.get('count', 1)):
+                i = len(self.peers)
+                if not (first + i).is_loopback:
+                    raise ValueError(f'{first + i} is outside 127/8')
+                peer = Peer(self, i, str(first + i), port, group)
+                self.peers.append(peer)
+                if not group.get('absent'):
+                    peer.listen()
+
+    def announce(self, peers, event='started'):
+        for peer in peers:
+            for torrent in self.torrents.values():
+                for url in self.trackers:
+                    self.announcer.add(url, peer, torrent, event)
+
+    def report(self):
+        return {'torrents': [t.report() for t in self.torrents.values()],
+                'peers': [p.report() for p in self.peers],
+                'announce_errors': self.announcer.errors}
+
+    # What the control socket may ask ----------------------------------
+    def _chosen(self, req):
+        which = req.get('peers')
+        return self.peers if which is None else [self.peers[i] for i in which]
+
+    def control(self, req):
+        fn = getattr(self, 'do_' + req['cmd'], None)
+        if fn is None:
+            raise ValueError(f'no such command: {req["cmd"]}')
+        return fn(req)
+
+    def do_report(self, _req):
+        return self.report()
+
+    def do_stats(self, _req):
+        return [{**p.count, 'index': p.index, 'open': len(p.conns)} for p in self.peers]
+
+    def do_totals(self, _req):
+        total = dict.fromkeys(self.peers[0].count, 0)
+        for p in self.peers:
+            for k, v in p.count.items():
+                total[k] += v
+        total['open'] = sum(len(p.conns) for p in self.peers)
+        return total
+
+    def do_leave(self, req):
+        """Close and stop listening; trackers are told unless quiet."""
+        for p in self._chosen(req):
+            p.leave()
+        if not req.get('quiet'):
+            self.announce([p for p in self._chosen(req) if p.announced], 'stopped')
+
+    def do_join(self, req):
+        for p in self._chosen(req):
+            p.listen()
+        self.announce([p for p in self._chosen(req) if p.announced])
+
+    def do_have(self, req):
+        """Raise the progress, and say so with HAVE messages."""
+        for p in self._chosen(req):
+            before = {t: p.have(t) for t in self.torrents.values()}
+            p.progress = float(req['progress'])
+            for conn in list(p.conns):
+                if conn.shaken:
+                    conn.send_haves(before[conn.torrent], p.have(conn.torrent))
+
+    def do_dial(self, req):
+        torrent = self.torrents[bytes.fromhex(req['infohash'])]
+        for p in self._chosen(req):
+            p.dial(req['to'], torrent)
+
+    def do_pex(self, _req):
+        for p in self.peers:
+            for conn in p.conns:
+                conn.send_pex()
+
+    def do_announces(self, _req):
+        return {'idle': self.announcer.idle(), 'done': self.announcer.done,
+                'errors': self.announcer.errors}
+
+
+def parse(argv):
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('--peers', type=int, default=20, metavar='N')
+    p.add_argument('--base', default='127.1.0.1', help='address of the first peer')
+    p.add_argument('--port', type=int, default=6881)
+    p.add_argument('--delay-ms', type=int, default=0, help='before each handshake')
+    p.add_argument('--seeds-fraction', type=float, default=0.5, metavar='F')
+    p.add_argument('--dead', type=int, default=0, metavar='K', help='announced, not there')
+    p.add_argument('--pex', type=int, default=0, metavar='K', help='peers told by PEX')
+    p.add_argument('--spec', help='JSON list of groups, instead of --peers; @FILE reads one')
+    p.add_argument('--infohash', action='append', default=[], metavar='HEX',
+                   help='be in this swarm, without its metadata; repeatable')
+    p.add_argument('--make-torrent', action='append', default=[], metavar='NAME',
+                   help='make up a torrent and its metadata; repeatable')
+    p.add_argument('--pieces', type=int, default=100)
+    p.add_argument('--tracker', action='append', default=[], metavar='URL')
+    p.add_argument('--control', metavar='PATH', help='unix socket for commands')
+    p.add_argument('--write-torrents', metavar='DIR', help='.torrent files, by infohash')
+    return p.parse_args(argv)
+
+
+def groups(args):
+    if args.spec:
+        text = args.spec
+        if text.startswith('@'):
+            with open(text[1:], encoding='utf-8') as f:
+                text = f.read()
+        return json.loads(text)
+    seeds = round((args.peers - args.dead) * args.seeds_fraction)
+    leeches = args.peers - args.dead - seeds
+    return [{'count': seeds, 'progress': 100}, {'count': leeches, 'progress': 'mixed'},
+            {'count': args.dead, 'behaviour': 'dead'}]
+
+
+def torrents(args):
+    out = [wire.Torrent(bytes.fromhex(h), args.pieces) for h in args.infohash]
+    out += [wire.make_torrent(name, args.pieces) for name in args.make_torrent]
+    if not out:
+        out = [wire.make_torrent('scripted', args.pieces)]
+    if args.write_torrents:
+        for t in out:
+            if t.info is not None:
+                path = os.path.join(args.write_torrents, t.infohash.hex() + '.torrent')
+                with open(path, 'wb') as f:
+                    f.write(t.file(args.tracker))
+    return out
+
+
+def main(argv):
+    args = parse(argv)
+    exit_on_signals()
+    want_fds(16384)
+    swarm = Swarm(torrents(args), groups(args), args.base, args.port, args.delay_ms,
+                  args.pex, args.tracker)
+    if args.control:
+        Control(swarm.loop, args.control, swarm.control)
+    swarm.announce([p for p in swarm.peers if p.announced and (p.listener
+                    or p.behaviour == 'dead')])
+    swarm.loop.run_until(swarm.announcer.idle)
+    say_ready({'ready': True, **swarm.report(), 'control': args.control})
+    swarm.loop.run()
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
