@@ -1,0 +1,101 @@
+/*
+ * coll.h -- the collector's own state, shared by its files and by nobody else.
+ *
+ *   main.c     the loop: bells, timers, words from the master
+ *   jobs.c     questions in: join, wait, answer, leave
+ *   publish.c  swarms out: peer table, completions' data, Redis
+ *   swarm.c    what is known of a swarm (pure)
+ *   lt.cc      the BitTorrent session          redis.c   the second tier
+ *
+ * One thread. All of it belongs to collector_main's frame.
+ */
+#ifndef PEERSCOPE_COLLECTOR_COLL_H
+#define PEERSCOPE_COLLECTOR_COLL_H
+
+#include <stdint.h>
+
+#include "collector/lt.h"
+#include "collector/redis.h"
+#include "collector/swarm.h"
+#include "common/buf.h"
+#include "common/kid.h"
+#include "geo/geo.h"
+#include "shm/lane.h"
+#include "shm/ptab.h"
+#include "shm/seg.h"
+#include "shm/stat.h"
+
+/* A slot is written this often at most while handshakes pour in. */
+#define PUBLISH_MS 25
+/* Rates and last_seen alone are worth a version this often. */
+#define PUBLISH_SOFT_MS 5000
+/* Addresses that are ours: local ones and what the world calls us. */
+#define OWN_MAX 64
+/* Longest JSON written to Redis: 2,000 peers of about 600 bytes. */
+#define REDIS_VALUE_MAX (2u << 20)
+
+struct event_base;
+struct event;
+
+/* A question that waits. In coll.waiters, newest first. */
+struct waiter {
+	uint64_t token;
+	uint64_t until_ms;		/* monotonic; answered then, come what may */
+	struct swarm *swarm;		/* lives as long as it has waiters */
+	int settled;			/* wants a settled swarm, not the first round */
+	struct waiter *next;
+};
+
+struct coll {
+	struct kid kid;			/* kid.conf is the newest configuration */
+	struct seg *seg;
+	struct ptab *ptab;
+	struct lane *lane[KID_SLOTS];
+	int nlanes;
+	struct lt_session *lt;
+	struct geo *geo;
+	struct redis *redis;
+	struct swarms *swarms;
+
+	struct waiter *waiters;
+	uint32_t nwaiters, max_waiters;	/* all that all workers may park */
+
+	uint8_t own_addr[OWN_MAX][ADDR_LEN];
+	uint16_t own_port[4];
+	uint32_t nown, nports;
+	int refused_logged;
+
+	struct event_base *base;
+	struct event *bell, *chan, *lt_bell, *tick, *publish, *wake, *term;
+	int lt_bell_fd;
+	int publish_armed, leaving;
+	uint64_t lt_dropped, lt_alerts_dropped;	/* already counted */
+
+	/* Scratch: 130 KiB each, too large for a stack. */
+	struct swarm_copy copy;
+	struct shm_peer record[CONF_SLOT_PEERS];
+	struct buf json;
+	uint8_t text[SHM_JOB_TEXT_MAX];
+};
+
+/* --- jobs.c --- */
+/* Take everything that lies in the lanes. */
+void jobs_take(struct coll *c);
+/* Answer who can be answered now, and set the next look. */
+void jobs_check(struct coll *c);
+/* Once a second: linger, expiry, and the bound of swarm.max_swarms. */
+void jobs_tick(struct coll *c);
+int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
+
+/* --- publish.c --- */
+/* Write the swarm's slot now; with_redis: also the second tier. */
+void publish_now(struct coll *c, struct swarm *w, int with_redis);
+/* Something changed: see that a version follows, within PUBLISH_MS. */
+void publish_soon(struct coll *c);
+void publish_due(struct coll *c);	/* PUBLISH_MS is over */
+void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
+/* Place and name of a peer, as references into the names table. */
+uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
+void publish_places_again(struct coll *c);	/* the databases changed */
+
+#endif

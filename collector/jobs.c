@@ -1,0 +1,311 @@
+/*
+ * jobs.c -- questions: one join per infohash, whatever the number of askers; who
+ * waits is answered when the swarm is known well enough, or when the wait is over.
+ */
+#include <event2/event.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/coll.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- answers --------------------------------------------------------------- */
+
+/* Tokens of a worker that is gone are dropped: its successor has another
+ * generation, and its lane must not fill with strangers' answers. */
+static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
+{
+	int slot = lane_token_slot(token);
+	const struct shm_page *page;
+
+	if (token == 0 || slot < 0 || slot >= c->nlanes)
+		return;
+	page = seg_page(c->seg, (uint32_t)slot);
+	if ((atomic_load(&page->gen) & 0xffffffu) != lane_token_gen(token))
+		return;
+	lane_done_push(c->lane[slot], token, rc);
+	kid_ring(c->kid.worker_bell_fd[slot]);
+}
+
+static void waiter_drop(struct coll *c, struct waiter **at)
+{
+	struct waiter *q = *at;
+
+	*at = q->next;
+	q->swarm->waiters--;
+	c->nwaiters--;
+	free(q);
+}
+
+static int waiter_ready(struct waiter *q, uint64_t now, uint64_t *recheck)
+{
+	enum swarm_phase phase;
+
+	if (now >= q->until_ms)
+		return 1;
+	if (!swarm_round_done(q->swarm, now, recheck))
+		return 0;
+	if (!q->settled)
+		return 1;
+	phase = swarm_phase(q->swarm, now);
+	if (phase >= SWARM_SETTLED)
+		return 1;
+	*recheck = now + 50;		/* quiet is a matter of time, not of an event */
+	return 0;
+}
+
+static void wake_at(struct coll *c, uint64_t now, uint64_t when)
+{
+	uint64_t ms = when > now ? when - now : 1;
+	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
+
+	event_add(c->wake, &tv);
+}
+
+/* The first round may be over by its own time: discovery_wait. */
+static void close_round(struct coll *c, struct swarm *w, uint64_t now)
+{
+	if (!w->round_done && now - w->joined_ms >= c->kid.conf.swarm_discovery_wait_ms) {
+		w->round_done = 1;
+		w->important = 1;
+	}
+}
+
+void jobs_check(struct coll *c)
+{
+	uint64_t now = clock_ms(), next = UINT64_MAX;
+
+	for (struct waiter **at = &c->waiters; *at;) {
+		struct waiter *q = *at;
+		uint64_t recheck = 0;
+
+		close_round(c, q->swarm, now);
+		if (waiter_ready(q, now, &recheck)) {
+			uint64_t token = q->token;
+
+			if (q->swarm->changed_ms || !q->swarm->published_ms)
+				publish_now(c, q->swarm, 1);
+			waiter_drop(c, at);
+			answer(c, token, LANE_OK);
+			continue;
+		}
+		if (q->until_ms < next)
+			next = q->until_ms;
+		if (recheck && recheck < next)
+			next = recheck;
+		at = &q->next;
+	}
+	if (next != UINT64_MAX)
+		wake_at(c, now, next);
+	stat_set(waiters, c->nwaiters);
+}
+
+/* ---- joining and leaving ------------------------------------------------------ */
+
+static int interface_there(const struct coll *c)
+{
+	const char *name = c->kid.conf.swarm_interface;
+
+	return name[0] == '\0' || if_nametoindex(name) != 0;
+}
+
+static void leave(struct coll *c, struct swarm *w)
+{
+	lt_leave(c->lt, w->id);
+	swarms_remove(c->swarms, w);
+	stat_inc(leaves);
+}
+
+static uint32_t count_trackers(const struct conf *conf)
+{
+	char item[512];
+	uint32_t n = 0;
+
+	for (const char *p = conf->swarm_trackers; p && n < conf->swarm_max_trackers;) {
+		p = conf_list_next(p, item, sizeof(item));
+		n += item[0] != '\0';
+	}
+	return n;
+}
+
+/* What an earlier life of this swarm, or of the collector, left in the table. */
+static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoint *known)
+{
+	uint32_t oldest = (uint32_t)((clock_wall_ms() - c->kid.conf.swarm_peer_expiry_ms) / 1000);
+	size_t n = 0;
+
+	if (ptab_get(c->ptab, w->id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK)
+		return 0;
+	w->had_slot = c->copy.s.phase != SWARM_JOINING;
+	for (uint32_t i = 0; i < c->copy.s.npeers && w->npeers < w->max_peers; i++) {
+		const struct shm_peer *p = &c->copy.peer[i];
+
+		if (p->last_seen_s < oldest || !swarm_seed(w, p, clock_ms()))
+			continue;
+		memcpy(known[n].addr, p->addr, ADDR_LEN);
+		known[n++].port = p->port;
+	}
+	return n;
+}
+
+static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8_t *v2)
+{
+	static struct lt_endpoint known[CONF_SLOT_PEERS];
+	struct swarm *w = swarms_add(c->swarms, job->id, clock_ms());
+	char err[ERRLEN];
+	size_t n;
+
+	if (!w)
+		return NULL;
+	w->max_peers = (uint32_t)c->kid.conf.swarm_max_peers;
+	w->trackers_expected = count_trackers(&c->kid.conf);
+	w->dht = c->kid.conf.swarm_dht;
+	n = seed_from_table(c, w, known);
+	if (lt_join(c->lt, job->id, v2, known, n, &c->kid.conf, err) != 0) {
+		log_error("swarm", "%s", err);
+		swarms_remove(c->swarms, w);
+		return NULL;
+	}
+	stat_inc(joins);
+	return w;
+}
+
+/* Room for one more: the one that was idle longest leaves. */
+static int make_room(struct coll *c)
+{
+	struct swarm *idle;
+
+	if (swarms_count(c->swarms) < (uint32_t)c->kid.conf.swarm_max_swarms)
+		return 0;
+	idle = swarms_oldest_idle(c->swarms);
+	if (!idle)
+		return -1;
+	leave(c, idle);
+	stat_inc(swarms_evicted);
+	return 0;
+}
+
+static void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
+{
+	uint64_t now = clock_ms();
+	struct waiter *q = c->nwaiters < c->max_waiters ? calloc(1, sizeof(*q)) : NULL;
+
+	if (!q) {
+		stat_inc(jobs_refused);
+		answer(c, job->token, LANE_BUSY);
+		return;
+	}
+	q->token = job->token;
+	q->until_ms = now + job->wait_ms;
+	if (job->deadline_ms && q->until_ms > job->deadline_ms)
+		q->until_ms = job->deadline_ms;
+	q->settled = (job->flags & JOB_F_SETTLED) != 0;
+	q->swarm = w;
+	q->next = c->waiters;
+	c->waiters = q;
+	c->nwaiters++;
+	w->waiters++;
+}
+
+/* A stale version of a quiet swarm is as true as ever: say so with a new one. */
+static void freshen(struct coll *c, struct swarm *w)
+{
+	uint64_t age = clock_ms() - w->published_ms;
+
+	if (w->round_done && (!w->published_ms || age >= c->kid.conf.cache_ttl_ms / 2))
+		publish_now(c, w, 1);
+}
+
+static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
+{
+	struct swarm *w = swarms_find(c->swarms, job->id);
+	const uint8_t *v2 = (job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
+
+	if (!w && !interface_there(c)) {
+		stat_inc(jobs_refused);
+		answer(c, job->token, LANE_REFUSED);
+		return;
+	}
+	if (!w && (make_room(c) != 0 || !(w = join(c, job, v2)))) {
+		stat_inc(jobs_refused);
+		answer(c, job->token, LANE_BUSY);
+		return;
+	}
+	w->asked_ms = clock_ms();
+	freshen(c, w);
+	if (job->token != 0)
+		wait_for(c, w, job);
+}
+
+void jobs_take(struct coll *c)
+{
+	struct shm_job job;
+	int rc;
+
+	for (int i = 0; i < c->nlanes; i++) {
+		while ((rc = lane_pop(c->lane[i], &job, c->text)) == 1) {
+			stat_inc(jobs);
+			if (job.kind == JOB_PEERS)
+				job_peers(c, &job, c->text);
+			else
+				answer(c, job.token, LANE_FAILED);
+		}
+		if (rc < 0) {
+			stat_inc(lane_bad);
+			log_error("lane", "slot %d made no sense and was emptied", i);
+		}
+	}
+	jobs_check(c);
+}
+
+/* ---- once a second --------------------------------------------------------------- */
+
+static void tick_swarm(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+	const struct conf *conf = &c->kid.conf;
+	uint64_t now = clock_ms();
+	uint32_t gone;
+
+	if (w->waiters == 0 && now - w->asked_ms >= conf->swarm_linger_ms) {
+		leave(c, w);
+		return;
+	}
+	close_round(c, w, now);
+	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) / 1000));
+	if (gone) {
+		stat_add(STAT_peers_expired, gone);
+		w->changed_ms = now;
+		w->important = 1;
+	}
+	if (w->important)
+		publish_soon(c);
+}
+
+static void count_peers(struct swarm *w, void *arg)
+{
+	*(uint64_t *)arg += w->npeers;
+}
+
+void jobs_tick(struct coll *c)
+{
+	uint64_t peers = 0;
+
+	swarms_each(c->swarms, tick_swarm, c);
+	while (swarms_count(c->swarms) > (uint32_t)c->kid.conf.swarm_max_swarms &&
+	       make_room(c) == 0)
+		;
+	swarms_each(c->swarms, count_peers, &peers);
+	stat_set(swarms, swarms_count(c->swarms));
+	stat_set(peers, peers);
+	stat_set(interface_ok, (uint64_t)interface_there(c));
+}
+
+int jobs_is_idle(void *arg, const uint8_t id[IH_LEN])
+{
+	const struct coll *c = arg;
+
+	return swarms_find(c->swarms, id) == NULL;
+}

@@ -1,0 +1,449 @@
+/*
+ * main.c -- the collector's loop. One thread; libtorrent's are behind lt.h.
+ *
+ *   bell (eventfd)  workers left jobs in their lanes   -> jobs_take
+ *   lt bell         the session has records             -> swarm_event, publish
+ *   channel         the master: settings, drain; EOF: it is gone
+ *   timers          publish (25 ms), wake (waiters), tick (1 s)
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "collector/coll.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define EVENT_BATCH 256
+/* How long trackers may take to hear "stopped" when we leave. */
+#define STOP_WAIT_MS 1500
+
+/* ---- records of the session ------------------------------------------------- */
+
+static int is_own(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->nports && c->own_port[i] != port; i++)
+		;
+	if (i == c->nports)
+		return 0;
+	for (i = 0; i < c->nown; i++)
+		if (memcmp(c->own_addr[i], addr, ADDR_LEN) == 0)
+			return 1;
+	return 0;
+}
+
+static void learn_own(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->nown && memcmp(c->own_addr[i], addr, ADDR_LEN) != 0; i++)
+		;
+	if (i == c->nown && c->nown < OWN_MAX)
+		memcpy(c->own_addr[c->nown++], addr, ADDR_LEN);
+	for (i = 0; port && i < c->nports && c->own_port[i] != port; i++)
+		;
+	if (port && i == c->nports && c->nports < PS_ARRAY_LEN(c->own_port))
+		c->own_port[c->nports++] = port;
+}
+
+static void session_event(struct coll *c, const struct lt_event *e)
+{
+	switch (e->kind) {
+	case LT_LISTENING:
+		learn_own(c, e->addr, e->port);
+		stat_set(lt_listening, 1);
+		stat_set(listen_port, e->port);
+		break;
+	case LT_LISTEN_FAILED:
+		log_warn("swarm", "%s", e->text);
+		break;
+	case LT_EXTERNAL:
+		learn_own(c, e->addr, 0);
+		break;
+	case LT_STATS:
+		stat_set(dht_nodes, e->n > 0 ? (uint64_t)e->n : 0);
+		stat_set(connections, e->have);
+		break;
+	}
+}
+
+static int endpoint_is_listed(const struct coll *c, const struct lt_event *e)
+{
+	if (e->kind != LT_PEER_LEARNED && e->kind != LT_PEER_DIALLED &&
+	    e->kind != LT_PEER_HANDSHAKE)
+		return 1;
+	if (e->port != 0 && !is_own(c, e->addr, e->port) &&
+	    (c->kid.conf.swarm_allow_private || addr_is_global(e->addr)))
+		return 1;
+	stat_inc(peers_refused);
+	return 0;
+}
+
+static void peer_news(struct coll *c, struct swarm *w, const struct lt_event *e,
+		      const struct swarm_news *news)
+{
+	if (news->fresh) {
+		stat_inc(peers_learned);
+		if (news->fresh->place == 0)
+			news->fresh->place = publish_place(c, e->addr);
+	}
+	if (news->named) {
+		uint32_t ref = ptab_string(c->ptab, e->text, strlen(e->text));
+
+		w->important |= ref != news->named->client;
+		news->named->client = ref;
+	}
+	if (news->contacted)
+		stat_inc(peers_contacted);
+	stat_add(STAT_peers_evicted, (uint64_t)news->evicted);
+}
+
+static void join_failed(struct coll *c, struct swarm *w, const struct lt_event *e)
+{
+	log_error("swarm", "join: %s", e->text);
+	w->round_done = 1;		/* whoever waits gets what is known: nothing */
+	publish_soon(c);
+}
+
+static void one_event(struct coll *c, const struct lt_event *e)
+{
+	struct swarm_news news;
+	struct swarm *w;
+
+	stat_inc(lt_events);
+	if (e->kind >= LT_LISTENING) {
+		session_event(c, e);
+		return;
+	}
+	w = swarms_find(c->swarms, e->id);
+	if (!w || !endpoint_is_listed(c, e))
+		return;
+	if (e->kind == LT_JOIN_FAILED) {
+		join_failed(c, w, e);
+		return;
+	}
+	swarm_event(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
+	peer_news(c, w, e, &news);
+	if (w->important)
+		publish_soon(c);
+}
+
+static void on_lt_bell(evutil_socket_t fd, short what, void *arg)
+{
+	static struct lt_event batch[EVENT_BATCH];
+	struct coll *c = arg;
+	size_t n;
+
+	(void)what;
+	kid_hush((int)fd);
+	while ((n = lt_next(c->lt, batch, EVENT_BATCH)) > 0)
+		for (size_t i = 0; i < n; i++)
+			one_event(c, &batch[i]);
+	jobs_check(c);
+}
+
+/* ---- bells and timers ---------------------------------------------------------- */
+
+static void on_bell(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	kid_hush((int)fd);
+	jobs_take(arg);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	jobs_check(arg);
+}
+
+static void on_publish(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	publish_due(arg);
+}
+
+static void count_losses(struct coll *c)
+{
+	uint64_t lost = lt_dropped(c->lt), alerts = lt_alerts_dropped(c->lt);
+
+	if (lost != c->lt_dropped)
+		log_warn("swarm", "%llu session events lost: the loop fell behind",
+			 (unsigned long long)(lost - c->lt_dropped));
+	stat_add(STAT_lt_events_dropped, lost - c->lt_dropped);
+	stat_add(STAT_lt_alerts_dropped, alerts - c->lt_alerts_dropped);
+	c->lt_dropped = lost;
+	c->lt_alerts_dropped = alerts;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct coll *c = arg;
+	struct shm_page *page = seg_page(c->seg, (uint32_t)c->nlanes);
+
+	(void)fd;
+	(void)what;
+	lt_poll(c->lt);
+	jobs_take(c);			/* a lost ring costs a second at most */
+	jobs_tick(c);
+	publish_tick(c);
+	count_losses(c);
+	atomic_store(&page->beat_ms, clock_ms());
+	atomic_store(&page->busy, swarms_count(c->swarms));
+	atomic_store(&page->parked, c->nwaiters);
+}
+
+/* ---- configuration ------------------------------------------------------------- */
+
+static void open_geo(struct coll *c)
+{
+	const struct conf *conf = &c->kid.conf;
+	struct geo *fresh = NULL;
+	char err[ERRLEN];
+
+	if (geo_open(&fresh, conf->geo_city_db, conf->geo_asn_db, err) != 0) {
+		log_error("geo", "%s; %s", err, c->geo ? "keeping what was open" : "places stay unknown");
+		return;
+	}
+	geo_close(&c->geo);
+	c->geo = fresh;
+	stat_set(geo_city_built_s, geo_city_built_s(fresh));
+	stat_set(geo_asn_built_s, geo_asn_built_s(fresh));
+}
+
+static void open_redis(struct coll *c)
+{
+	const struct conf *conf = &c->kid.conf;
+	struct redis_target target;
+	char err[ERRLEN];
+
+	redis_close(&c->redis);
+	stat_set(redis_mode, (uint64_t)conf->redis_mode);
+	if (conf->redis_mode == REDIS_OFF)
+		return;
+	memset(&target, 0, sizeof(target));
+	if (conf->redis_mode == REDIS_BUNDLED) {
+		size_t len = strlen(c->kid.redis_sock);
+
+		PS_ASSERT(len < sizeof(target.host));
+		memcpy(target.host, c->kid.redis_sock, len);
+	} else if (redis_parse_url(&target, conf->redis_url, err) != 0) {
+		log_error("redis", "%s", err);
+		return;
+	}
+	if (redis_open(&c->redis, c->base, &target, conf->redis_timeout_ms) != 0)
+		log_error("redis", "out of memory");
+}
+
+static void forget_own(struct coll *c)
+{
+	c->nown = c->nports = 0;
+	stat_set(lt_listening, c->kid.conf.swarm_listen[0] == '\0');
+	stat_set(listen_port, 0);
+}
+
+/* A new configuration, already validated by the master. Nothing is dropped. */
+static void reconfigure(struct coll *c, int fd)
+{
+	struct conf old = c->kid.conf, fresh;
+	int geo, redis, session;
+	char err[ERRLEN];
+
+	if (kid_unpack(fd, &fresh, sizeof(fresh), err) != 0) {
+		log_error("config", "%s; the old settings stay", err);
+		return;
+	}
+	c->kid.conf = fresh;
+	geo = strcmp(old.geo_city_db, fresh.geo_city_db) != 0 ||
+	      strcmp(old.geo_asn_db, fresh.geo_asn_db) != 0;
+	redis = strcmp(old.redis_url, fresh.redis_url) != 0 ||
+		old.redis_timeout_ms != fresh.redis_timeout_ms;
+	session = strcmp(old.swarm_listen, fresh.swarm_listen) != 0 ||
+		  strcmp(old.swarm_interface, fresh.swarm_interface) != 0;
+	if (log_open("collector", fresh.log_level, fresh.log_format == LOG_JSON,
+		     fresh.log_file, err) != 0)
+		log_warn("log", "%s", err);
+	if (session)
+		forget_own(c);
+	if (lt_configure(c->lt, &fresh, err) != 0)
+		log_error("swarm", "%s", err);
+	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
+	open_geo(c);			/* a HUP also means: the files are new */
+	if (geo || c->geo)
+		publish_places_again(c);
+	if (redis)
+		open_redis(c);
+	log_notice("config", "new settings taken");
+}
+
+/* ---- life --------------------------------------------------------------------- */
+
+static void leave_now(struct coll *c)
+{
+	c->leaving = 1;
+	event_base_loopbreak(c->base);
+}
+
+static void on_chan(evutil_socket_t fd, short what, void *arg)
+{
+	struct coll *c = arg;
+	struct kid_msg msg;
+	int rc, got = -1;
+	char err[ERRLEN];
+
+	(void)what;
+	while ((rc = kid_recv((int)fd, &msg, &got)) == 1) {
+		if (msg.type == KID_M_CONF && got >= 0)
+			reconfigure(c, got);
+		else if (msg.type == KID_M_DRAIN)
+			leave_now(c);
+		else if (msg.type == KID_M_REOPEN && log_reopen(err) != 0)
+			log_warn("log", "%s", err);
+		if (got >= 0)
+			close(got);
+		got = -1;
+	}
+	if (rc < 0) {
+		log_notice("collector", "the master is gone");
+		leave_now(c);
+	}
+}
+
+static void on_term(evutil_socket_t sig, short what, void *arg)
+{
+	(void)sig;
+	(void)what;
+	leave_now(arg);
+}
+
+static struct event *watch(struct coll *c, int fd, short what, event_callback_fn fn)
+{
+	struct event *ev = event_new(c->base, fd, what, fn, c);
+
+	PS_ASSERT(ev != NULL);
+	return ev;
+}
+
+static void make_events(struct coll *c)
+{
+	static const struct timeval second = { 1, 0 };
+
+	c->bell = watch(c, c->kid.collector_bell_fd, EV_READ | EV_PERSIST, on_bell);
+	c->lt_bell = watch(c, c->lt_bell_fd, EV_READ | EV_PERSIST, on_lt_bell);
+	c->chan = watch(c, c->kid.chan_fd, EV_READ | EV_PERSIST, on_chan);
+	c->term = watch(c, SIGTERM, EV_SIGNAL | EV_PERSIST, on_term);
+	c->tick = watch(c, -1, EV_PERSIST, on_tick);
+	c->publish = watch(c, -1, 0, on_publish);
+	c->wake = watch(c, -1, 0, on_wake);
+	event_add(c->bell, NULL);
+	event_add(c->lt_bell, NULL);
+	event_add(c->chan, NULL);
+	event_add(c->term, NULL);
+	event_add(c->tick, &second);
+}
+
+static int open_lanes(struct coll *c, char err[ERRLEN])
+{
+	c->nlanes = 2 * c->kid.nworkers;
+	for (int i = 0; i < c->nlanes; i++)
+		if (lane_open(&c->lane[i], c->seg, i, err) != 0)
+			return -1;
+	c->max_waiters = (uint32_t)c->nlanes * (uint32_t)c->kid.conf.http_max_parked;
+	return 0;
+}
+
+static int coll_open(struct coll *c, char err[ERRLEN])
+{
+	if (seg_attach(&c->seg, c->kid.seg_fd, SEG_COLLECTOR, err) != 0)
+		return -1;
+	stat_own(c->seg, (uint32_t)(2 * c->kid.nworkers));
+	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0 || open_lanes(c, err) != 0)
+		return -1;
+	ptab_set_idle(c->ptab, jobs_is_idle, c);
+	if (swarms_open(&c->swarms, (uint32_t)c->kid.conf.swarm_max_swarms) != 0)
+		return err_set(err, "out of memory");
+	buf_init(&c->json, REDIS_VALUE_MAX);
+	c->base = event_base_new();
+	c->lt_bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (!c->base || c->lt_bell_fd < 0)
+		return err_errno(err, "event loop");
+	/* Two arenas: libtorrent's threads would get one each, megabytes of air. */
+	mallopt(M_ARENA_MAX, 2);
+	forget_own(c);
+	if (lt_open(&c->lt, &c->kid.conf, c->lt_bell_fd, err) != 0)
+		return -1;
+	open_geo(c);
+	open_redis(c);
+	make_events(c);
+	return 0;
+}
+
+static void coll_close(struct coll *c)
+{
+	struct event *ev[] = { c->bell, c->lt_bell, c->chan, c->term, c->tick, c->publish, c->wake };
+
+	stat_set(lt_listening, 0);
+	lt_close(&c->lt, STOP_WAIT_MS);
+	while (c->waiters) {
+		struct waiter *q = c->waiters;
+
+		c->waiters = q->next;
+		free(q);
+	}
+	redis_close(&c->redis);
+	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)
+		if (ev[i])
+			event_free(ev[i]);
+	if (c->base)
+		event_base_free(c->base);
+	swarms_close(&c->swarms);
+	geo_close(&c->geo);
+	buf_free(&c->json);
+	for (int i = 0; i < c->nlanes; i++)
+		lane_close(&c->lane[i]);
+	ptab_close(&c->ptab);
+	seg_close(&c->seg);
+	close(c->lt_bell_fd);
+}
+
+/* Everybody who waits pushes again when it sees our epoch: wake them all. */
+static void ring_workers(const struct coll *c)
+{
+	for (int i = 0; i < c->nlanes; i++)
+		kid_ring(c->kid.worker_bell_fd[i]);
+}
+
+int collector_main(const struct kid *k)
+{
+	struct coll *c = calloc(1, sizeof(*c));
+	char err[ERRLEN];
+
+	if (!c)
+		return 1;
+	c->kid = *k;
+	c->lt_bell_fd = -1;
+	if (kid_enter(k, err) != 0 || coll_open(c, err) != 0) {
+		log_fatal("collector", "%s", err);
+		return 1;
+	}
+	if (kid_send(k->chan_fd, KID_M_READY, 0, -1) != 0) {
+		log_fatal("collector", "the master is gone");
+		return 1;
+	}
+	ring_workers(c);
+	jobs_take(c);
+	event_base_dispatch(c->base);
+	coll_close(c);
+	free(c);
+	return 0;
+}

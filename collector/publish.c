@@ -1,0 +1,159 @@
+/*
+ * publish.c -- from what the collector knows to where others read it: the peer
+ * table (at most every PUBLISH_MS for a swarm) and Redis.
+ */
+#include <event2/event.h>
+#include <string.h>
+
+#include "collector/coll.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "shm/swarmjson.h"
+
+/* peer_stats:<id>, in the contract's shape, with the TTL that it promises. */
+static void publish_redis(struct coll *c, const struct swarm *w)
+{
+	const struct conf *conf = &c->kid.conf;
+	uint32_t limit = (uint32_t)conf->cache_max_peers;
+	char hex[IH_HEX_LEN], key[16 + IH_HEX_LEN] = "peer_stats:";
+
+	if (!redis_up(c->redis) || ptab_get(c->ptab, w->id, limit, &c->copy) != PTAB_OK)
+		return;
+	ih_hex(hex, w->id);
+	memcpy(key + strlen(key), hex, sizeof(hex));
+	buf_reset(&c->json);
+	if (swarm_json(&c->json, c->ptab, &c->copy, hex, limit) == 0)
+		redis_setex(c->redis, key, conf->cache_ttl_ms, c->json.p, c->json.len);
+}
+
+void publish_now(struct coll *c, struct swarm *w, int with_redis)
+{
+	struct shm_swarm head;
+
+	swarm_snapshot(w, clock_ms(), clock_wall_ms(), &head, c->record);
+	w->published_ms = clock_ms();
+	if (ptab_put(c->ptab, &head, c->record) != PTAB_PUT) {
+		stat_inc(publish_full);
+		log_warn("table", "no room to publish a swarm of %u peers: raise shm.peers",
+			 w->npeers);
+		return;
+	}
+	stat_inc(publishes);
+	if (with_redis)
+		publish_redis(c, w);
+}
+
+/* While the first round of a swarm with an older answer is under way, the older
+ * answer is the better one: it stays. */
+static int may_publish(const struct swarm *w)
+{
+	return w->round_done || !w->had_slot;
+}
+
+void publish_soon(struct coll *c)
+{
+	static const struct timeval tv = { 0, PUBLISH_MS * 1000 };
+
+	if (c->publish_armed)
+		return;
+	c->publish_armed = 1;
+	event_add(c->publish, &tv);
+}
+
+static void publish_important(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+
+	if (w->important && may_publish(w))
+		publish_now(c, w, 0);
+}
+
+void publish_due(struct coll *c)
+{
+	c->publish_armed = 0;
+	swarms_each(c->swarms, publish_important, c);
+}
+
+static void publish_soft(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+	uint64_t now = clock_ms();
+
+	if (w->changed_ms && may_publish(w) && now - w->published_ms >= PUBLISH_SOFT_MS)
+		publish_now(c, w, now - w->asked_ms < c->kid.conf.cache_ttl_ms);
+}
+
+static void translate_names(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		w->peer[i].client = ptab_old_client(c->ptab, w->peer[i].client);
+		w->peer[i].place = ptab_old_place(c->ptab, w->peer[i].place);
+	}
+}
+
+static void publish_any(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+
+	if (may_publish(w))
+		publish_now(c, w, 0);
+}
+
+static void publish_compact(struct coll *c)
+{
+	ptab_compact_begin(c->ptab);
+	swarms_each(c->swarms, translate_names, c);
+	swarms_each(c->swarms, publish_any, c);
+	ptab_compact_end(c->ptab);
+	stat_inc(names_compacted);
+	log_info("table", "names and places compacted");
+}
+
+static void publish_usage(struct coll *c)
+{
+	struct ptab_usage u;
+
+	ptab_usage(c->ptab, &u);
+	stat_set(slots_used, u.slots_used);
+	stat_set(chunks_used, u.chunks_used);
+	stat_set(chunks_reserved, u.chunks_reserved);
+	stat_set(places_used, u.places_used);
+	stat_set(string_bytes, u.string_bytes);
+}
+
+void publish_tick(struct coll *c)
+{
+	swarms_each(c->swarms, publish_soft, c);
+	if (ptab_names_full(c->ptab))
+		publish_compact(c);
+	publish_usage(c);
+}
+
+uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
+{
+	struct place place;
+
+	stat_inc(geo_lookups);
+	if (!c->geo || geo_lookup(c->geo, addr, &place) == 0)
+		return 0;
+	stat_inc(geo_hits);
+	return ptab_intern_place(c->ptab, &place);
+}
+
+static void places_again(struct swarm *w, void *arg)
+{
+	struct coll *c = arg;
+
+	for (uint32_t i = 0; i < w->npeers; i++)
+		w->peer[i].place = publish_place(c, w->peer[i].addr);
+	w->changed_ms = clock_ms();
+	w->important = 1;
+}
+
+void publish_places_again(struct coll *c)
+{
+	swarms_each(c->swarms, places_again, c);
+	publish_soon(c);
+}

@@ -1,0 +1,46 @@
+/*
+ * redis.h -- the second tier: one asynchronous connection to Redis (hiredis).
+ *
+ * Nobody ever waits for Redis: a command that can't be sent now is skipped and
+ * counted. The connection is made, checked (PING) and made again with back-off
+ * behind the scenes; hiredis 0.14 has no time-outs of its own, so each step here
+ * runs under redis.timeout. Host names are resolved by evdns, off the loop.
+ * Proof: tests/unit/test_redis.c, tests/e2e/test_redis.py (real servers).
+ */
+#ifndef PEERSCOPE_COLLECTOR_REDIS_H
+#define PEERSCOPE_COLLECTOR_REDIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+/* Commands under way; more are skipped: a server this far behind is no help. */
+#define REDIS_INFLIGHT_MAX 512
+
+struct event_base;
+struct redis;				/* opaque */
+
+struct redis_target {
+	int tcp;			/* 0: unix socket */
+	char host[256];			/* or the path */
+	uint16_t port;
+	int db;
+	char password[256];
+};
+
+/* redis://[:password@]host[:port][/db] or unix:///path[?db=n]; "user:" before the
+ * password is not supported by 0.14's AUTH and refused. rediss:// is an error that
+ * names a way out. */
+PS_MUST int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN]);
+
+/* Starts connecting at once. Borrows base; copies target. */
+PS_MUST int redis_open(struct redis **out, struct event_base *base,
+		       const struct redis_target *target, uint64_t timeout_ms);
+void redis_close(struct redis **r);	/* drops what is under way; NULL is fine */
+int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
+/* SETEX. The value is copied. */
+void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,
+		 size_t len);
+
+#endif

@@ -1,0 +1,642 @@
+/*
+ * swarm.c -- see swarm.h.
+ */
+#include "collector/swarm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- all swarms: a small chained hash ---------------------------------- */
+
+#define SWARM_BUCKETS 1024u
+
+struct swarms {
+	struct swarm *bucket[SWARM_BUCKETS];
+	uint32_t count, max;
+};
+
+static uint32_t bucket_of(const uint8_t id[IH_LEN])
+{
+	uint32_t h;
+
+	memcpy(&h, id + 4, sizeof(h));		/* an infohash is a hash already */
+	return h % SWARM_BUCKETS;
+}
+
+int swarms_open(struct swarms **out, uint32_t max)
+{
+	struct swarms *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -1;
+	s->max = max;
+	*out = s;
+	return 0;
+}
+
+static void swarm_free(struct swarm *w)
+{
+	free(w->peer);
+	free(w->hash);
+	free(w);
+}
+
+void swarms_close(struct swarms **s)
+{
+	if (!*s)
+		return;
+	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
+		while ((*s)->bucket[i])
+			swarms_remove(*s, (*s)->bucket[i]);
+	free(*s);
+	*s = NULL;
+}
+
+struct swarm *swarms_find(const struct swarms *s, const uint8_t id[IH_LEN])
+{
+	struct swarm *w = s->bucket[bucket_of(id)];
+
+	while (w && memcmp(w->id, id, IH_LEN) != 0)
+		w = w->next;
+	return w;
+}
+
+uint32_t swarms_count(const struct swarms *s)
+{
+	return s->count;
+}
+
+void swarms_set_max(struct swarms *s, uint32_t max)
+{
+	s->max = max;
+}
+
+struct swarm *swarms_add(struct swarms *s, const uint8_t id[IH_LEN], uint64_t now_ms)
+{
+	struct swarm **at = &s->bucket[bucket_of(id)];
+	struct swarm *w;
+
+	if (s->count >= s->max)
+		return NULL;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	memcpy(w->id, id, IH_LEN);
+	w->seeds = w->leechers = -1;
+	w->joined_ms = w->asked_ms = w->grew_ms = now_ms;
+	w->max_peers = CONF_SLOT_PEERS;
+	w->next = *at;
+	*at = w;
+	s->count++;
+	return w;
+}
+
+void swarms_remove(struct swarms *s, struct swarm *w)
+{
+	struct swarm **at = &s->bucket[bucket_of(w->id)];
+
+	while (*at && *at != w)
+		at = &(*at)->next;
+	PS_ASSERT(*at == w);
+	*at = w->next;
+	s->count--;
+	swarm_free(w);
+}
+
+struct swarm *swarms_oldest_idle(const struct swarms *s)
+{
+	struct swarm *oldest = NULL;
+
+	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
+		for (struct swarm *w = s->bucket[i]; w; w = w->next)
+			if (w->waiters == 0 && (!oldest || w->asked_ms < oldest->asked_ms))
+				oldest = w;
+	return oldest;
+}
+
+void swarms_each(struct swarms *s, void (*fn)(struct swarm *, void *), void *arg)
+{
+	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
+		for (struct swarm *w = s->bucket[i], *next; w; w = next) {
+			next = w->next;
+			fn(w, arg);
+		}
+}
+
+/* ---- peers of one swarm: an array, and a hash of endpoints -------------- */
+
+static uint32_t endpoint_hash(const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	uint32_t h = 2166136261u ^ port;
+
+	for (int i = 0; i < ADDR_LEN; i++)
+		h = (h ^ addr[i]) * 16777619u;
+	return h ^ (h >> 15);
+}
+
+static void hash_put(struct swarm *w, uint32_t index)
+{
+	const struct peer *p = &w->peer[index];
+	uint32_t i = endpoint_hash(p->addr, p->port) & (w->hash_size - 1);
+
+	while (w->hash[i])
+		i = (i + 1) & (w->hash_size - 1);
+	w->hash[i] = index + 1;
+}
+
+static void hash_rebuild(struct swarm *w)
+{
+	memset(w->hash, 0, w->hash_size * sizeof(*w->hash));
+	for (uint32_t i = 0; i < w->npeers; i++)
+		hash_put(w, i);
+}
+
+static struct peer *peer_find(const struct swarm *w, const uint8_t addr[ADDR_LEN],
+			      uint16_t port)
+{
+	uint32_t i;
+
+	if (w->npeers == 0)
+		return NULL;
+	i = endpoint_hash(addr, port) & (w->hash_size - 1);
+	for (; w->hash[i]; i = (i + 1) & (w->hash_size - 1)) {
+		struct peer *p = &w->peer[w->hash[i] - 1];
+
+		if (p->port == port && memcmp(p->addr, addr, ADDR_LEN) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+/* Room for one more; the hash is kept at most half full. */
+static int peers_grow(struct swarm *w)
+{
+	uint32_t cap = w->cap ? w->cap * 2 : 16;
+	struct peer *peer;
+	uint32_t *hash;
+
+	if (cap > CONF_SLOT_PEERS)
+		cap = CONF_SLOT_PEERS;
+	peer = realloc(w->peer, cap * sizeof(*peer));
+	if (!peer)
+		return -1;
+	w->peer = peer;
+	w->cap = cap;
+	while (w->hash_size < 2 * cap)
+		w->hash_size = w->hash_size ? w->hash_size * 2 : 32;
+	hash = realloc(w->hash, w->hash_size * sizeof(*hash));
+	if (!hash)
+		return -1;
+	w->hash = hash;
+	hash_rebuild(w);
+	return 0;
+}
+
+/* Takes peer i out; the last one moves into its place. The hash is stale after. */
+static void peer_cut(struct swarm *w, uint32_t i)
+{
+	w->npeers--;
+	if (i != w->npeers)
+		w->peer[i] = w->peer[w->npeers];
+}
+
+/* At max_peers the longest unseen of the least known gives way; a connected one
+ * never does. */
+static int make_room(struct swarm *w)
+{
+	uint32_t worst = UINT32_MAX;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		const struct peer *p = &w->peer[i], *o = &w->peer[worst == UINT32_MAX ? i : worst];
+
+		if (p->state == PEER_CONNECTED || p->links)
+			continue;
+		if (worst == UINT32_MAX || p->last_seen_s < o->last_seen_s ||
+		    (p->last_seen_s == o->last_seen_s && p->state < o->state))
+			worst = i;
+	}
+	if (worst == UINT32_MAX)
+		return -1;
+	peer_cut(w, worst);
+	hash_rebuild(w);
+	return 0;
+}
+
+static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
+			     uint64_t now_ms, uint32_t now_s, struct swarm_news *news)
+{
+	struct peer *p;
+
+	if (w->npeers >= w->max_peers) {
+		if (make_room(w) != 0)
+			return NULL;
+		if (news)
+			news->evicted++;
+	}
+	if (w->npeers == w->cap && peers_grow(w) != 0)
+		return NULL;
+	p = &w->peer[w->npeers++];
+	memset(p, 0, sizeof(*p));
+	memcpy(p->addr, addr, ADDR_LEN);
+	p->port = port;
+	p->first_seen_s = p->last_seen_s = now_s;
+	hash_put(w, w->npeers - 1);
+	w->grew_ms = now_ms;
+	if (news)
+		news->fresh = p;
+	return p;
+}
+
+void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	struct peer *p = peer_find(w, addr, port);
+
+	if (!p)
+		return;
+	peer_cut(w, (uint32_t)(p - w->peer));
+	hash_rebuild(w);
+	w->important = 1;
+}
+
+uint32_t swarm_expire(struct swarm *w, uint32_t before_s)
+{
+	uint32_t gone = 0;
+
+	for (uint32_t i = w->npeers; i-- > 0;) {
+		const struct peer *p = &w->peer[i];
+
+		if (p->state == PEER_CONNECTED || p->links || p->last_seen_s >= before_s)
+			continue;
+		peer_cut(w, i);
+		gone++;
+	}
+	if (gone)
+		hash_rebuild(w);
+	return gone;
+}
+
+struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_ms)
+{
+	struct peer *p;
+
+	if (s->port == 0 || peer_find(w, s->addr, s->port))
+		return NULL;
+	p = peer_add(w, s->addr, s->port, now_ms, s->last_seen_s, NULL);
+	if (!p)
+		return NULL;
+	p->state = s->state == PEER_CONNECTED ? PEER_CONTACTED : s->state;
+	p->sources = s->sources;
+	p->flags = s->flags;
+	p->progress = s->progress;
+	p->first_seen_s = s->first_seen_s;
+	p->client = s->client;
+	p->place = s->place;
+	return p;
+}
+
+/* ---- events -------------------------------------------------------------- */
+
+static void set_progress(const struct swarm *w, struct peer *p)
+{
+	uint32_t all = w->pieces ? w->pieces : p->pieces;
+
+	p->flags &= (uint8_t)~PEER_F_SEED;
+	if (p->have == LT_ALL_PIECES || (all && p->have >= all)) {
+		p->progress = 10000;
+		p->flags |= PEER_F_SEED;
+	} else if (all) {
+		p->progress = (uint16_t)((uint64_t)p->have * 10000 / all);
+	}
+}
+
+static void on_handshake(struct peer *p, const struct lt_event *e, uint64_t now_ms,
+			 struct swarm_news *news)
+{
+	news->contacted = p->state < PEER_CONTACTED;
+	if (p->links == 0)
+		p->links = 1;		/* an incoming one was not dialled */
+	p->state = PEER_CONNECTED;
+	p->shaken_ms = now_ms;
+	p->dialled = 1;
+	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
+	if (e->incoming)
+		p->sources |= PEER_SRC_INCOMING;
+	if (!e->extended)
+		p->told |= TOLD_NO_EXTENSION;
+	if (e->text[0] && !(p->told & TOLD_CLIENT))
+		news->named = p;
+}
+
+static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
+		   struct swarm_news *news)
+{
+	int important = 0;
+
+	p->down_rate = e->down_rate;
+	p->up_rate = e->up_rate;
+	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
+	if (e->extended && !(p->told & TOLD_CLIENT)) {
+		p->told |= TOLD_CLIENT;
+		important = 1;
+	}
+	if (e->text[0])
+		news->named = p;
+	if (e->pieces && (p->have != e->have || !(p->told & TOLD_PIECES))) {
+		p->told |= TOLD_PIECES;
+		p->have = e->have;
+		p->pieces = e->pieces;
+		set_progress(w, p);
+		important = 1;
+	}
+	return important;
+}
+
+static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e)
+{
+	p->dialled = 1;
+	p->down_rate = p->up_rate = 0;
+	if (p->links)
+		p->links--;
+	if (p->links == 0 && p->state == PEER_CONNECTED)
+		p->state = PEER_CONTACTED;
+	if (p->state == PEER_KNOWN)
+		p->state = PEER_TRIED;
+	if (e->self)
+		swarm_forget(w, e->addr, e->port);
+}
+
+static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
+		       uint32_t now_s, struct swarm_news *news)
+{
+	struct peer *p = peer_find(w, e->addr, e->port);
+	int important = 1;
+
+	if (!p && e->kind != LT_PEER_GONE && e->kind != LT_PEER_TOLD && e->port != 0)
+		p = peer_add(w, e->addr, e->port, now_ms, now_s, news);
+	if (!p)
+		return;
+	switch (e->kind) {
+	case LT_PEER_LEARNED:
+		p->sources |= e->source;
+		p->last_seen_s = now_s;
+		important = news->fresh != NULL;
+		break;
+	case LT_PEER_DIALLED:
+		if (p->links < UINT8_MAX)
+			p->links++;
+		if (p->state == PEER_KNOWN)
+			p->state = PEER_TRIED;
+		important = 0;
+		break;
+	case LT_PEER_HANDSHAKE:
+		p->last_seen_s = now_s;
+		p->sources |= e->source;
+		on_handshake(p, e, now_ms, news);
+		break;
+	case LT_PEER_TOLD:
+		p->last_seen_s = now_s;
+		important = on_told(w, p, e, news);
+		break;
+	case LT_PEER_GONE:
+		on_gone(w, p, e);
+		break;
+	}
+	w->changed_ms = now_ms;
+	w->important |= important;
+}
+
+static struct swarm_tracker *tracker_of(struct swarm *w, uint32_t hash)
+{
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (w->tracker[i].hash == hash)
+			return &w->tracker[i];
+	if (w->ntrackers == SWARM_TRACKERS)
+		return NULL;
+	w->tracker[w->ntrackers].hash = hash;
+	return &w->tracker[w->ntrackers++];
+}
+
+static void tracker_event(struct swarm *w, const struct lt_event *e)
+{
+	struct swarm_tracker *t = tracker_of(w, e->tracker);
+
+	if (!t)
+		return;
+	if (e->kind == LT_TRACKER_ASKED) {
+		if (t->asked < UINT16_MAX)
+			t->asked++;
+		return;
+	}
+	if (t->answered < UINT16_MAX)
+		t->answered++;
+	if (e->kind == LT_TRACKER_OK)
+		t->ok = 1;
+	else
+		t->failed = 1;
+}
+
+static void on_metadata(struct swarm *w, uint32_t pieces)
+{
+	w->pieces = pieces;
+	for (uint32_t i = 0; i < w->npeers; i++)
+		if (w->peer[i].told & TOLD_PIECES)
+			set_progress(w, &w->peer[i]);
+}
+
+void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
+		 uint32_t now_s, struct swarm_news *news)
+{
+	memset(news, 0, sizeof(*news));
+	switch (e->kind) {
+	case LT_TRACKER_OK:
+		w->tracker_at_s = now_s;
+		tracker_event(w, e);
+		break;
+	case LT_TRACKER_ASKED:
+	case LT_TRACKER_FAILED:
+		tracker_event(w, e);
+		break;
+	case LT_SCRAPE:
+		if (w->seeds == e->seeds && w->leechers == e->leechers)
+			return;
+		w->seeds = e->seeds;
+		w->leechers = e->leechers;
+		w->tracker_at_s = now_s;
+		break;
+	case LT_DHT_REPLY:
+		w->dht_peers = e->n > 0 ? (uint32_t)e->n : 0;
+		w->dht_at_s = now_s;
+		break;
+	case LT_METADATA:
+		on_metadata(w, e->pieces);
+		w->important = 1;
+		break;
+	default:
+		peer_event(w, e, now_ms, now_s, news);
+		return;
+	}
+	w->changed_ms = now_ms;
+}
+
+/* ---- judgement ------------------------------------------------------------ */
+
+/* One answer is enough: a tracker is asked from each of our addresses. */
+static int tracker_answered(const struct swarm_tracker *t)
+{
+	return t->ok || (t->failed && t->answered >= t->asked);
+}
+
+static int trackers_done(const struct swarm *w)
+{
+	if (w->ntrackers < w->trackers_expected)
+		return 0;
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (!tracker_answered(&w->tracker[i]))
+			return 0;
+	return 1;
+}
+
+/* 1: nothing more is to be expected of this peer now; else 0, and *recheck_ms. */
+static int peer_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms)
+{
+	int named = p->told & (TOLD_CLIENT | TOLD_NO_EXTENSION);
+	uint64_t end = p->shaken_ms + SWARM_TELL_MS;
+
+	if (p->state != PEER_CONNECTED)
+		return p->dialled && p->links == 0;
+	if ((named && (p->told & TOLD_PIECES)) || now_ms >= end)
+		return 1;
+	if (*recheck_ms == 0 || end < *recheck_ms)
+		*recheck_ms = end;
+	return 0;
+}
+
+static int peers_done(const struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
+{
+	int done = 1;
+
+	for (uint32_t i = 0; i < w->npeers; i++)
+		done &= peer_done(&w->peer[i], now_ms, recheck_ms);
+	return done;
+}
+
+int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
+{
+	*recheck_ms = 0;
+	if (w->round_done)
+		return 1;
+	if (!trackers_done(w))
+		return 0;
+	/* Trackers that know nobody say little while the DHT has not answered. */
+	if ((w->npeers == 0 || w->trackers_expected == 0) && w->dht && !w->dht_at_s)
+		return 0;
+	if (!peers_done(w, now_ms, recheck_ms))
+		return 0;
+	w->round_done = 1;
+	return 1;
+}
+
+enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms)
+{
+	uint64_t recheck;
+
+	if (!w->round_done)
+		return SWARM_JOINING;
+	if (w->npeers == 0 && now_ms - w->joined_ms >= SWARM_DEAD_MS)
+		return SWARM_DEAD;
+	if (!trackers_done(w) || now_ms - w->grew_ms < SWARM_QUIET_MS)
+		return SWARM_COLLECTING;
+	if (w->npeers == 0 && w->dht && !w->dht_at_s)
+		return SWARM_COLLECTING;
+	return peers_done(w, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
+}
+
+enum swarm_why swarm_why(const struct swarm *w)
+{
+	uint32_t ok = 0;
+
+	if (w->npeers)
+		return WHY_NONE;
+	if (!w->trackers_expected && !w->dht)
+		return WHY_NO_SOURCE;
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		ok += w->tracker[i].ok;
+	if (!trackers_done(w) || (w->dht && !w->dht_at_s && !ok))
+		return WHY_JOINING;
+	if (ok == 0 && w->trackers_expected && !(w->dht && w->dht_at_s))
+		return WHY_TRACKERS_FAIL;
+	return WHY_NOBODY;
+}
+
+/* Best first: state, then last seen, then the address so that the order is stable. */
+static int better(const void *a, const void *b)
+{
+	const struct shm_peer *x = a, *y = b;
+
+	if (x->state != y->state)
+		return x->state > y->state ? -1 : 1;
+	if (x->last_seen_s != y->last_seen_s && x->state != PEER_CONNECTED)
+		return x->last_seen_s > y->last_seen_s ? -1 : 1;
+	return memcmp(x->addr, y->addr, sizeof(x->addr) + sizeof(x->port));
+}
+
+static void record(const struct peer *p, uint32_t now_s, struct shm_peer *out)
+{
+	memset(out, 0, sizeof(*out));
+	memcpy(out->addr, p->addr, sizeof(out->addr));
+	out->port = p->port;
+	out->state = p->state;
+	out->sources = p->sources;
+	out->protocol = PEER_BITTORRENT;
+	out->flags = p->flags;
+	out->progress = p->progress;
+	out->down_rate = p->down_rate;
+	out->up_rate = p->up_rate;
+	out->first_seen_s = p->first_seen_s;
+	out->last_seen_s = p->state == PEER_CONNECTED ? now_s : p->last_seen_s;
+	out->client = p->client;
+	out->place = p->place;
+}
+
+static void count_trackers(const struct swarm *w, struct shm_swarm *head)
+{
+	for (uint32_t i = 0; i < w->ntrackers; i++) {
+		head->trackers++;
+		head->trackers_ok += w->tracker[i].ok;
+	}
+}
+
+void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
+		    struct shm_swarm *head, struct shm_peer *out)
+{
+	uint32_t now_s = (uint32_t)(wall_ms / 1000);
+
+	memset(head, 0, sizeof(*head));
+	memcpy(head->id, w->id, sizeof(head->id));
+	head->phase = (uint8_t)swarm_phase(w, now_ms);
+	head->why = (uint8_t)swarm_why(w);
+	head->verdict = VERDICT_UNKNOWN;
+	head->protocol = PEER_BITTORRENT;
+	head->cached_at_ms = wall_ms;
+	head->npeers = head->total_peers = w->npeers;
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (p->state == PEER_CONNECTED) {
+			p->last_seen_s = now_s;
+			head->connected++;
+		}
+		record(p, now_s, &out[i]);
+	}
+	qsort(out, w->npeers, sizeof(*out), better);
+	head->connected_at_s = now_s;
+	head->tracker_seeds = w->seeds > 0 ? (uint32_t)w->seeds : 0;
+	head->tracker_leechers = w->leechers > 0 ? (uint32_t)w->leechers : 0;
+	head->tracker_at_s = w->seeds < 0 && w->leechers < 0 ? 0 : w->tracker_at_s;
+	head->dht_peers = w->dht_peers;
+	head->dht_at_s = w->dht_at_s;
+	head->pieces = w->pieces;
+	count_trackers(w, head);
+	w->changed_ms = 0;
+	w->important = 0;
+}

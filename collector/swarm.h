@@ -1,0 +1,129 @@
+/*
+ * swarm.h -- what the collector remembers of each swarm that it has joined.
+ *
+ * Pure: events and the time go in, state comes out; no libtorrent call, no clock,
+ * no shared memory, so that every rule (when is a swarm known well enough, who
+ * leaves, what a peer's state is) is tested without a network.
+ * Proof: tests/unit/test_swarm.c.
+ */
+#ifndef PEERSCOPE_COLLECTOR_SWARM_H
+#define PEERSCOPE_COLLECTOR_SWARM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/lt.h"
+#include "common/conf.h"
+#include "common/ident.h"
+#include "shm/layout.h"
+#include "shm/ptab.h"
+
+/* A peer that shook hands has this long to say who it is and what it has before
+ * the first round stops waiting for it: a round trip and a half to the far side. */
+#define SWARM_TELL_MS 400
+/* Settled: everybody was asked, and nobody new for this long. */
+#define SWARM_QUIET_MS 1000
+/* Dead: nobody was ever heard of, this long after joining. */
+#define SWARM_DEAD_MS 30000
+#define SWARM_TRACKERS 64
+
+struct peer {
+	uint8_t addr[ADDR_LEN];
+	uint16_t port;
+	uint8_t state;			/* enum peer_state */
+	uint8_t sources, flags;		/* PEER_SRC_*, PEER_F_* */
+	uint8_t links;			/* connections and attempts now */
+	uint8_t told;			/* TOLD_* */
+	uint8_t dialled;		/* an attempt was made and has ended, or stands */
+	uint16_t progress;		/* hundredths of a percent */
+	uint32_t have, pieces;		/* as the peer says; LT_ALL_PIECES: all */
+	uint32_t down_rate, up_rate;	/* bytes per second */
+	uint32_t first_seen_s, last_seen_s;	/* wall */
+	uint64_t shaken_ms;		/* monotonic, last handshake; 0: none */
+	uint32_t client, place;		/* references into the names table */
+};
+#define TOLD_CLIENT 1u			/* the name that it gives itself */
+#define TOLD_PIECES 2u
+#define TOLD_NO_EXTENSION 4u		/* it will not give a better name */
+
+struct swarm_tracker {
+	uint32_t hash;
+	uint16_t asked, answered;	/* announces */
+	uint8_t ok, failed;		/* ever */
+};
+
+struct swarm {
+	uint8_t id[IH_LEN];
+	int has_v2;
+	uint8_t v2[IH_V2_LEN];
+	struct peer *peer;		/* npeers of cap, in no order */
+	uint32_t npeers, cap, max_peers;
+	uint32_t *hash;			/* endpoint -> index + 1; hash_size is a power of two */
+	uint32_t hash_size;
+
+	struct swarm_tracker tracker[SWARM_TRACKERS];
+	uint32_t ntrackers;		/* seen so far */
+	uint32_t trackers_expected;	/* configured when we joined */
+	int dht;			/* the DHT is asked too */
+	int32_t seeds, leechers;	/* tracker scrape; -1: unknown */
+	uint32_t tracker_at_s;
+	uint32_t dht_peers, dht_at_s;	/* at 0: no answer yet */
+	uint32_t pieces;		/* 0: no metadata yet */
+
+	uint64_t joined_ms, asked_ms;	/* monotonic; asked: last question or touch */
+	uint64_t grew_ms;		/* monotonic; last new endpoint */
+	uint64_t published_ms;		/* monotonic; 0: never in this life */
+	uint64_t changed_ms;		/* monotonic; 0: nothing new since published */
+	int important;			/* the change is one that people look for */
+	int had_slot;			/* an earlier life's answer stands in the table */
+	int round_done;			/* the first round is over: stays set */
+	uint32_t waiters;
+
+	struct swarm *next;		/* in its bucket */
+};
+
+struct swarms;				/* all of them; opaque */
+
+PS_MUST int swarms_open(struct swarms **out, uint32_t max);
+void swarms_close(struct swarms **s);
+struct swarm *swarms_find(const struct swarms *s, const uint8_t id[IH_LEN]);
+uint32_t swarms_count(const struct swarms *s);
+/* NULL: no memory, or swarms_count is at the max of swarms_set_max. */
+struct swarm *swarms_add(struct swarms *s, const uint8_t id[IH_LEN], uint64_t now_ms);
+void swarms_remove(struct swarms *s, struct swarm *w);
+void swarms_set_max(struct swarms *s, uint32_t max);
+/* The one without waiters that was asked for longest ago; NULL: none. */
+struct swarm *swarms_oldest_idle(const struct swarms *s);
+/* All, in no order; fn may remove the one it is given. */
+void swarms_each(struct swarms *s, void (*fn)(struct swarm *, void *), void *arg);
+
+/* Result of an event: did it make a peer, or tell a name? */
+struct swarm_news {
+	struct peer *fresh;		/* a new peer: wants a place; NULL: none */
+	struct peer *named;		/* e->text is its client name; NULL: none */
+	int contacted;			/* it completed its first handshake */
+	int evicted;			/* peers that made room */
+};
+void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
+		 uint32_t now_s, struct swarm_news *news);
+/* A peer from an earlier life. NULL: it is there already, or no memory. */
+struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_ms);
+/* Forget an endpoint (it is ourselves). */
+void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port);
+/* Peers not heard of since before_s leave, but not the connected ones. How many. */
+uint32_t swarm_expire(struct swarm *w, uint32_t before_s);
+
+/*
+ * Is the first round over? All trackers have answered, and every known peer was
+ * dialled and has told what it has to tell, or failed. *recheck_ms: if not, look
+ * again then even without an event (0: only events matter).
+ */
+int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms);
+enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms);
+enum swarm_why swarm_why(const struct swarm *w);
+/* Header and records for the table, best known first. out has room for
+ * CONF_SLOT_PEERS. */
+void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
+		    struct shm_swarm *head, struct shm_peer *out);
+
+#endif
