@@ -1,0 +1,428 @@
+/*
+ * test_swarm.c -- the rules of collector/swarm.c, without a network.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "collector/swarm.h"
+
+static const uint8_t ID[IH_LEN] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+
+struct fix {
+	struct swarms *all;
+	struct swarm *w;
+	uint64_t now_ms;
+	uint32_t now_s;
+	struct swarm_news news;
+};
+
+static int set_up(void **state)
+{
+	struct fix *f = calloc(1, sizeof(*f));
+
+	f->now_ms = 1000;
+	f->now_s = 5000;
+	assert_int_equal(swarms_open(&f->all, 3), 0);
+	f->w = swarms_add(f->all, ID, f->now_ms);
+	f->w->trackers_expected = 1;
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fix *f = *state;
+
+	swarms_close(&f->all);
+	free(f);
+	return 0;
+}
+
+static struct lt_event peer_ev(enum lt_kind kind, unsigned host)
+{
+	struct lt_event e;
+
+	memset(&e, 0, sizeof(e));
+	e.kind = (uint8_t)kind;
+	memcpy(e.id, ID, IH_LEN);
+	e.addr[10] = e.addr[11] = 0xff;
+	e.addr[12] = 127;
+	e.addr[14] = (uint8_t)(host >> 8);
+	e.addr[15] = (uint8_t)host;
+	e.port = e.conn_port = 6881;
+	e.source = PEER_SRC_TRACKER;
+	return e;
+}
+
+static void feed(struct fix *f, const struct lt_event *e)
+{
+	swarm_event(f->w, e, f->now_ms, f->now_s, &f->news);
+}
+
+static void peer(struct fix *f, enum lt_kind kind, unsigned host)
+{
+	struct lt_event e = peer_ev(kind, host);
+
+	feed(f, &e);
+}
+
+static void shake(struct fix *f, unsigned host)
+{
+	struct lt_event e = peer_ev(LT_PEER_HANDSHAKE, host);
+
+	e.extended = 1;
+	feed(f, &e);
+}
+
+static void tell(struct fix *f, unsigned host, uint32_t have, uint32_t pieces)
+{
+	struct lt_event e = peer_ev(LT_PEER_TOLD, host);
+
+	e.extended = 1;
+	e.have = have;
+	e.pieces = pieces;
+	memcpy(e.text, "Tester 1", 9);
+	feed(f, &e);
+}
+
+static void tracker(struct fix *f, enum lt_kind kind, uint32_t which)
+{
+	struct lt_event e = peer_ev(kind, 0);
+
+	e.tracker = which;
+	feed(f, &e);
+}
+
+static int done(struct fix *f)
+{
+	uint64_t recheck;
+
+	return swarm_round_done(f->w, f->now_ms, &recheck);
+}
+
+static struct shm_peer *list(struct fix *f, struct shm_swarm *head)
+{
+	static struct shm_peer out[CONF_SLOT_PEERS];
+
+	swarm_snapshot(f->w, f->now_ms, (uint64_t)f->now_s * 1000, head, out);
+	return out;
+}
+
+static void test_states(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	peer(f, LT_PEER_LEARNED, 1);
+	assert_non_null(f->news.fresh);
+	assert_int_equal(list(f, &head)[0].state, PEER_KNOWN);
+	peer(f, LT_PEER_DIALLED, 1);
+	assert_int_equal(list(f, &head)[0].state, PEER_TRIED);
+	shake(f, 1);
+	assert_true(f->news.contacted);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONNECTED);
+	assert_int_equal(head.connected, 1);
+	peer(f, LT_PEER_GONE, 1);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONTACTED);
+	assert_int_equal(head.connected, 0);
+	/* A failed attempt afterwards does not take the handshake away. */
+	peer(f, LT_PEER_DIALLED, 1);
+	peer(f, LT_PEER_GONE, 1);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONTACTED);
+	assert_int_equal(head.total_peers, 1);
+}
+
+static void test_second_link_keeps_connected(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	peer(f, LT_PEER_DIALLED, 1);
+	peer(f, LT_PEER_GONE, 1);	/* the duplicate */
+	assert_int_equal(list(f, &head)[0].state, PEER_CONNECTED);
+}
+
+static void test_round(void **state)
+{
+	struct fix *f = *state;
+
+	assert_false(done(f));			/* the tracker was not even asked */
+	tracker(f, LT_TRACKER_ASKED, 7);
+	assert_false(done(f));
+	peer(f, LT_PEER_LEARNED, 1);
+	peer(f, LT_PEER_LEARNED, 2);
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_false(done(f));			/* nobody was dialled */
+	peer(f, LT_PEER_DIALLED, 1);
+	peer(f, LT_PEER_DIALLED, 2);
+	assert_false(done(f));
+	peer(f, LT_PEER_GONE, 2);		/* refused */
+	assert_false(done(f));
+	shake(f, 1);
+	assert_false(done(f));			/* it will say more */
+	tell(f, 1, 5, 10);
+	assert_ptr_equal(f->news.named, &f->w->peer[0]);
+	assert_true(done(f));
+	peer(f, LT_PEER_LEARNED, 3);
+	assert_true(done(f));			/* and stays so */
+}
+
+static void test_round_silent_peer(void **state)
+{
+	struct fix *f = *state;
+	uint64_t recheck;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	assert_false(swarm_round_done(f->w, f->now_ms, &recheck));
+	assert_int_equal(recheck, f->now_ms + SWARM_TELL_MS);
+	f->now_ms = recheck;
+	assert_true(done(f));
+}
+
+static void test_tracker_asked_from_two_addresses(void **state)
+{
+	struct fix *f = *state;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_FAILED, 7);	/* the IPv6 one */
+	assert_false(done(f));
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_true(done(f));
+}
+
+static void test_failing_tracker(void **state)
+{
+	struct fix *f = *state;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_FAILED, 7);
+	assert_true(done(f));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_FAIL);
+}
+
+static void test_dht_pending(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_DHT_REPLY, 0);
+
+	f->w->dht = 1;
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_false(done(f));			/* nobody yet, and the DHT is silent */
+	e.n = 0;
+	feed(f, &e);
+	assert_true(done(f));
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY);
+}
+
+static void test_no_source(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->trackers_expected = 0;
+	assert_true(done(f));
+	assert_int_equal(swarm_why(f->w), WHY_NO_SOURCE);
+}
+
+static void test_phase(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(swarm_phase(f->w, f->now_ms), SWARM_JOINING);
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	tell(f, 1, 1, 2);
+	assert_true(done(f));
+	assert_int_equal(swarm_phase(f->w, f->now_ms), SWARM_COLLECTING);
+	assert_int_equal(swarm_phase(f->w, f->now_ms + SWARM_QUIET_MS), SWARM_SETTLED);
+	swarm_forget(f->w, f->w->peer[0].addr, 6881);
+	assert_int_equal(swarm_phase(f->w, f->now_ms + SWARM_DEAD_MS), SWARM_DEAD);
+}
+
+static void test_progress(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event m = peer_ev(LT_METADATA, 0);
+	struct shm_swarm head;
+
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	tell(f, 1, 5, 16);			/* 10 pieces in two bytes */
+	assert_int_equal(list(f, &head)[0].progress, 3125);
+	m.pieces = 10;
+	feed(f, &m);
+	assert_int_equal(list(f, &head)[0].progress, 5000);
+	assert_int_equal(head.pieces, 10);
+	tell(f, 1, 6, 10);
+	assert_int_equal(list(f, &head)[0].progress, 6000);
+	tell(f, 1, LT_ALL_PIECES, LT_ALL_PIECES);
+	assert_int_equal(list(f, &head)[0].progress, 10000);
+	assert_true(list(f, &head)[0].flags & PEER_F_SEED);
+	tell(f, 1, 3, 10);			/* lost some: no seed any more */
+	assert_int_equal(list(f, &head)[0].progress, 3000);
+	assert_false(list(f, &head)[0].flags & PEER_F_SEED);
+}
+
+static void test_order(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+	struct shm_peer *p;
+
+	for (unsigned i = 1; i <= 4; i++)
+		peer(f, LT_PEER_LEARNED, i);
+	peer(f, LT_PEER_DIALLED, 2);
+	shake(f, 3);
+	shake(f, 4);
+	peer(f, LT_PEER_GONE, 4);
+	p = list(f, &head);
+	assert_int_equal(head.npeers, 4);
+	assert_int_equal(p[0].addr[15], 3);	/* connected */
+	assert_int_equal(p[1].addr[15], 4);	/* contacted */
+	assert_int_equal(p[2].addr[15], 2);	/* tried */
+	assert_int_equal(p[3].addr[15], 1);	/* known */
+}
+
+static void test_expiry(void **state)
+{
+	struct fix *f = *state;
+
+	peer(f, LT_PEER_LEARNED, 1);
+	peer(f, LT_PEER_LEARNED, 2);
+	shake(f, 3);
+	f->now_s += 100;
+	peer(f, LT_PEER_LEARNED, 2);		/* heard of again */
+	assert_int_equal(swarm_expire(f->w, f->now_s - 50), 1);
+	assert_int_equal(f->w->npeers, 2);
+	peer(f, LT_PEER_LEARNED, 1);
+	assert_non_null(f->news.fresh);		/* really gone, also from the hash */
+	peer(f, LT_PEER_LEARNED, 3);
+	assert_null(f->news.fresh);
+}
+
+static void test_full(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->max_peers = 10;
+	for (unsigned i = 1; i <= 10; i++) {
+		f->now_s++;
+		peer(f, LT_PEER_LEARNED, i);
+	}
+	shake(f, 1);				/* the oldest, but connected */
+	f->w->peer[0].last_seen_s = 1;
+	peer(f, LT_PEER_LEARNED, 11);
+	assert_int_equal(f->news.evicted, 1);
+	assert_int_equal(f->w->npeers, 10);
+	peer(f, LT_PEER_LEARNED, 1);
+	assert_null(f->news.fresh);
+	peer(f, LT_PEER_LEARNED, 2);		/* it had made room */
+	assert_non_null(f->news.fresh);
+}
+
+static void test_many(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	for (unsigned i = 0; i < 2 * CONF_SLOT_PEERS; i++)
+		peer(f, LT_PEER_LEARNED, i);
+	assert_int_equal(f->w->npeers, CONF_SLOT_PEERS);
+	list(f, &head);
+	assert_int_equal(head.npeers, CONF_SLOT_PEERS);
+	for (unsigned i = 0, fresh = 0; i < 2 * CONF_SLOT_PEERS; i++) {
+		struct lt_event e = peer_ev(LT_PEER_TOLD, i);
+
+		/* Every peer that is in the list is found, and no other. */
+		f->news.named = NULL;
+		memcpy(e.text, "x", 2);
+		feed(f, &e);
+		fresh += f->news.named != NULL;
+		if (i == 2 * CONF_SLOT_PEERS - 1)
+			assert_int_equal(fresh, CONF_SLOT_PEERS);
+	}
+}
+
+static void test_self(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_GONE, 1);
+
+	peer(f, LT_PEER_LEARNED, 1);
+	peer(f, LT_PEER_DIALLED, 1);
+	e.self = 1;
+	feed(f, &e);
+	assert_int_equal(f->w->npeers, 0);
+}
+
+static void test_seed_from_table(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+	struct shm_peer p;
+	struct peer *got;
+
+	memset(&p, 0, sizeof(p));
+	p.addr[15] = 9;
+	p.port = 1;
+	p.state = PEER_CONNECTED;
+	p.first_seen_s = 10;
+	p.last_seen_s = 20;
+	got = swarm_seed(f->w, &p, f->now_ms);
+	assert_non_null(got);
+	assert_null(swarm_seed(f->w, &p, f->now_ms));
+	p = list(f, &head)[0];
+	assert_int_equal(p.state, PEER_CONTACTED);	/* that connection is over */
+	assert_int_equal(p.first_seen_s, 10);
+	assert_int_equal(p.last_seen_s, 20);
+}
+
+static void test_all_swarms(void **state)
+{
+	struct fix *f = *state;
+	uint8_t id[IH_LEN] = { 0 };
+	struct swarm *a, *b;
+
+	a = swarms_add(f->all, id, 10);
+	id[5] = 1;
+	b = swarms_add(f->all, id, 20);
+	assert_non_null(a);
+	assert_non_null(b);
+	id[5] = 2;
+	assert_null(swarms_add(f->all, id, 30));	/* three are the maximum here */
+	assert_ptr_equal(swarms_oldest_idle(f->all), a);
+	a->waiters = 1;
+	assert_ptr_equal(swarms_oldest_idle(f->all), b);
+	swarms_remove(f->all, b);
+	id[5] = 1;
+	assert_null(swarms_find(f->all, id));
+	assert_int_equal(swarms_count(f->all), 2);
+	assert_ptr_equal(swarms_find(f->all, ID), f->w);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_states), T(test_second_link_keeps_connected), T(test_round),
+		T(test_round_silent_peer), T(test_tracker_asked_from_two_addresses),
+		T(test_failing_tracker), T(test_dht_pending), T(test_no_source), T(test_phase),
+		T(test_progress), T(test_order), T(test_expiry), T(test_full), T(test_many),
+		T(test_self), T(test_seed_from_table), T(test_all_swarms),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
