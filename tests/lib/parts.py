@@ -1,0 +1,367 @@
+"""The real programs of a loopback swarm, each told to stay on 127/8.
+
+No DHT, no local peer discovery, no port forwarding, no blocklists: nothing that a
+test starts may speak to the world.
+"""
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+from procs import ROOT, free_port, wait_until
+
+sys.path.insert(0, os.path.join(ROOT, 'tests', 'swarm'))
+import wire  # noqa: E402
+from loop import Asker  # noqa: E402
+
+PYTHON = '/usr/bin/python3'
+SWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'swarm.py')
+TRACKER_PY = os.path.join(ROOT, 'tests', 'swarm', 'tracker.py')
+LTPEER_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltpeer.py')
+
+
+def accepts(address, port):
+    import socket
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex((address, port)) == 0
+
+
+def start_ready(stage, name, argv):
+    """Start a program of tests/swarm and wait for the line that says it serves."""
+    proc = stage.start(name, [PYTHON] + argv, stdout=subprocess.PIPE)
+    line = proc.popen.stdout.readline()
+    if not line:
+        proc.wait()
+        raise AssertionError(f'{name} did not start:\n{proc.log()[-3000:]}')
+    return proc, json.loads(line)
+
+
+class Scripted:
+    """A program of tests/swarm: one line of JSON when ready, then a control socket."""
+
+    def __init__(self, stage, name, argv):
+        self.control = stage.path(f'{name}-{id(self)}.sock')
+        self.proc, self.ready = start_ready(stage, name, argv + ['--control', self.control])
+        self.asker = Asker(self.control)
+        stage.at_end(self.asker.close)
+        self.ask = self.asker.ask
+
+
+class Swarm(Scripted):
+    """swarm.py. spec: groups as in tests/swarm/README.md."""
+
+    def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
+                 infohashes=(), port=6881):
+        n = sum(g.get('count', 1) for g in spec)
+        spec_file = stage.path(f'spec-{id(self)}.json')
+        with open(spec_file, 'w', encoding='utf-8') as f:
+            json.dump(spec, f)
+        base = stage.net.take(n)
+        argv = [SWARM_PY, '--spec', '@' + spec_file, '--base', base, '--port', str(port),
+                '--pieces', str(pieces), '--delay-ms', str(delay_ms), '--pex', str(pex)]
+        for t in trackers:
+            argv += ['--tracker', t]
+        for i in range(0 if infohashes else torrents):
+            argv += ['--make-torrent', f'{base}-{i}']     # no two swarms are one
+        for h in infohashes:
+            argv += ['--infohash', h]
+        super().__init__(stage, 'swarm', argv)
+        if self.ready['announce_errors']:
+            raise AssertionError(self.ready['announce_errors'])
+        self.infohashes = [t['infohash'] for t in self.ready['torrents']]
+        self.infohash, self.peers = self.infohashes[0], self.ready['peers']
+
+    def endpoints(self, which=None):
+        return [[p['address'], p['port']] for p in self.peers
+                if which is None or p['index'] in which]
+
+    def totals(self):
+        return self.ask('totals')
+
+    def asked_for_no_piece(self):
+        return self.totals()['requests'] == 0
+
+
+class Tracker(Scripted):
+    """tracker.py; announce URLs in .http and .udp."""
+
+    def __init__(self, stage, register=False, address=None):
+        address = address or stage.net.take()
+        argv = [TRACKER_PY, '--listen', f'{address}:6969']
+        super().__init__(stage, 'tracker', argv + (['--register'] if register else []))
+        self.http, self.udp = self.ready['http'], self.ready['udp']
+        self.port, self.address = self.ready['port'], address
+
+    def set(self, infohash='*', **plan):
+        self.ask('set', infohash=infohash, **plan)
+
+    def announces(self, infohash=None, event=None):
+        log = self.ask('log', infohash=infohash)
+        return [e for e in log if event is None or e['event'] == event]
+
+
+class Opentracker:
+    """Debian's build serves only what its whitelist names. As root it would chroot and
+    drop to nobody by itself, and outlive us then: it is started as nobody."""
+
+    def __init__(self, stage, infohashes):
+        self.address, self.port = stage.net.take(), 6969
+        self.dir = stage.fresh_dir('opentracker')
+        with open(os.path.join(self.dir, 'whitelist'), 'w', encoding='utf-8') as f:
+            f.write(''.join(h + '\n' for h in infohashes))
+        self.proc = stage.start(
+            'opentracker', ['opentracker', '-i', self.address, '-p', str(self.port), '-P',
+                            str(self.port), '-d', '.', '-w', 'whitelist'],
+            cwd=self.dir, as_nobody=True)
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
+                   what='opentracker accepts')
+        self.http = f'http://{self.address}:{self.port}/announce'
+        self.udp = f'udp://{self.address}:{self.port}/announce'
+
+    def peers(self, infohash):
+        """What it tells an asker: seeds, leechers."""
+        from urllib.parse import quote
+        ih = quote(bytes.fromhex(infohash), safe='')
+        url = f'http://{self.address}:{self.port}/scrape?info_hash={ih}'
+        with urllib.request.urlopen(url, timeout=5) as r:
+            files = wire.bdec(r.read())[b'files']
+        f = files.get(bytes.fromhex(infohash), {})
+        return f.get(b'complete', 0), f.get(b'incomplete', 0)
+
+
+class Payload:
+    """A real file and its torrent, for real clients: whole, half of it, or none."""
+
+    def __init__(self, stage, trackers, size=2 << 20, name='payload.bin'):
+        data = os.urandom(size)
+        self.size, self.name, self.data = size, name, data
+        self.torrent = wire.make_torrent(name, piece_length=32768, data=data)
+        self.infohash = self.torrent.infohash.hex()
+        self.path = stage.path(self.infohash + '.torrent')
+        with open(self.path, 'wb') as f:
+            f.write(self.torrent.file(trackers))
+
+    def place(self, directory, fraction):
+        """Put the first part of the file there; the rest is zero."""
+        if fraction > 0:
+            keep = int(self.size * fraction)
+            with open(os.path.join(directory, self.name), 'wb') as f:
+                f.write(self.data[:keep] + bytes(self.size - keep))
+
+
+class Client:
+    """A real client: an address, a download directory with a part of the payload."""
+
+    def __init__(self, stage, name, payload, fraction, address=None):
+        self.address, self.port = address or stage.net.take(), 6881
+        self.dir, self.payload, self.fraction = stage.fresh_dir(name), payload, fraction
+        self.downloads = os.path.join(self.dir, 'downloads')
+        os.mkdir(self.downloads)
+        payload.place(self.downloads, fraction)
+        # A private HOME: no client may read or write the user's own settings.
+        self.env = {'HOME': self.dir, 'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8',
+                    'TERM': 'dumb', 'XDG_CONFIG_HOME': self.dir, 'XDG_DATA_HOME': self.dir,
+                    'XDG_CACHE_HOME': self.dir}
+
+
+class LtPeer(Client):
+    """python3-libtorrent: options are ltpeer.py's, e.g. '--utp-only'."""
+
+    def __init__(self, stage, payload, fraction=1.0, address=None, name='Real lt', options=()):
+        super().__init__(stage, 'ltpeer', payload, fraction, address)
+        self.shown = name
+        self.proc, self.ready = start_ready(stage, 'ltpeer', [
+            LTPEER_PY, '--address', self.address, '--port', str(self.port), '--torrent',
+            payload.path, '--save', self.downloads, '--name', name, *options])
+
+
+class Transmission(Client):
+    shown = 'Transmission 3.00'
+
+    def __init__(self, stage, payload, fraction=1.0, address=None):
+        super().__init__(stage, 'transmission', payload, fraction, address)
+        self.rpc_port = free_port(self.address)
+        settings = {
+            'bind-address-ipv4': self.address, 'bind-address-ipv6': '::1',
+            'peer-port': self.port, 'port-forwarding-enabled': False, 'dht-enabled': False,
+            'lpd-enabled': False, 'pex-enabled': True, 'utp-enabled': False, 'encryption': 1,
+            'blocklist-enabled': False, 'download-dir': self.downloads,
+            'rpc-bind-address': self.address, 'rpc-port': self.rpc_port,
+            'rpc-whitelist-enabled': False, 'rpc-host-whitelist-enabled': False,
+            'rpc-authentication-required': False, 'speed-limit-down': 1,
+            'speed-limit-down-enabled': True, 'ratio-limit-enabled': False,
+            'idle-seeding-limit-enabled': False, 'message-level': 2}
+        with open(os.path.join(self.dir, 'settings.json'), 'w', encoding='utf-8') as f:
+            json.dump(settings, f)
+        self.proc = stage.start('transmission', ['transmission-daemon', '-f', '-g', self.dir],
+                                env=self.env)
+        self._session = ''
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.rpc_port),
+                   what='transmission accepts RPC')
+        with open(payload.path, 'rb') as f:
+            self.rpc('torrent-add', metainfo=base64.b64encode(f.read()).decode())
+        if fraction > 0:
+            self.rpc('torrent-verify')
+        wait_until(self.checked, 20, 'transmission checked the file')
+
+    def rpc(self, method, **arguments):
+        body = json.dumps({'method': method, 'arguments': arguments}).encode()
+        url = f'http://{self.address}:{self.rpc_port}/transmission/rpc'
+        for _ in range(2):
+            req = urllib.request.Request(url, body, {'X-Transmission-Session-Id':
+                                                     self._session})
+            try:
+                with urllib.request.urlopen(req, timeout=10) as r:
+                    answer = json.loads(r.read())
+            except urllib.error.HTTPError as e:
+                self._session = e.headers['X-Transmission-Session-Id']
+                continue
+            if answer['result'] != 'success':
+                raise AssertionError(answer)
+            return answer['arguments']
+        raise AssertionError('transmission refuses its own session id')
+
+    def checked(self):
+        t = self.rpc('torrent-get', fields=['percentDone', 'status'])['torrents'][0]
+        return t['status'] in (4, 6) and t['percentDone'] >= self.fraction - 0.02
+
+
+class Aria2(Client):
+    shown = 'aria2/1.36.0'
+
+    def __init__(self, stage, payload, fraction=1.0, address=None):
+        super().__init__(stage, 'aria2', payload, fraction, address)
+        self.port = free_port(self.address)     # it listens on all addresses
+        self.proc = stage.start('aria2', [
+            'aria2c', '--no-conf=true', '--enable-dht=false', '--enable-dht6=false',
+            '--bt-enable-lpd=false', '--disable-ipv6=true', '--interface=' + self.address,
+            f'--listen-port={self.port}', '--dir=' + self.downloads, '--check-integrity=true',
+            '--allow-overwrite=true', '--file-allocation=none', '--seed-ratio=0.0',
+            '--bt-hash-check-seed=true', '--max-download-limit=1K', '--auto-save-interval=0',
+            '--bt-tracker-interval=5', '--console-log-level=notice', payload.path],
+            env=self.env, cwd=self.dir)
+
+
+class QBittorrent(Client):
+    shown = 'qBittorrent/4.5.2'
+
+    def __init__(self, stage, payload, fraction=1.0, address=None):
+        super().__init__(stage, 'qbittorrent', payload, fraction, address)
+        self.web_port = free_port(self.address)
+        config = os.path.join(self.dir, 'qBittorrent', 'config')
+        os.makedirs(config)
+        with open(os.path.join(config, 'qBittorrent.conf'), 'w', encoding='utf-8') as f:
+            f.write(f'''[LegalNotice]
+Accepted=true
+[BitTorrent]
+Session\\DHTEnabled=false
+Session\\LSDEnabled=false
+Session\\PeXEnabled=true
+Session\\Port={self.port}
+Session\\InterfaceAddress={self.address}
+Session\\DefaultSavePath={self.downloads}
+Session\\GlobalDLSpeedLimit=1
+Session\\QueueingSystemEnabled=false
+Session\\MultiConnectionsPerIp=true
+[Network]
+PortForwardingEnabled=false
+[Preferences]
+Connection\\ResolvePeerCountries=false
+WebUI\\Address={self.address}
+WebUI\\Port={self.web_port}
+WebUI\\LocalHostAuth=false
+WebUI\\UseUPnP=false
+''')
+        self.proc = stage.start('qbittorrent', [
+            'qbittorrent-nox', '--profile=' + self.dir, '--save-path=' + self.downloads,
+            '--add-paused=false', payload.path], env=self.env)
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.web_port), 20,
+                   'qbittorrent accepts')
+
+
+class RTorrent(Client):
+    shown = 'libTorrent 0.13.8'
+
+    def __init__(self, stage, payload, fraction=1.0, address=None):
+        super().__init__(stage, 'rtorrent', payload, fraction, address)
+        session = os.path.join(self.dir, 'session')
+        os.mkdir(session)
+        rc = os.path.join(self.dir, 'rtorrent.rc')
+        with open(rc, 'w', encoding='utf-8') as f:
+            f.write(f'''system.daemon.set = true
+network.bind_address.set = {self.address}
+network.local_address.set = {self.address}
+network.port_range.set = {self.port}-{self.port}
+network.port_random.set = no
+dht.mode.set = disable
+protocol.pex.set = yes
+trackers.use_udp.set = yes
+session.path.set = {session}
+directory.default.set = {self.downloads}
+throttle.global_down.max_rate.set_kb = 1
+load.start = {payload.path}
+''')
+        self.proc = stage.start('rtorrent', ['rtorrent', '-n', '-o', f'import={rc}'],
+                                env=self.env, cwd=self.dir)
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
+                   what='rtorrent listens')
+
+
+class Redis:
+    """An external Redis."""
+
+    def __init__(self, stage):
+        self.address, self.port = stage.net.take(), 6379
+        self.dir = stage.fresh_dir('redis')
+        self.proc = stage.start('redis', [
+            'redis-server', '--bind', self.address, '--port', str(self.port), '--save', '',
+            '--appendonly', 'no', '--dir', self.dir, '--daemonize', 'no'])
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
+                   what='redis accepts')
+        self.url = f'redis://{self.address}:{self.port}/0'
+
+    def client(self):
+        import redis
+        return redis.Redis(host=self.address, port=self.port)
+
+
+class Nginx:
+    """One worker, no log; `server` is the body of its server block."""
+
+    def __init__(self, stage, server, http=''):
+        self.address, self.port = stage.net.take(), 8080
+        self.dir = stage.fresh_dir('nginx')
+        user = 'user root;' if os.getuid() == 0 else ''
+        temp = ''.join(f'{k}_temp_path {self.dir}/{k};\n' for k in
+                       ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
+        conf = os.path.join(self.dir, 'nginx.conf')
+        with open(conf, 'w', encoding='utf-8') as f:
+            f.write(f'''{user}
+worker_processes 1;
+daemon off;
+pid {self.dir}/pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+{temp}access_log off;
+sendfile on;
+tcp_nopush on;
+keepalive_requests 1000000000;
+open_file_cache max=10 inactive=60s;
+{http}
+server {{
+listen {self.address}:{self.port};
+root {self.dir};
+{server}
+}}
+}}
+''')
+        self.proc = stage.start('nginx', ['/usr/sbin/nginx', '-p', self.dir, '-e', 'stderr',
+                                          '-c', conf])
+        wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
+                   what='nginx accepts')
+        self.url = f'http://{self.address}:{self.port}'

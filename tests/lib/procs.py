@@ -1,0 +1,229 @@
+"""Processes that die with the test, addresses that no other test run has, and waiting."""
+import ctypes
+import itertools
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+NOBODY = 65534
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def slow():
+    """How much slower than a plain build ours is (sanitizers), as a factor for waits."""
+    return float(os.environ.get('PEERSCOPE_TEST_SLOW', '1'))
+
+
+def wait_until(fn, timeout=10.0, what='', every=0.01):
+    """The first true value of fn(); fails the test after timeout seconds."""
+    deadline = time.monotonic() + timeout * slow()
+    while True:
+        value = fn()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f'not within {timeout} s: {what or fn}')
+        time.sleep(every)
+
+
+class Net:
+    """127.X/16, for one test run alone: held by the name of an abstract socket."""
+
+    def __init__(self):
+        self._lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        for x in range(16, 250):
+            try:
+                self._lock.bind(f'\0peerscope-test-127.{x}')
+            except OSError:
+                continue
+            self._next = ipaddress.ip_address(f'127.{x}.0.1')
+            return
+        raise RuntimeError('every 127.X/16 is taken by another test run')
+
+    def take(self, n=1):
+        """The first of n addresses in a row that nobody else uses."""
+        first = self._next
+        self._next += n + 1
+        return str(first)
+
+
+def free_port(address='127.0.0.1'):
+    """Good on an address of Net; on 127.0.0.1 another process may be faster."""
+    with socket.socket() as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+def _die_with_parent(uid):
+    def run():
+        if uid is not None:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)              # clears the death signal, so it comes first
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return run
+
+
+class Proc:
+    """A child with its output in a file. stop() is always safe to call again."""
+
+    def __init__(self, argv, log, env=None, cwd=None, stdout=None, as_nobody=False):
+        self.argv, self.log_path = argv, log
+        uid = NOBODY if as_nobody and os.getuid() == 0 else None
+        with open(log, 'ab') as f:
+            self.popen = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=stdout or f, stderr=f, env=env,
+                cwd=cwd, preexec_fn=_die_with_parent(uid))
+        self.pid = self.popen.pid
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def log(self):
+        with open(self.log_path, encoding='utf-8', errors='replace') as f:
+            return f.read()
+
+    def kill(self, signo):
+        if self.alive():
+            os.kill(self.pid, signo)
+
+    def wait(self, timeout=10):
+        return self.popen.wait(timeout * slow())
+
+    def stop(self, signo=signal.SIGTERM, timeout=3.0):
+        """Ask, then make; returns the exit code."""
+        self.kill(signo)
+        try:
+            self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        if self.popen.stdout:
+            self.popen.stdout.close()
+        return self.popen.returncode
+
+    def must_live(self):
+        if not self.alive():
+            raise AssertionError(f'{self.argv[0]} exited with {self.popen.returncode}:\n'
+                                 + self.log()[-3000:])
+        return True
+
+
+class Stage:
+    """What one test started: a directory, processes, addresses. Ends in reverse order."""
+
+    def __init__(self, net=None, keep=False):
+        self.net = net or Net()
+        self.dir = tempfile.mkdtemp(prefix='peerscope-test-')
+        self._ends, self._seq, self._keep = [], itertools.count(), keep
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def fresh_dir(self, name, mode=0o755):
+        path = self.path(f'{name}{next(self._seq)}')
+        os.mkdir(path)
+        os.chmod(path, mode)
+        return path
+
+    def at_end(self, fn):
+        self._ends.append(fn)
+
+    def start(self, name, argv, **kw):
+        p = Proc(argv, self.path(f'{name}{next(self._seq)}.log'), **kw)
+        self.at_end(p.stop)
+        return p
+
+    def close(self):
+        """Ends everything even if one end fails; raises the first failure."""
+        failed = None
+        while self._ends:
+            try:
+                self._ends.pop()()
+            except Exception as e:
+                failed = failed or e
+        if not self._keep:
+            subprocess.run(['/bin/rm', '-rf', self.dir], check=False)
+        if failed:
+            raise failed
+
+
+# /proc ------------------------------------------------------------------
+def children(pid):
+    out = []
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            try:
+                with open(f'/proc/{name}/stat', 'rb') as f:
+                    tail = f.read().rpartition(b')')[2].split()
+            except OSError:
+                continue
+            if int(tail[1]) == pid and tail[0] != b'Z':
+                out.append(int(name))
+    return sorted(out)
+
+
+def cmdline(pid):
+    try:
+        with open(f'/proc/{pid}/cmdline', 'rb') as f:
+            return f.read().replace(b'\0', b' ').decode('utf-8', 'replace').strip()
+    except OSError:
+        return ''
+
+
+def comm(pid):
+    try:
+        with open(f'/proc/{pid}/comm', encoding='utf-8') as f:
+            return f.read().strip()
+    except OSError:
+        return ''
+
+
+def fds(pid, sockets=True):
+    """Open descriptors as {number: target}."""
+    out = {}
+    try:
+        for n in os.listdir(f'/proc/{pid}/fd'):
+            try:
+                target = os.readlink(f'/proc/{pid}/fd/{n}')
+            except OSError:
+                continue
+            if sockets or not target.startswith('socket:'):
+                out[int(n)] = target
+    except OSError:
+        pass
+    return out
+
+
+def cpu_seconds(pid):
+    with open(f'/proc/{pid}/stat', 'rb') as f:
+        tail = f.read().rpartition(b')')[2].split()
+    return (int(tail[11]) + int(tail[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def pss_kb(pid):
+    with open(f'/proc/{pid}/smaps_rollup', encoding='utf-8') as f:
+        for line in f:
+            if line.startswith('Pss:'):
+                return int(line.split()[1])
+    return 0
+
+
+def with_environment(marker):
+    """Pids of living processes that inherited this NAME=value."""
+    out = []
+    for name in os.listdir('/proc'):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f'/proc/{name}/environ', 'rb') as f:
+                    if marker.encode() in f.read().split(b'\0'):
+                        out.append(int(name))
+            except OSError:
+                continue
+    return out
