@@ -1,0 +1,268 @@
+/*
+ * swarmjson.c -- a swarm as JSON. See swarmjson.h; the contract is the peers
+ * answer that the replaced service gave, field for field, ours beside it.
+ */
+#include <string.h>
+
+#include "common/addr.h"
+#include "shm/swarmjson.h"
+
+const char *swarm_why_text(int why)
+{
+	switch (why) {
+	case WHY_JOINING:
+		return "the swarm was joined a moment ago and nothing was heard yet";
+	case WHY_NOBODY:
+		return "trackers and DHT were asked and nobody is in this swarm";
+	case WHY_NO_SOURCE:
+		return "there is no tracker and no DHT to ask about this swarm";
+	case WHY_NO_INTERFACE:
+		return "the network interface of swarm.interface is missing, so nothing was joined";
+	case WHY_TRACKERS_FAIL:
+		return "every tracker failed and nothing else knew a peer";
+	default:
+		return "no peer is known";
+	}
+}
+
+/* --- texts that strangers chose ---------------------------------------- */
+
+/* Bytes of a sequence at s that would move a cursor, turn the direction of writing
+ * or break a line: C0, DEL, C1, and the format characters that do so. 0: harmless. */
+static size_t unprintable(const uint8_t *s, size_t left)
+{
+	if (s[0] < 0x20 || s[0] == 0x7f)
+		return 1;
+	if (left >= 2 && s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f)
+		return 2;				/* C1 */
+	if (left >= 2 && s[0] == 0xd8 && s[1] == 0x9c)
+		return 2;				/* U+061C */
+	if (left < 3 || s[0] != 0xe2)
+		return 0;
+	if (s[1] == 0x80 && ((s[2] >= 0x8b && s[2] <= 0x8f) || (s[2] >= 0xa8 && s[2] <= 0xae)))
+		return 3;				/* U+200B..200F, U+2028..202E */
+	if (s[1] == 0x81 && s[2] >= 0xa0 && s[2] <= 0xaf)
+		return 3;				/* U+2060..206F */
+	return 0;
+}
+
+/* A question mark for each. Works in place; what is not UTF-8 is left to json_strn. */
+static size_t clean(char *text)
+{
+	uint8_t *s = (uint8_t *)text;
+	size_t len = strlen(text), from = 0, to = 0;
+
+	while (from < len) {
+		size_t n = unprintable(s + from, len - from);
+
+		s[to++] = n > 0 ? '?' : s[from];
+		from += n > 0 ? n : 1;
+	}
+	s[to] = '\0';
+	return to;
+}
+
+static void put_text(struct json *j, const char *key, char *text, const char *unknown)
+{
+	size_t len = clean(text);
+
+	if (len > 0)
+		json_strn(j, key, text, len);
+	else
+		json_str(j, key, unknown);
+}
+
+/* --- one peer ---------------------------------------------------------- */
+
+static void put_sources(struct json *j, unsigned sources)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} name[] = {
+		{ PEER_SRC_TRACKER, "tracker" }, { PEER_SRC_DHT, "dht" },
+		{ PEER_SRC_PEX, "pex" }, { PEER_SRC_LSD, "lsd" },
+		{ PEER_SRC_INCOMING, "incoming" },
+	};
+
+	json_arr(j, "sources");
+	for (size_t i = 0; i < PS_ARRAY_LEN(name); i++)
+		if (sources & name[i].bit)
+			json_str(j, NULL, name[i].name);
+	json_arr_end(j);
+}
+
+/* Letters; shm/README.md says what they stand for. */
+static void put_flags(struct json *j, const struct shm_peer *peer)
+{
+	char out[8];
+	size_t n = 0;
+
+	if (peer->flags & PEER_F_ENCRYPTED)
+		out[n++] = 'E';
+	if (peer->flags & PEER_F_UTP)
+		out[n++] = 'U';
+	if (peer->sources & PEER_SRC_INCOMING)
+		out[n++] = 'I';
+	if (peer->flags & PEER_F_SEED)
+		out[n++] = 'S';
+	if (peer->flags & PEER_F_INTERESTED)
+		out[n++] = 'W';
+	if (peer->flags & PEER_F_CHOKED)
+		out[n++] = 'C';
+	json_strn(j, "flags", out, n);
+}
+
+static void put_place(struct json *j, struct place *at)
+{
+	put_text(j, "country", at->country, "Unknown");
+	put_text(j, "country_code", at->code, "??");
+	put_text(j, "city", at->city, "Unknown");
+	put_text(j, "isp", at->isp, "Unknown");
+	put_text(j, "region", at->region, "Unknown");
+	if (at->has_point) {
+		json_fixed(j, "latitude", at->lat_e5, 5);
+		json_fixed(j, "longitude", at->lon_e5, 5);
+	} else {
+		json_null(j, "latitude");
+		json_null(j, "longitude");
+	}
+	put_text(j, "timezone", at->timezone, "Unknown");
+}
+
+static void put_peer(struct json *j, const struct ptab *p, const struct shm_peer *peer)
+{
+	char ip[ADDR_TEXT_MAX], client[SHM_STRING_MAX + 1];
+	struct place at;
+
+	addr_text(ip, peer->addr);
+	ptab_client(p, peer->client, client);
+	ptab_place(p, peer->place, &at);
+	json_obj(j, NULL);
+	json_str(j, "ip", ip);
+	json_uint(j, "port", peer->port);
+	put_text(j, "client", client, "Unknown");
+	/* tenths, rounded down: 100.0 means that nothing is missing */
+	json_fixed(j, "progress", (peer->progress > 10000 ? 10000 : peer->progress) / 10, 1);
+	json_uint(j, "download_rate", peer->down_rate);
+	json_uint(j, "upload_rate", peer->up_rate);
+	put_place(j, &at);
+	put_flags(j, peer);
+	json_str(j, "state", peer_state_name(peer->state));
+	put_sources(j, peer->sources);
+	json_str(j, "protocol", peer->protocol == PEER_ACESTREAM ? "acestream" : "bittorrent");
+	json_uint(j, "first_seen", peer->first_seen_s);
+	json_uint(j, "last_seen", peer->last_seen_s);
+	if (at.asn != 0)
+		json_uint(j, "asn", at.asn);
+	else
+		json_null(j, "asn");
+	if (clean(at.source) > 0)
+		json_str(j, "geo_source", at.source);
+	else
+		json_null(j, "geo_source");
+	json_obj_end(j);
+}
+
+/* --- the swarm --------------------------------------------------------- */
+
+static void put_counts(struct json *j, const struct shm_swarm *s)
+{
+	json_obj(j, "counts");
+	if (s->tracker_at_s != 0) {
+		json_obj(j, "tracker");
+		json_uint(j, "seeds", s->tracker_seeds);
+		json_uint(j, "leechers", s->tracker_leechers);
+		json_uint(j, "at", s->tracker_at_s);
+		json_obj_end(j);
+	} else {
+		json_null(j, "tracker");
+	}
+	if (s->dht_at_s != 0) {
+		json_obj(j, "dht");
+		json_uint(j, "peers", s->dht_peers);
+		json_uint(j, "at", s->dht_at_s);
+		json_obj_end(j);
+	} else {
+		json_null(j, "dht");
+	}
+	json_obj(j, "connected");
+	json_uint(j, "peers", s->connected);
+	json_uint(j, "at", s->connected_at_s);
+	json_obj_end(j);
+	json_obj(j, "trackers");
+	json_uint(j, "asked", s->trackers);
+	json_uint(j, "answered", s->trackers_ok);
+	json_obj_end(j);
+	json_obj_end(j);
+}
+
+static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
+{
+	char hex[IH_HEX_LEN];
+
+	ih_hex(hex, id);
+	json_obj(j, NULL);
+	json_str(j, "acestream_id", asked);
+	json_str(j, "infohash", hex);
+	json_arr(j, "peers");
+}
+
+static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
+		     const char *error)
+{
+	json_arr_end(j);
+	json_uint(j, "peer_count", count);
+	json_uint(j, "total_peers", s->total_peers);
+	json_fixed(j, "cached_at", (int64_t)s->cached_at_ms, 3);
+	if (error != NULL)
+		json_str(j, "error", error);
+	else
+		json_null(j, "error");
+	json_str(j, "phase", swarm_phase_name(s->phase));
+	put_counts(j, s);
+	json_obj_end(j);
+}
+
+static const char *why_empty(const struct shm_swarm *s)
+{
+	if (s->npeers > 0)
+		return "peers are known, but none was asked for (limit)";
+	return swarm_why_text(s->why);
+}
+
+int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c,
+	       const char *asked, uint32_t limit)
+{
+	uint32_t n = c->s.npeers < limit ? c->s.npeers : limit;
+	size_t start = out->len;
+	struct json j;
+
+	PS_ASSERT(c->s.npeers <= CONF_SLOT_PEERS);
+	json_init(&j, out);
+	put_ids(&j, asked, c->s.id);
+	for (uint32_t i = 0; i < n && !out->failed; i++)
+		put_peer(&j, p, &c->peer[i]);
+	put_rest(&j, &c->s, n, n > 0 ? NULL : why_empty(&c->s));
+	if (out->failed)
+		return -1;
+	if (ptab_names_valid(p, c->names_seq))
+		return 0;
+	out->len = start;
+	out->p[start] = '\0';
+	return -1;
+}
+
+void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LEN],
+		      uint64_t now_wall_ms, const char *error)
+{
+	struct shm_swarm s;
+	struct json j;
+
+	memset(&s, 0, sizeof(s));
+	s.cached_at_ms = now_wall_ms;
+	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
+	json_init(&j, out);
+	put_ids(&j, asked, id);
+	put_rest(&j, &s, 0, error);
+}
