@@ -123,8 +123,7 @@ static int conf_number(const struct conf_key *k, const char *text, uint64_t *out
 			k->type == CONF_MS ? "ms, s, m, h or d" : "b, k, m or g";
 
 		if (!*end)
-			return err_set(err, "needs a unit, e.g. %s%s", text,
-				       k->type == CONF_MS ? "ms" : "k");
+			return err_set(err, "needs a unit, e.g. %s", k->def);
 		u = conf_find_unit(units, end);
 		if (!u)
 			return err_set(err, "units are %s", names);
@@ -186,6 +185,8 @@ static int conf_str(const struct conf_key *k, const char *text, char *out,
 			       k->max);
 	if (len < (size_t)k->min)
 		return err_set(err, len ? "too short" : "must not be empty");
+	if (text[0] == '"' || text[0] == '\'')
+		return err_set(err, "values are written without quotes");
 	for (size_t i = 0; i < len; i++) {
 		if (iscntrl((unsigned char)text[i]))
 			return err_set(err, "contains a control character");
@@ -266,6 +267,7 @@ const char *conf_list_next(const char *list, char *out, size_t size)
 
 	while (isspace((unsigned char)*list))
 		list++;
+	out[0] = '\0';
 	if (!*list)
 		return NULL;
 	end = list + strcspn(list, ",");

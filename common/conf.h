@@ -141,7 +141,7 @@ void conf_text(const struct conf *c, const struct conf_key *k, char *out, size_t
 void conf_defaults(struct conf *c);
 /*
  * Next item of a comma-separated list: copies it, trimmed, into out; returns the
- * rest (perhaps ""), or NULL when there was no item left and out is untouched:
+ * rest (perhaps ""), or NULL and an empty out when there was no item left:
  *	while ((list = conf_list_next(list, item, sizeof(item))))
  * Items that do not fit in out are an empty string, as are empty ones.
  */
