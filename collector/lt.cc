@@ -483,6 +483,9 @@ struct lt_session {
 	std::unique_ptr<libtorrent::session> session;
 	std::map<libtorrent::torrent_handle, key> by_handle;
 	std::map<key, libtorrent::torrent_handle> by_key;
+	/* Records of torrents whose add alert has not come yet: the first announce is
+	 * reported before it. Bounded by EARLY_MAX, then forgotten. */
+	std::vector<std::pair<libtorrent::torrent_handle, lt_event>> early;
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
@@ -506,12 +509,37 @@ lt_event swarm_event(lt_kind kind, const key &k)
 	return e;
 }
 
-void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key &k, lt_kind kind, int n)
+constexpr size_t EARLY_MAX = 1024;
+
+/* k is NULL for a torrent that was not added yet, or that was left. */
+void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k, lt_kind kind,
+		   int n)
 {
-	lt_event e = swarm_event(kind, k);
+	lt_event e = swarm_event(kind, k ? *k : key{});
 	e.tracker = hash_url(a.tracker_url());
 	e.n = n;
-	l->taken.push_back(e);
+	if (k) {
+		l->taken.push_back(e);
+		return;
+	}
+	if (l->early.size() >= EARLY_MAX)
+		l->early.clear();
+	l->early.emplace_back(a.handle, e);
+}
+
+void early_events(struct lt_session *l, const lt::torrent_handle &h, const key &k)
+{
+	auto keep = l->early.begin();
+
+	for (auto &pair : l->early) {
+		if (pair.first != h) {
+			*keep++ = pair;
+			continue;
+		}
+		memcpy(pair.second.id, k.b, IH_LEN);
+		l->taken.push_back(pair.second);
+	}
+	l->early.erase(keep, l->early.end());
 }
 
 void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
@@ -591,18 +619,16 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	}
 	it->second = a.handle;
 	l->by_handle[a.handle] = *k;
+	early_events(l, a.handle, *k);
 }
 
-/* Alerts that belong to a torrent we know. */
 void torrent_events(struct lt_session *l, const lt::alert *a)
 {
 	const auto *t = dynamic_cast<const lt::torrent_alert *>(a);
 	if (!t)
 		return;
 	const auto it = l->by_handle.find(t->handle);
-	if (it == l->by_handle.end())
-		return;
-	const key k = it->second;
+	const key *k = it == l->by_handle.end() ? nullptr : &it->second;
 
 	if (const auto *x = lt::alert_cast<lt::tracker_announce_alert>(a)) {
 		if (x->event != lt::event_t::stopped)
@@ -611,12 +637,12 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		tracker_event(l, *r, k, LT_TRACKER_OK, r->num_peers);
 	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
 		tracker_event(l, *f, k, LT_TRACKER_FAILED, 0);
-	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a)) {
-		lt_event e = swarm_event(LT_DHT_REPLY, k);
+	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a); d && k) {
+		lt_event e = swarm_event(LT_DHT_REPLY, *k);
 		e.n = d->num_peers;
 		l->taken.push_back(e);
-	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a)) {
-		metadata_event(l, *m, k);
+	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a); m && k) {
+		metadata_event(l, *m, *k);
 	}
 }
 
