@@ -1,0 +1,38 @@
+/*
+ * cli.h -- the command line, and one function per subcommand. They return the exit
+ * code: 0, 1 (no), 2 (usage).
+ */
+#ifndef PEERSCOPE_MASTER_CLI_H
+#define PEERSCOPE_MASTER_CLI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+
+#define CLI_OPTS_MAX 128		/* -o; there are about 50 keys */
+
+struct cli {
+	const char *file;		/* -c; NULL: none */
+	char *opts[CLI_OPTS_MAX];	/* -o section.key=value */
+	size_t nopts;
+	const char *url;		/* --url */
+	const char *id;			/* peers ID */
+	int limit;			/* --limit; -1: not given */
+	const char *wait;		/* --wait; NULL: not given */
+	int ready, once, json;		/* --ready, --once, --json */
+};
+
+int cmd_serve(const struct cli *cli);
+int cmd_check(const struct cli *cli);
+int cmd_config(const struct cli *cli);
+int cmd_top(const struct cli *cli);
+int cmd_healthcheck(const struct cli *cli);
+int cmd_peers(const struct cli *cli);
+
+/* http.workers, or one per core we may run on. */
+int cli_workers(const struct conf *c);
+/* Config for a subcommand that only asks: errors go to stderr, -1. */
+PS_MUST int cli_conf(const struct cli *cli, struct conf *out);
+
+#endif

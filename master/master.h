@@ -1,0 +1,63 @@
+/*
+ * master.h -- the running master: one struct, shared by serve.c (loop and actions),
+ * spawn.c (fork, exec, reap) and reload.c (HUP).
+ */
+#ifndef PEERSCOPE_MASTER_MASTER_H
+#define PEERSCOPE_MASTER_MASTER_H
+
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "common/kid.h"
+#include "master/cli.h"
+#include "master/own.h"
+#include "master/sock.h"
+#include "master/sup.h"
+#include "shm/seg.h"
+
+struct child {				/* row i of the supervision table */
+	pid_t pid;			/* 0: none */
+	int chan_fd;			/* -1: none, or closed by the child */
+	uint32_t deaths;
+	const char *killed_for;		/* why we killed it; NULL: we did not */
+};
+
+struct master {
+	const struct cli *cli;
+	struct conf conf;		/* what the serving generation runs on */
+	struct conf staged;		/* what the starting one runs on */
+	struct own own;
+	struct sock_set socks;
+	struct seg *seg;
+	int seg_fd;			/* for children; a duplicate, see spawn.c */
+	int signal_fd;
+	int collector_bell_fd;
+	int worker_bell_fd[KID_SLOTS];
+	struct sup sup;
+	struct child child[SUP_ROWS];
+	struct kid kid;			/* filled anew for each child; large */
+	int asked_to_leave;
+	int gone, exit_code;
+};
+
+/* An event for the table, and everything that follows from it. serve.c */
+void master_event(struct master *m, enum sup_event_type type, int row, int code);
+
+/* spawn.c */
+void spawn_init(struct master *m);
+/* Fork the row's process. -1: it could not be started (logged). */
+PS_MUST int spawn_row(struct master *m, int row, uint32_t gen);
+void spawn_kill(struct master *m, int row, const char *why);
+/* Take all exits that are there, strangers' too (PID 1). */
+void spawn_reap(struct master *m);
+/* "worker 1 (gen 3)", "collector", "redis-server" */
+const char *spawn_name(const struct master *m, int row, char out[48]);
+
+/* reload.c */
+/* Read the file again into m->staged. 0, or -1: refused, and logged why. */
+PS_MUST int reload_read(struct master *m);
+void reload_adopt(struct master *m);
+void reload_give_up(struct master *m, const char *why);
+void reload_logs(struct master *m);		/* USR1 */
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * reload.c -- HUP: the file is read again and checked as a whole; then a new worker
+ * generation starts on it beside the old one. A file that can't be used, or a key
+ * that only a restart can change, changes nothing. USR1: logs. See master.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "master/config.h"
+#include "master/master.h"
+#include "shm/stat.h"
+
+extern char **environ;
+
+static void say(void *arg, enum config_kind kind, const char *text)
+{
+	(void)arg;
+	if (kind == CONFIG_ERROR)
+		log_error("config", "%s", text);
+	else
+		log_warn("config", "%s", text);
+}
+
+static int refuse(const char *why)
+{
+	stat_inc(config_refused);
+	log_error("master", "reload refused: %s; nothing was changed", why);
+	return -1;
+}
+
+int reload_read(struct master *m)
+{
+	struct config *c = calloc(1, sizeof *c);
+	char names[512];
+	int bad;
+
+	if (!c)
+		return refuse("out of memory");
+	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ, say, NULL);
+	m->staged = c->conf;
+	free(c);
+	if (bad > 0)
+		return refuse("the configuration has errors");
+	if (config_diff_restart(&m->conf, &m->staged, names, sizeof names) > 0) {
+		stat_inc(config_refused);
+		log_error("master", "reload refused: only a restart can change %s; nothing was "
+				    "changed", names);
+		return -1;
+	}
+	if (config_diff(&m->conf, &m->staged, names, sizeof names) > 0)
+		log_notice("master", "reload: changed %s", names);
+	return 0;
+}
+
+static void give_to_collector(struct master *m)
+{
+	int row = sup_collector_row(&m->sup), fd;
+	char err[ERRLEN];
+
+	if (m->child[row].chan_fd < 0)
+		return;			/* the next one starts with it */
+	fd = kid_pack("peerscope-conf", &m->conf, sizeof m->conf, err);
+	if (fd < 0) {
+		log_error("master", "the collector keeps its old settings: %s", err);
+		return;
+	}
+	if (kid_send(m->child[row].chan_fd, KID_M_CONF, 0, fd) != 0)
+		log_error("master", "the collector keeps its old settings: %s", strerror(errno));
+	close(fd);
+}
+
+/* The old generation drains by its own drain_timeout: it may be the longer one. */
+void reload_adopt(struct master *m)
+{
+	char err[ERRLEN];
+
+	m->conf = m->staged;
+	m->sup.drain_ms = m->conf.master_drain_timeout_ms;
+	stat_inc(config_reloads);
+	if (log_open("master", (enum log_level)m->conf.log_level,
+		     m->conf.log_format == LOG_JSON, m->conf.log_file, err) != 0)
+		log_error("master", "logging goes on as before: %s", err);
+	give_to_collector(m);
+	log_notice("master", "reload done: the new generation serves, the old one drains");
+}
+
+void reload_give_up(struct master *m, const char *why)
+{
+	(void)m;
+	stat_inc(config_refused);
+	log_error("master", "reload failed: %s; the old generation stays", why);
+}
+
+void reload_logs(struct master *m)
+{
+	char err[ERRLEN];
+
+	(void)m;
+	if (log_reopen(err) != 0)
+		log_error("master", "logging goes on as before: %s", err);
+	else
+		log_notice("master", "USR1: log opened again");
+}

@@ -1,0 +1,451 @@
+/*
+ * serve.c -- `peerscope serve`: the master's start, its loop and its end.
+ *
+ * The order of the start matters and is the same in every life: config, log, the
+ * lock, sockets, segment, bells, signals; then children. What is decided is in
+ * sup.c; here it is done. See master.h and README.md.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/config.h"
+#include "master/master.h"
+#include "shm/stat.h"
+
+extern char **environ;
+
+/* Failed forks of one step, and the answer to a reload. */
+#define TODO_MAX (2 * SUP_ROWS)
+
+struct todo {
+	size_t n;
+	struct sup_event ev[TODO_MAX];
+};
+
+/* --- actions ------------------------------------------------------------ */
+
+static uint32_t random_word(void)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof r, GRND_NONBLOCK) != sizeof r)
+		r = (uint32_t)clock_us();	/* only to spread restarts */
+	return r;
+}
+
+static void push(struct todo *t, enum sup_event_type type, int row, int code)
+{
+	PS_ASSERT(t->n < TODO_MAX);
+	t->ev[t->n++] = (struct sup_event){ type, row, code, random_word() };
+}
+
+static void tell(struct master *m, int row, uint32_t type, uint32_t arg)
+{
+	char name[48];
+
+	if (m->child[row].chan_fd < 0)
+		return;			/* it closed its end: its exit is on the way */
+	if (kid_send(m->child[row].chan_fd, type, arg, -1) != 0)
+		log_warn("master", "%s does not take messages: %s", spawn_name(m, row, name),
+			 strerror(errno));
+}
+
+/* Redis knows no channel; the collector is told both ways, so that one whose loop
+ * is busy in libtorrent still hears it. */
+static void drain(struct master *m, int row)
+{
+	enum kid_role role = m->sup.row[row].role;
+
+	if (role != KID_REDIS)
+		tell(m, row, KID_M_DRAIN, 0);
+	if (role != KID_WORKER && m->child[row].pid > 0)
+		kill(m->child[row].pid, SIGTERM);
+}
+
+static void say_up(const struct master *m)
+{
+	for (int j = 0; j < m->socks.naddr; j++)
+		log_notice("master", "serving on http://%s", m->socks.addr[j].text);
+}
+
+static void say_down(const struct master *m, int row)
+{
+	char name[48];
+
+	log_error("master", "%s said that starting it again is pointless (exit %d): it stays "
+			    "down until a reload or a restart",
+		  spawn_name(m, row, name), EXIT_STAY_DOWN);
+}
+
+static void carry_out(struct master *m, const struct sup_action *a, struct todo *todo)
+{
+	char name[48];
+
+	switch (a->type) {
+	case SUP_A_START:
+		if (spawn_row(m, a->row, a->gen) != 0)
+			push(todo, SUP_E_EXIT, a->row, 1);
+		break;
+	case SUP_A_DRAIN:
+		drain(m, a->row);
+		break;
+	case SUP_A_KILL:
+		spawn_kill(m, a->row, a->why);
+		break;
+	case SUP_A_LISTEN:
+		tell(m, a->row, KID_M_LISTEN, a->mask);
+		break;
+	case SUP_A_UP:
+		say_up(m);
+		break;
+	case SUP_A_RELOAD:
+		if (reload_read(m) == 0)
+			push(todo, SUP_E_GENERATION, 0, 0);
+		break;
+	case SUP_A_ADOPT:
+		reload_adopt(m);
+		break;
+	case SUP_A_GIVE_UP:
+		reload_give_up(m, a->why);
+		break;
+	case SUP_A_COOL:
+		log_info("master", "%s starts again in %u ms", spawn_name(m, a->row, name),
+			 a->arg);
+		break;
+	case SUP_A_DOWN:
+		say_down(m, a->row);
+		break;
+	case SUP_A_EXIT:
+		m->gone = 1;
+		m->exit_code = (int)a->arg;
+		break;
+	}
+}
+
+static void show_states(struct master *m)
+{
+	for (int i = 0; i < 2 * m->sup.nworkers + 2; i++)
+		atomic_store(&seg_page(m->seg, (uint32_t)i)->state, m->sup.row[i].state);
+}
+
+void master_event(struct master *m, enum sup_event_type type, int row, int code)
+{
+	struct sup_actions out;
+	struct todo todo;
+
+	todo.n = 0;
+	push(&todo, type, row, code);
+	for (size_t i = 0; i < todo.n; i++) {
+		sup_step(&m->sup, &todo.ev[i], clock_ms(), &out);
+		for (size_t k = 0; k < out.n; k++)
+			carry_out(m, &out.a[k], &todo);
+	}
+	show_states(m);
+}
+
+/* --- the loop ----------------------------------------------------------- */
+
+static void read_chan(struct master *m, int row)
+{
+	struct child *c = &m->child[row];
+	struct kid_msg msg;
+	int fd, rc = 0;
+
+	while (c->chan_fd >= 0 && (rc = kid_recv(c->chan_fd, &msg, &fd)) == 1) {
+		if (fd >= 0)
+			close(fd);	/* a child has none to give */
+		if (msg.type == KID_M_READY)
+			master_event(m, SUP_E_READY, row, 0);
+	}
+	if (rc < 0) {			/* EOF: its exit tells the rest */
+		close(c->chan_fd);
+		c->chan_fd = -1;
+	}
+}
+
+static void read_chans(struct master *m)
+{
+	for (int i = 0; i < SUP_ROWS; i++)
+		read_chan(m, i);
+}
+
+static void leave(struct master *m, int sig)
+{
+	const char *name = sig == SIGINT ? "INT" : sig == SIGQUIT ? "QUIT" : "TERM";
+	int now = sig == SIGINT || m->asked_to_leave;
+
+	log_notice("master", "%s: %s", name, now ? "leaving now" : "draining, then leaving");
+	m->asked_to_leave = 1;
+	atomic_store(&seg_head_rw(m->seg)->draining, 1);
+	master_event(m, sig == SIGINT ? SUP_E_INT : SUP_E_TERM, 0, 0);
+}
+
+static void on_signal(struct master *m, int sig)
+{
+	switch (sig) {
+	case SIGCHLD:
+		/* First what it said, or a READY before a death counts as none. */
+		read_chans(m);
+		spawn_reap(m);
+		break;
+	case SIGHUP:
+		log_notice("master", "HUP: reload");
+		master_event(m, SUP_E_HUP, 0, 0);
+		break;
+	case SIGUSR1:
+		reload_logs(m);
+		for (int i = 0; i < SUP_ROWS; i++)
+			tell(m, i, KID_M_REOPEN, 0);
+		break;
+	case SIGUSR2:
+		log_warn("master", "USR2: this version can't upgrade in place; ignored");
+		break;
+	default:
+		leave(m, sig);
+		break;
+	}
+}
+
+static void read_signals(struct master *m)
+{
+	struct signalfd_siginfo si;
+
+	while (read(m->signal_fd, &si, sizeof si) == (ssize_t)sizeof si)
+		on_signal(m, (int)si.ssi_signo);
+}
+
+static int wait_ms(const struct master *m)
+{
+	uint64_t next = sup_next_ms(&m->sup), now = clock_ms();
+
+	if (next == SUP_NEVER)
+		return -1;
+	if (next <= now)
+		return 0;
+	return next - now > 60000 ? 60000 : (int)(next - now);
+}
+
+static int loop(struct master *m, char err[ERRLEN])
+{
+	struct pollfd p[SUP_ROWS + 1];
+
+	while (!m->gone) {
+		p[0] = (struct pollfd){ .fd = m->signal_fd, .events = POLLIN };
+		for (int i = 0; i < SUP_ROWS; i++)
+			p[i + 1] = (struct pollfd){ .fd = m->child[i].chan_fd,
+						    .events = POLLIN };
+		if (poll(p, SUP_ROWS + 1, wait_ms(m)) < 0 && errno != EINTR)
+			return err_errno(err, "poll");
+		read_chans(m);
+		read_signals(m);
+		if (sup_next_ms(&m->sup) <= clock_ms())
+			master_event(m, SUP_E_TICK, 0, 0);
+	}
+	return 0;
+}
+
+/* --- the start ---------------------------------------------------------- */
+
+/* A socket that got number 2 would receive our log lines. */
+static int open_std_fds(char err[ERRLEN])
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return err_errno(err, "/dev/null");
+	return 0;
+}
+
+static void raise_nofile(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+		log_warn("master", "can't raise the descriptor limit: %s", strerror(errno));
+}
+
+int cli_workers(const struct conf *c)
+{
+	cpu_set_t set;
+	int n = 1;
+
+	if (c->http_workers > 0)
+		return (int)c->http_workers;
+	CPU_ZERO(&set);
+	if (sched_getaffinity(0, sizeof set, &set) == 0)
+		n = CPU_COUNT(&set);
+	return n < 1 ? 1 : n > CONF_MAX_WORKERS ? CONF_MAX_WORKERS : n;
+}
+
+static int open_signals(struct master *m, char err[ERRLEN])
+{
+	static const int sigs[] = { SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2 };
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);	/* an inherited "ignore" would hide every death */
+	sigemptyset(&set);
+	for (size_t i = 0; i < PS_ARRAY_LEN(sigs); i++)
+		sigaddset(&set, sigs[i]);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) != 0)
+		return err_errno(err, "sigprocmask");
+	m->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return m->signal_fd < 0 ? err_errno(err, "signalfd") : 0;
+}
+
+static int open_bells(struct master *m, int nworkers, char err[ERRLEN])
+{
+	m->collector_bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (m->collector_bell_fd < 0)
+		return err_errno(err, "eventfd");
+	for (int i = 0; i < 2 * nworkers; i++) {
+		m->worker_bell_fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (m->worker_bell_fd[i] < 0)
+			return err_errno(err, "eventfd");
+	}
+	return 0;
+}
+
+static int open_segment(struct master *m, int nworkers, char err[ERRLEN])
+{
+	struct shm_dims dims;
+	int leftover;
+
+	seg_dims(&dims, &m->conf, nworkers);
+	if (own_segment(&m->seg, m->conf.shm_name, &dims, &leftover, err) != 0)
+		return -1;
+	if (leftover)
+		log_notice("master", "a killed daemon left the segment %s: made anew",
+			   m->conf.shm_name);
+	/* seg_close in a forked child closes seg's own descriptor; children keep this one. */
+	m->seg_fd = fcntl(seg_fd(m->seg), F_DUPFD_CLOEXEC, 3);
+	if (m->seg_fd < 0)
+		return err_errno(err, "descriptor of the segment");
+	atomic_store(&seg_head_rw(m->seg)->master_pid, (uint32_t)getpid());
+	stat_own(m->seg, dims.worker_slots + 1);
+	return 0;
+}
+
+static int check_redis_path(const struct master *m, char err[ERRLEN])
+{
+	struct sockaddr_un sun;
+
+	if (m->conf.redis_mode == REDIS_BUNDLED &&
+	    strlen(m->own.redis_sock) >= sizeof sun.sun_path)
+		return err_set(err, "%s: longer than the %zu bytes a unix socket may have; "
+				    "choose a shorter master.run_dir",
+			       m->own.redis_sock, sizeof sun.sun_path - 1);
+	return 0;
+}
+
+static int begin(struct master *m, char err[ERRLEN])
+{
+	int nworkers = cli_workers(&m->conf);
+
+	if (own_open(&m->own, m->conf.master_run_dir, err) != 0 ||
+	    check_redis_path(m, err) != 0 ||
+	    sock_open(&m->socks, m->conf.http_listen, nworkers, err) != 0 ||
+	    open_segment(m, nworkers, err) != 0 || open_bells(m, nworkers, err) != 0 ||
+	    open_signals(m, err) != 0)
+		return -1;
+	for (int j = 0; j < m->socks.naddr; j++)
+		if (m->socks.shared[j])
+			log_warn("master", "another process listens on %s too and takes a part of "
+					   "the requests until it leaves", m->socks.addr[j].text);
+	spawn_init(m);
+	sup_init(&m->sup, nworkers, m->conf.redis_mode == REDIS_BUNDLED,
+		 m->conf.master_drain_timeout_ms);
+	log_notice("master", "peerscope %s starts: %d workers, run_dir %s, segment %s",
+		   PEERSCOPE_VERSION, nworkers, m->own.dir, m->conf.shm_name);
+	return 0;
+}
+
+static void end(struct master *m)
+{
+	const char *name = m->conf.shm_name;
+
+	if (m->seg) {
+		stat_own(NULL, 0);
+		seg_unlink(name);	/* while the lock still says that it is ours */
+		seg_close(&m->seg);
+	}
+	sock_close(&m->socks);
+	own_close(&m->own);
+	free(m);
+}
+
+static void say_error(void *arg, enum config_kind kind, const char *text)
+{
+	(void)arg;
+	if (kind == CONFIG_ERROR)
+		log_fatal("config", "%s", text);
+	else
+		log_warn("config", "%s", text);
+}
+
+static int configure(struct master *m, char err[ERRLEN])
+{
+	struct config *c = xcalloc(1, sizeof *c);
+	int bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ,
+			      say_error, NULL);
+
+	m->conf = c->conf;
+	free(c);
+	if (bad > 0)
+		return err_set(err, "%d errors in the configuration", bad);
+	return log_open("master", (enum log_level)m->conf.log_level,
+			m->conf.log_format == LOG_JSON, m->conf.log_file, err);
+}
+
+int cmd_serve(const struct cli *cli)
+{
+	struct master *m = xcalloc(1, sizeof *m);
+	char err[ERRLEN];
+	int rc = 1;
+
+	m->cli = cli;
+	m->signal_fd = m->seg_fd = m->collector_bell_fd = m->own.pid_fd = -1;
+	memset(m->worker_bell_fd, 0xff, sizeof m->worker_bell_fd);
+	kid_title("peerscope: master");
+	if (open_std_fds(err) != 0 || configure(m, err) != 0) {
+		log_fatal("master", "%s", err);
+		rc = EXIT_STAY_DOWN;
+		goto out;
+	}
+	raise_nofile();
+	if (begin(m, err) != 0) {
+		log_fatal("master", "%s", err);
+		goto out;
+	}
+	master_event(m, SUP_E_START, 0, 0);
+	if (loop(m, err) != 0) {
+		log_fatal("master", "%s", err);
+		goto out;
+	}
+	rc = m->exit_code;
+	if (rc == 0)
+		log_notice("master", "left");
+	else
+		log_fatal("master", "the first start failed, see above");
+out:
+	end(m);
+	return rc;
+}

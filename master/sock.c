@@ -1,0 +1,182 @@
+/* sock.c -- listening sockets; see sock.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "master/sock.h"
+
+#define SOCK_BACKLOG 4096		/* the kernel cuts it at net.core.somaxconn */
+
+/* Splits "host:port" or "[host]:port"; host has 64 bytes. */
+static int split(const char *text, char host[64], long *port)
+{
+	const char *colon = strrchr(text, ':'), *from = text, *end;
+	char *rest;
+
+	if (!colon || !colon[1])
+		return -1;
+	end = colon;
+	if (text[0] == '[') {
+		if (colon == text || colon[-1] != ']')
+			return -1;
+		from = text + 1;
+		end = colon - 1;
+	}
+	if (end <= from || end - from >= 64 || strspn(colon + 1, "0123456789") > 5)
+		return -1;
+	memcpy(host, from, (size_t)(end - from));
+	host[end - from] = '\0';
+	*port = strtol(colon + 1, &rest, 10);
+	return *rest == '\0' && colon[1] >= '0' && colon[1] <= '9' && *port <= 65535 ? 0 : -1;
+}
+
+static void write_text(struct sock_addr *a)
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (a->sa.ss_family == AF_INET) {
+		const struct sockaddr_in *sin = (const struct sockaddr_in *)&a->sa;
+
+		inet_ntop(AF_INET, &sin->sin_addr, host, sizeof host);
+		snprintf(a->text, sizeof a->text, "%s:%u", host, ntohs(sin->sin_port));
+	} else {
+		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&a->sa;
+
+		inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof host);
+		snprintf(a->text, sizeof a->text, "[%s]:%u", host, ntohs(sin6->sin6_port));
+	}
+}
+
+int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN])
+{
+	struct sockaddr_in *sin = (struct sockaddr_in *)&out->sa;
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&out->sa;
+	char host[64];
+	long port;
+
+	memset(out, 0, sizeof *out);
+	if (split(text, host, &port) != 0)
+		return err_set(err, "'%s' is not address:port, e.g. 0.0.0.0:8080 or [::]:8080",
+			       text);
+	if (text[0] != '[' && inet_pton(AF_INET, host, &sin->sin_addr) == 1) {
+		sin->sin_family = AF_INET;
+		sin->sin_port = htons((uint16_t)port);
+		out->len = sizeof *sin;
+	} else if (text[0] == '[' && inet_pton(AF_INET6, host, &sin6->sin6_addr) == 1) {
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = htons((uint16_t)port);
+		out->len = sizeof *sin6;
+	} else {
+		return err_set(err, "'%s': %s is not an IP address (IPv6 goes in brackets)",
+			       text, host);
+	}
+	write_text(out);
+	return 0;
+}
+
+int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list, char err[ERRLEN])
+{
+	char item[96];
+	int n = 0;
+
+	while (list && (list = conf_list_next(list, item, sizeof item)) != NULL) {
+		if (n == CONF_MAX_LISTEN)
+			return err_set(err, "more than %d addresses", CONF_MAX_LISTEN);
+		if (sock_parse(&out[n++], item, err) != 0)
+			return -1;
+	}
+	return n > 0 ? n : err_set(err, "no address");
+}
+
+static int make(const struct sock_addr *a, int reuse, char err[ERRLEN])
+{
+	const int one = 1;
+	int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_errno(err, "socket for %s", a->text);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+	    (reuse && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0) ||
+	    (a->sa.ss_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one) != 0)) {
+		err_errno(err, "options of the socket for %s", a->text);
+		goto fail;
+	}
+	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0) {
+		err_errno(err, "can't listen on %s", a->text);
+		goto fail;
+	}
+	return fd;
+fail:
+	close(fd);
+	return -1;
+}
+
+/*
+ * With SO_REUSEPORT a second daemon of the same user binds without a word and takes
+ * half of the requests. A bind without it tells whether somebody is there: another
+ * daemon, or what a killed one left, which leaves by itself.
+ */
+static int is_taken(const struct sock_addr *a)
+{
+	char err[ERRLEN];
+	int fd = make(a, 0, err);
+
+	if (fd < 0)
+		return errno == EADDRINUSE;
+	close(fd);
+	return 0;
+}
+
+static int take_port(struct sock_addr *a, int fd, char err[ERRLEN])
+{
+	a->len = sizeof a->sa;
+	if (getsockname(fd, (struct sockaddr *)&a->sa, &a->len) != 0)
+		return err_errno(err, "getsockname of %s", a->text);
+	write_text(a);
+	return 0;
+}
+
+int sock_open(struct sock_set *out, const char *list, int nworkers, char err[ERRLEN])
+{
+	memset(out, 0, sizeof *out);
+	memset(out->fd, 0xff, sizeof out->fd);	/* -1 everywhere */
+	out->nworkers = nworkers;
+	out->naddr = sock_parse_list(out->addr, list, err);
+	if (out->naddr < 0)
+		return -1;
+	for (int j = 0; j < out->naddr; j++) {
+		out->shared[j] = is_taken(&out->addr[j]);
+		for (int i = 0; i < nworkers; i++) {
+			int fd = out->fd[i][j] = make(&out->addr[j], 1, err);
+
+			if (fd < 0 || take_port(&out->addr[j], fd, err) != 0)
+				goto fail;
+		}
+	}
+	/* Listening comes last: nobody is let in before all is had. */
+	for (int j = 0; j < out->naddr; j++)
+		for (int i = 0; i < nworkers; i++)
+			if (listen(out->fd[i][j], SOCK_BACKLOG) != 0) {
+				err_errno(err, "can't listen on %s", out->addr[j].text);
+				goto fail;
+			}
+	return 0;
+fail:
+	sock_close(out);
+	return -1;
+}
+
+void sock_close(struct sock_set *s)
+{
+	for (int i = 0; i < s->nworkers; i++)
+		for (int j = 0; j < CONF_MAX_LISTEN; j++)
+			if (s->fd[i][j] >= 0) {
+				close(s->fd[i][j]);
+				s->fd[i][j] = -1;
+			}
+}

@@ -1,0 +1,36 @@
+/*
+ * sock.h -- the listening sockets: one per address and worker index, made once by
+ * the master and kept for its life, so that a reload drops no queue.
+ */
+#ifndef PEERSCOPE_MASTER_SOCK_H
+#define PEERSCOPE_MASTER_SOCK_H
+
+#include <sys/socket.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+
+struct sock_addr {
+	struct sockaddr_storage sa;
+	socklen_t len;
+	char text[64];			/* 127.0.0.1:8080, [::1]:8080 */
+};
+
+struct sock_set {
+	int naddr, nworkers;
+	struct sock_addr addr[CONF_MAX_LISTEN];		/* as bound: no port 0 */
+	int fd[CONF_MAX_WORKERS][CONF_MAX_LISTEN];
+	int shared[CONF_MAX_LISTEN];	/* another process listens there too */
+};
+
+/* One address:port; names are not resolved. */
+PS_MUST int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN]);
+/* A list, commas; returns how many, or -1. */
+PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list,
+			    char err[ERRLEN]);
+/* All or nothing. Port 0 takes a free one, the same for all indexes. */
+PS_MUST int sock_open(struct sock_set *out, const char *list, int nworkers,
+		      char err[ERRLEN]);
+void sock_close(struct sock_set *s);
+
+#endif

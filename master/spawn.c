@@ -1,0 +1,290 @@
+/*
+ * spawn.c -- fork, exec, kill and reap: what sup.c decided, done. See master.h.
+ *
+ * Workers are forked and stay this program image. The collector is exec'd, as
+ * libtorrent brings C++ and threads; it reads struct kid from a sealed memfd.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/master.h"
+#include "master/redis_exec.h"
+#include "shm/stat.h"
+
+const char *spawn_name(const struct master *m, int row, char out[48])
+{
+	const struct sup_row *r = &m->sup.row[row];
+
+	if (r->role == KID_WORKER)
+		snprintf(out, 48, "worker %d (gen %u)", r->index + 1, r->gen);
+	else
+		snprintf(out, 48, "%s", r->role == KID_COLLECTOR ? "collector" : "redis-server");
+	return out;
+}
+
+void spawn_init(struct master *m)
+{
+	for (int i = 0; i < SUP_ROWS; i++)
+		m->child[i].chan_fd = -1;
+}
+
+static void close_chan(struct child *c)
+{
+	if (c->chan_fd >= 0)
+		close(c->chan_fd);
+	c->chan_fd = -1;
+}
+
+/* A generation that is starting runs on the staged config, all others on ours. */
+static const struct conf *conf_of(const struct master *m, int row)
+{
+	int staged = m->sup.staged && m->sup.row[row].role == KID_WORKER &&
+		     sup_half(&m->sup, row) != m->sup.half;
+
+	return staged ? &m->staged : &m->conf;
+}
+
+static void fill_kid(struct master *m, int row, uint32_t gen, int chan_fd)
+{
+	struct kid *k = &m->kid;
+
+	memset(k, 0, sizeof *k);
+	k->magic = KID_MAGIC;
+	k->size = sizeof *k;
+	k->role = m->sup.row[row].role;
+	k->slot = row;
+	k->index = m->sup.row[row].index;
+	k->nworkers = m->sup.nworkers;
+	k->gen = gen;
+	k->nlisten = m->socks.naddr;
+	k->chan_fd = chan_fd;
+	k->seg_fd = m->seg_fd;
+	k->collector_bell_fd = m->collector_bell_fd;
+	memcpy(k->worker_bell_fd, m->worker_bell_fd, sizeof k->worker_bell_fd);
+	if (k->role == KID_WORKER)
+		memcpy(k->listen_fd, m->socks.fd, sizeof k->listen_fd);
+	else
+		memset(k->listen_fd, 0xff, sizeof k->listen_fd);
+	snprintf(k->run_dir, sizeof k->run_dir, "%s", m->own.dir);
+	if (m->sup.has_redis)
+		snprintf(k->redis_sock, sizeof k->redis_sock, "%s", m->own.redis_sock);
+	k->conf = *conf_of(m, row);
+}
+
+/* --- in the child ------------------------------------------------------- */
+
+static void worker_child(struct master *m)
+{
+	/* Our view of the segment may write what a worker must not; it maps its own. */
+	stat_own(NULL, 0);
+	seg_close(&m->seg);
+	exit(worker_main(&m->kid));
+}
+
+static void keep_over_exec(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+static void collector_child(struct master *m, int row, int kid_fd)
+{
+	static char name[] = "peerscope: collector", flag[] = "--collector";
+	char number[16], *argv[] = { name, flag, number, NULL };
+
+	/* It may look for its lease before the master gets to run again. */
+	atomic_store(&seg_head_rw(m->seg)->lease_pid, (uint32_t)getpid());
+	atomic_store(&seg_page(m->seg, (uint32_t)row)->pid, (uint32_t)getpid());
+	snprintf(number, sizeof number, "%d", kid_fd);
+	keep_over_exec(kid_fd);
+	keep_over_exec(m->kid.chan_fd);
+	keep_over_exec(m->kid.seg_fd);
+	keep_over_exec(m->kid.collector_bell_fd);
+	for (int i = 0; i < KID_SLOTS; i++)
+		keep_over_exec(m->kid.worker_bell_fd[i]);
+	execv("/proc/self/exe", argv);
+	log_error("master", "exec of the collector: %s", strerror(errno));
+	_exit(127);
+}
+
+/* --- in the master ------------------------------------------------------ */
+
+/* Before the fork: a child must find its page and its generation there. */
+static void announce(struct master *m, int row, uint32_t gen)
+{
+	struct shm_page *page = seg_page(m->seg, (uint32_t)row);
+	struct shm_head *head = seg_head_rw(m->seg);
+
+	atomic_store(&page->gen, gen);
+	atomic_store(&page->started_ms, clock_wall_ms());
+	if (m->child[row].deaths > 0)
+		atomic_fetch_add(&head->respawns, 1);
+	if (m->sup.row[row].role == KID_COLLECTOR)
+		atomic_store(&head->epoch, gen);
+	else if (m->sup.row[row].role == KID_WORKER)
+		atomic_store(&head->generation, gen);
+}
+
+static void born(struct master *m, int row, pid_t pid, int chan_fd)
+{
+	m->child[row].pid = pid;
+	m->child[row].chan_fd = chan_fd;
+	m->child[row].killed_for = NULL;
+	atomic_store(&seg_page(m->seg, (uint32_t)row)->pid, (uint32_t)pid);
+	if (m->sup.row[row].role == KID_COLLECTOR)
+		atomic_store(&seg_head_rw(m->seg)->lease_pid, (uint32_t)pid);
+}
+
+int spawn_row(struct master *m, int row, uint32_t gen)
+{
+	enum kid_role role = m->sup.row[row].role;
+	char name[48], err[ERRLEN];
+	int chan[2] = { -1, -1 }, kid_fd = -1;
+	pid_t pid, self = getpid();
+
+	spawn_name(m, row, name);
+	announce(m, row, gen);
+	if (role == KID_REDIS) {
+		redis_exec_prepare(m->own.redis_sock);
+	} else {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, chan)) {
+			log_error("master", "%s: socketpair: %s", name, strerror(errno));
+			return -1;
+		}
+		fill_kid(m, row, gen, chan[1]);
+	}
+	if (role == KID_COLLECTOR) {
+		kid_fd = kid_pack("peerscope-kid", &m->kid, sizeof m->kid, err);
+		if (kid_fd < 0) {
+			log_error("master", "%s: %s", name, err);
+			goto fail;
+		}
+	}
+	fflush(NULL);			/* or the child writes it again */
+	pid = fork();
+	if (pid < 0) {
+		log_error("master", "%s: fork: %s", name, strerror(errno));
+		goto fail;
+	}
+	if (pid == 0) {
+		if (role == KID_WORKER)
+			worker_child(m);
+		else if (role == KID_COLLECTOR)
+			collector_child(m, row, kid_fd);
+		else
+			redis_exec(&m->conf, m->own.dir, m->own.redis_sock, self);
+		_exit(127);
+	}
+	born(m, row, pid, chan[0]);
+	if (chan[1] >= 0)
+		close(chan[1]);
+	if (kid_fd >= 0)
+		close(kid_fd);
+	log_info("master", "%s started, pid %ld", name, (long)pid);
+	return 0;
+fail:
+	if (chan[0] >= 0) {
+		close(chan[0]);
+		close(chan[1]);
+	}
+	if (kid_fd >= 0)
+		close(kid_fd);
+	return -1;
+}
+
+void spawn_kill(struct master *m, int row, const char *why)
+{
+	char name[48];
+
+	m->child[row].killed_for = why;
+	log_warn("master", "killing %s, pid %ld: %s", spawn_name(m, row, name),
+		 (long)m->child[row].pid, why);
+	if (m->child[row].pid > 0)
+		kill(m->child[row].pid, SIGKILL);
+}
+
+/* --- reaping ------------------------------------------------------------ */
+
+static void count_death(const struct child *c, int status)
+{
+	if (c->killed_for)
+		stat_inc(deaths_late);
+	else if (WIFSIGNALED(status))
+		stat_inc(deaths_signal);
+	else
+		stat_inc(deaths_exit);
+}
+
+/* Last words: one line per death, with all that is known. */
+static void obituary(struct master *m, int row, int status)
+{
+	const struct sup_row *r = &m->sup.row[row];
+	struct child *c = &m->child[row];
+	uint64_t age_ms = clock_ms() - r->started_ms;
+	char name[48], how[96];
+
+	spawn_name(m, row, name);
+	if (WIFSIGNALED(status))
+		snprintf(how, sizeof how, "signal %d, %s%s", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+	else
+		snprintf(how, sizeof how, "exit %d", WEXITSTATUS(status));
+	if (!r->wanted && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		log_info("master", "%s, pid %ld, left after %llu.%03llu s", name, (long)c->pid,
+			 (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000);
+		return;
+	}
+	c->deaths++;
+	count_death(c, status);
+	atomic_store(&seg_page(m->seg, (uint32_t)row)->deaths, c->deaths);
+	log_error("master", "%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u of slot %d%s%s%s%s",
+		  name, (long)c->pid, how, sup_state_name(r->state),
+		  (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
+		  c->deaths, row, c->killed_for ? "; killed as " : "",
+		  c->killed_for ? c->killed_for : "",
+		  r->role == KID_REDIS ? "; see redis.log in " : "",
+		  r->role == KID_REDIS ? m->own.dir : "");
+}
+
+static void bury(struct master *m, int row, int status)
+{
+	struct shm_page *page = seg_page(m->seg, (uint32_t)row);
+	struct child *c = &m->child[row];
+	enum kid_role role = m->sup.row[row].role;
+
+	obituary(m, row, status);
+	close_chan(c);
+	c->pid = 0;
+	atomic_store(&page->pid, 0);
+	if (role == KID_COLLECTOR)
+		atomic_store(&seg_head_rw(m->seg)->lease_pid, 0);
+	if (role != KID_REDIS)
+		stat_retire(m->seg, (uint32_t)row);
+	master_event(m, SUP_E_EXIT, row, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
+void spawn_reap(struct master *m)
+{
+	int status, row;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (row = 0; row < SUP_ROWS; row++)
+			if (m->child[row].pid == pid)
+				break;
+		if (row < SUP_ROWS)
+			bury(m, row, status);
+		else
+			log_debug("master", "reaped a stranger, pid %ld", (long)pid);
+	}
+}
