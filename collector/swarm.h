@@ -19,8 +19,9 @@
 #include "shm/ptab.h"
 
 /* A peer that shook hands has this long to say who it is and what it has before
- * the first round stops waiting for it: a round trip and a half to the far side. */
-#define SWARM_TELL_MS 400
+ * the first round stops waiting for it: Transmission takes its time (500 ms after
+ * the handshake, measured on loopback), and a peer without pieces may say nothing. */
+#define SWARM_TELL_MS 1000
 /* Settled: everybody was asked, and nobody new for this long. */
 #define SWARM_QUIET_MS 1000
 /* Dead: nobody was ever heard of, this long after joining. */
