@@ -1,0 +1,487 @@
+/*
+ * top.c -- the daemon as seen from shared memory alone. See top.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "shm/ptab.h"
+#include "shm/seg.h"
+#include "shm/stat.h"
+#include "shm/top.h"
+
+#define TOP_SWARMS 15
+#define TOP_BYTES (1u << 20)		/* ceiling of one picture */
+#define TOP_PERIOD_MS 1000
+
+struct process {
+	char role[24];
+	uint32_t pid, gen, state, deaths, busy, parked;
+	uint64_t age_ms, beat_age_ms;	/* UINT64_MAX: never */
+};
+
+struct picture {
+	uint64_t at_ms, wall_ms, uptime_ms;
+	uint32_t version, master_pid, generation, epoch, lease_pid, draining, respawns;
+	uint32_t nproc;
+	struct process proc[KID_SLOTS + 3];
+	uint64_t counter[STAT_COUNTER_N], gauge[STAT_GAUGE_N];
+	uint32_t nswarms;		/* entries of swarm[] */
+	uint32_t slots, slots_used, slots_torn;
+	struct shm_swarm swarm[TOP_SWARMS];
+};
+
+static volatile sig_atomic_t told_to_end;	/* set by a signal, nothing else */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	told_to_end = 1;
+}
+
+/* --- taking a picture --------------------------------------------------- */
+
+/* The master's enum sup_state; shm/ may not look into master/. */
+static const char *state_name(uint32_t state)
+{
+	static const char *const name[] = {
+		"empty", "starting", "running", "draining", "killed", "cooling",
+	};
+
+	return state < PS_ARRAY_LEN(name) ? name[state] : "?";
+}
+
+static uint64_t ago(uint64_t now, uint64_t then)
+{
+	if (then == 0)
+		return UINT64_MAX;
+	return now > then ? now - then : 0;
+}
+
+static void take_process(struct picture *pic, const struct seg *seg, uint32_t i)
+{
+	const struct shm_page *page = seg_page(seg, i);
+	uint32_t nworkers = seg_dims_of(seg)->worker_slots;
+	struct process *out = &pic->proc[pic->nproc];
+
+	memset(out, 0, sizeof(*out));
+	out->pid = atomic_load(&page->pid);
+	out->deaths = atomic_load(&page->deaths);
+	if (out->pid == 0 && out->deaths == 0)
+		return;			/* a slot that nobody ever had */
+	if (i < nworkers)
+		snprintf(out->role, sizeof(out->role), "worker %u", i);
+	else
+		snprintf(out->role, sizeof(out->role), i == nworkers ? "collector" : "redis");
+	out->gen = atomic_load(&page->gen);
+	out->state = atomic_load(&page->state);
+	out->busy = atomic_load(&page->busy);
+	out->parked = atomic_load(&page->parked);
+	out->age_ms = ago(pic->wall_ms, atomic_load(&page->started_ms));
+	out->beat_age_ms = ago(pic->at_ms, atomic_load(&page->beat_ms));
+	pic->nproc++;
+}
+
+static void take_header(struct picture *pic, const struct seg *seg)
+{
+	const struct shm_head *h = seg_head(seg);
+
+	pic->version = h->version;
+	pic->uptime_ms = ago(pic->wall_ms, h->boot_wall_ms);
+	pic->master_pid = atomic_load(&h->master_pid);
+	pic->generation = atomic_load(&h->generation);
+	pic->lease_pid = atomic_load(&h->lease_pid);
+	pic->epoch = atomic_load(&h->epoch);
+	pic->draining = atomic_load(&h->draining);
+	pic->respawns = atomic_load(&h->respawns);
+}
+
+static void take_master(struct picture *pic)
+{
+	struct process *out = &pic->proc[pic->nproc++];
+
+	snprintf(out->role, sizeof(out->role), "master");
+	out->pid = pic->master_pid;
+	out->state = pic->draining ? 3 : 2;
+	out->age_ms = pic->uptime_ms;
+	out->beat_age_ms = UINT64_MAX;		/* it waits in poll: no beat */
+}
+
+static int busier(const struct shm_swarm *a, const struct shm_swarm *b)
+{
+	if (a->connected != b->connected)
+		return a->connected > b->connected;
+	if (a->total_peers != b->total_peers)
+		return a->total_peers > b->total_peers;
+	return a->version > b->version;
+}
+
+/* Keep the busiest, in order: an insertion into a short list. */
+static void keep(struct picture *pic, const struct shm_swarm *s)
+{
+	uint32_t at = pic->nswarms;
+
+	while (at > 0 && busier(s, &pic->swarm[at - 1]))
+		at--;
+	if (at == TOP_SWARMS)
+		return;
+	if (pic->nswarms < TOP_SWARMS)
+		pic->nswarms++;
+	memmove(&pic->swarm[at + 1], &pic->swarm[at],
+		(pic->nswarms - 1 - at) * sizeof(pic->swarm[0]));
+	pic->swarm[at] = *s;
+}
+
+static void take_swarms(struct picture *pic, const struct seg *seg, const struct ptab *p)
+{
+	struct shm_swarm s;
+
+	pic->slots = seg_dims_of(seg)->slots;
+	for (uint32_t i = 0; i < pic->slots; i++) {
+		enum ptab_rc rc = ptab_slot(p, i, &s);
+
+		pic->slots_torn += rc == PTAB_TORN;
+		if (rc != PTAB_OK)
+			continue;
+		pic->slots_used++;
+		keep(pic, &s);
+	}
+}
+
+static void take_picture(struct picture *pic, const struct seg *seg, const struct ptab *p)
+{
+	memset(pic, 0, sizeof(*pic));
+	pic->at_ms = clock_ms();
+	pic->wall_ms = clock_wall_ms();
+	take_header(pic, seg);
+	take_master(pic);
+	for (uint32_t i = 0; i < seg_dims_of(seg)->worker_slots + 2; i++)
+		take_process(pic, seg, i);
+	for (int i = 0; i < STAT_COUNTER_N; i++)
+		pic->counter[i] = stat_total(seg, i);
+	for (int i = 0; i < STAT_GAUGE_N; i++)
+		pic->gauge[i] = stat_gauge_get(seg, i);
+	take_swarms(pic, seg, p);
+}
+
+/* --- showing it as text ------------------------------------------------- */
+
+static const char *age_text(char out[24], uint64_t ms)
+{
+	if (ms == UINT64_MAX)
+		snprintf(out, 24, "-");
+	else if (ms < 10000)
+		snprintf(out, 24, "%" PRIu64 ".%" PRIu64 "s", ms / 1000, ms % 1000 / 100);
+	else if (ms < 600000)
+		snprintf(out, 24, "%" PRIu64 "s", ms / 1000);
+	else if (ms < 172800000)
+		snprintf(out, 24, "%" PRIu64 "h%02" PRIu64 "m", ms / 3600000, ms / 60000 % 60);
+	else
+		snprintf(out, 24, "%" PRIu64 "d", ms / 86400000);
+	return out;
+}
+
+static void show_head(struct buf *b, const struct picture *pic)
+{
+	char age[24];
+
+	buf_printf(b, "peerscope  layout %u  up %s  master %u  generation %u  epoch %u  "
+		   "respawns %u%s%s\n\n", pic->version, age_text(age, pic->uptime_ms),
+		   pic->master_pid, pic->generation, pic->epoch, pic->respawns,
+		   pic->lease_pid == 0 ? "  NO COLLECTOR" : "",
+		   pic->draining ? "  DRAINING" : "");
+}
+
+static void show_processes(struct buf *b, const struct picture *pic)
+{
+	buf_printf(b, "%-10s %8s %-9s %5s %7s %7s %7s %7s %7s\n", "process", "pid", "state",
+		   "gen", "age", "beat", "busy", "parked", "deaths");
+	for (uint32_t i = 0; i < pic->nproc; i++) {
+		const struct process *p = &pic->proc[i];
+		char age[24], beat[24];
+
+		buf_printf(b, "%-10s %8u %-9s %5u %7s %7s %7u %7u %7u\n", p->role, p->pid,
+			   state_name(p->state), p->gen, age_text(age, p->age_ms),
+			   age_text(beat, p->beat_age_ms), p->busy, p->parked, p->deaths);
+	}
+	buf_str(b, "beat: since its loop turned last; busy: connections (worker), swarms"
+		" (collector); parked: questions that wait\n\n");
+}
+
+static void show_gauges(struct buf *b, const struct picture *pic)
+{
+	for (int i = 0; i < STAT_GAUGE_N; i++)
+		buf_printf(b, "%-24s %14" PRIu64 "            %s\n", stat_gauges[i].name,
+			   pic->gauge[i], stat_gauges[i].help);
+	buf_str(b, "\n");
+}
+
+/* Only what ever happened; the rate is since the picture before. */
+static void show_counters(struct buf *b, const struct picture *pic, const struct picture *was)
+{
+	uint64_t ms = was != NULL && pic->at_ms > was->at_ms ? pic->at_ms - was->at_ms : 0;
+
+	for (int i = 0; i < STAT_COUNTER_N; i++) {
+		uint64_t now = pic->counter[i];
+
+		if (now == 0)
+			continue;
+		buf_printf(b, "%-24s %14" PRIu64, stat_counters[i].name, now);
+		if (ms > 0 && now >= was->counter[i])
+			buf_printf(b, " %8.1f/s", (double)(now - was->counter[i]) * 1000 / (double)ms);
+		else
+			buf_str(b, "           ");
+		buf_printf(b, " %s\n", stat_counters[i].help);
+	}
+	buf_str(b, "\n");
+}
+
+static void show_swarms(struct buf *b, const struct picture *pic)
+{
+	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used, pic->slots,
+		   pic->slots_torn > 0 ? ", some being written" : "");
+	buf_printf(b, "%-40s %-10s %8s %9s %7s\n", "infohash", "phase", "peers", "connected", "age");
+	for (uint32_t i = 0; i < pic->nswarms; i++) {
+		const struct shm_swarm *s = &pic->swarm[i];
+		char hex[IH_HEX_LEN], age[24];
+
+		ih_hex(hex, s->id);
+		buf_printf(b, "%-40s %-10s %8u %9u %7s\n", hex, swarm_phase_name(s->phase),
+			   s->total_peers, s->connected,
+			   age_text(age, ago(pic->wall_ms, s->cached_at_ms)));
+	}
+}
+
+static void show_text(struct buf *b, const struct picture *pic, const struct picture *was)
+{
+	show_head(b, pic);
+	show_processes(b, pic);
+	show_swarms(b, pic);
+	buf_str(b, "\n");
+	show_counters(b, pic, was);
+	show_gauges(b, pic);
+}
+
+/* --- and as JSON -------------------------------------------------------- */
+
+static void json_age(struct json *j, const char *key, uint64_t ms)
+{
+	if (ms == UINT64_MAX)
+		json_null(j, key);
+	else
+		json_uint(j, key, ms);
+}
+
+static void json_processes(struct json *j, const struct picture *pic)
+{
+	json_arr(j, "processes");
+	for (uint32_t i = 0; i < pic->nproc; i++) {
+		const struct process *p = &pic->proc[i];
+
+		json_obj(j, NULL);
+		json_str(j, "role", p->role);
+		json_uint(j, "pid", p->pid);
+		json_str(j, "state", state_name(p->state));
+		json_uint(j, "gen", p->gen);
+		json_age(j, "age_ms", p->age_ms);
+		json_age(j, "beat_age_ms", p->beat_age_ms);
+		json_uint(j, "busy", p->busy);
+		json_uint(j, "parked", p->parked);
+		json_uint(j, "deaths", p->deaths);
+		json_obj_end(j);
+	}
+	json_arr_end(j);
+}
+
+static void json_numbers(struct json *j, const char *key, const struct stat_meta *meta,
+			 const uint64_t *value, int n)
+{
+	json_obj(j, key);
+	for (int i = 0; i < n; i++)
+		json_uint(j, meta[i].name, value[i]);
+	json_obj_end(j);
+}
+
+static void json_swarms(struct json *j, const struct picture *pic)
+{
+	json_obj(j, "table");
+	json_uint(j, "slots", pic->slots);
+	json_uint(j, "used", pic->slots_used);
+	json_uint(j, "torn", pic->slots_torn);
+	json_obj_end(j);
+	json_arr(j, "swarms");
+	for (uint32_t i = 0; i < pic->nswarms; i++) {
+		const struct shm_swarm *s = &pic->swarm[i];
+		char hex[IH_HEX_LEN];
+
+		ih_hex(hex, s->id);
+		json_obj(j, NULL);
+		json_str(j, "infohash", hex);
+		json_str(j, "phase", swarm_phase_name(s->phase));
+		json_uint(j, "peers", s->total_peers);
+		json_uint(j, "connected", s->connected);
+		json_age(j, "age_ms", ago(pic->wall_ms, s->cached_at_ms));
+		json_obj_end(j);
+	}
+	json_arr_end(j);
+}
+
+static void show_json(struct buf *b, const struct picture *pic)
+{
+	struct json j;
+
+	json_init(&j, b);
+	json_obj(&j, NULL);
+	json_uint(&j, "layout", pic->version);
+	json_age(&j, "uptime_ms", pic->uptime_ms);
+	json_uint(&j, "master_pid", pic->master_pid);
+	json_uint(&j, "generation", pic->generation);
+	json_uint(&j, "epoch", pic->epoch);
+	json_uint(&j, "collector_pid", pic->lease_pid);
+	json_bool(&j, "draining", pic->draining != 0);
+	json_uint(&j, "respawns", pic->respawns);
+	json_processes(&j, pic);
+	json_numbers(&j, "counters", stat_counters, pic->counter, STAT_COUNTER_N);
+	json_numbers(&j, "gauges", stat_gauges, pic->gauge, STAT_GAUGE_N);
+	json_swarms(&j, pic);
+	json_obj_end(&j);
+	buf_str(b, "\n");
+}
+
+/* --- the loop ----------------------------------------------------------- */
+
+struct screen {
+	int tty_out, tty_in;
+	struct termios before;
+};
+
+static void screen_enter(struct screen *s, FILE *out)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct termios raw;
+
+	told_to_end = 0;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	sigaction(SIGQUIT, &sa, NULL);
+	s->tty_out = isatty(fileno(out));
+	s->tty_in = s->tty_out && isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &s->before) == 0;
+	if (!s->tty_in)
+		return;
+	raw = s->before;
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	raw.c_cc[VMIN] = 0;
+	raw.c_cc[VTIME] = 0;
+	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
+static void screen_leave(const struct screen *s)
+{
+	if (s->tty_in)
+		tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
+}
+
+/* Until it is time for the next picture. 1: the user has seen enough. */
+static int wait_key(const struct screen *s)
+{
+	struct pollfd p = { .fd = s->tty_in ? STDIN_FILENO : -1, .events = POLLIN };
+	uint64_t until = clock_ms() + TOP_PERIOD_MS, now;
+
+	while ((now = clock_ms()) < until && !told_to_end) {
+		char key;
+
+		if (poll(&p, 1, (int)(until - now)) <= 0)
+			continue;
+		if (read(STDIN_FILENO, &key, 1) != 1)
+			p.fd = -1;		/* no more keys: signals still end us */
+		else if (key == 'q' || key == 'Q')
+			return 1;
+	}
+	return told_to_end != 0;
+}
+
+static int show(const struct picture *pic, const struct picture *was, int as_json, int repaint,
+		FILE *out, struct buf *b, char err[ERRLEN])
+{
+	buf_reset(b);
+	if (repaint)
+		buf_str(b, "\033[H\033[J");
+	if (as_json)
+		show_json(b, pic);
+	else
+		show_text(b, pic, was);
+	if (b->failed)
+		return err_set(err, "top: out of memory");
+	if (fwrite(b->p, 1, b->len, out) != b->len || fflush(out) != 0)
+		return err_errno(err, "top: write");
+	return 0;
+}
+
+/* The name is gone, or another daemon's, when the one we look at has ended. */
+static int still_there(const char *name, const struct seg *ours)
+{
+	char ignored[ERRLEN];
+	struct seg *seg;
+	int same;
+
+	if (seg_view(&seg, name, ignored) != 0)
+		return 0;
+	same = seg_head(seg)->seed == seg_head(ours)->seed;
+	seg_close(&seg);
+	return same;
+}
+
+static int top_loop(const char *name, const struct seg *seg, const struct ptab *p, int once,
+		    int as_json, FILE *out, char err[ERRLEN])
+{
+	struct picture *pic = calloc(2, sizeof(*pic)), *was = NULL;
+	struct screen screen = { .tty_out = 0 };
+	struct buf b;
+	int rc, turn = 0;
+
+	if (pic == NULL)
+		return err_set(err, "top: out of memory");
+	buf_init(&b, TOP_BYTES);
+	if (!once)
+		screen_enter(&screen, out);
+	for (;;) {
+		take_picture(&pic[turn], seg, p);
+		rc = show(&pic[turn], was, as_json, screen.tty_out && !as_json, out, &b, err);
+		if (rc != 0 || once || wait_key(&screen))
+			break;
+		if (!still_there(name, seg)) {
+			rc = err_set(err, "the daemon has ended");
+			break;
+		}
+		was = &pic[turn];
+		turn = 1 - turn;
+	}
+	screen_leave(&screen);
+	buf_free(&b);
+	free(pic);
+	return rc;
+}
+
+int top_run(const char *shm_name, int once, int as_json, FILE *out, char err[ERRLEN])
+{
+	struct ptab *p = NULL;
+	struct seg *seg;
+	int rc;
+
+	if (seg_view(&seg, shm_name, err) != 0)
+		return -1;
+	rc = ptab_open(&p, seg, SEG_VIEWER, err);
+	if (rc == 0)
+		rc = top_loop(shm_name, seg, p, once, as_json, out, err);
+	ptab_close(&p);
+	seg_close(&seg);
+	return rc;
+}
