@@ -1,0 +1,120 @@
+#!/usr/bin/perl
+# make-mmdb.pl DIR -- writes small MMDB files with known contents into DIR:
+#
+#   city.mmdb       MaxMind's nested City layout, IPv6 tree
+#   city-flat.mmdb  ip-location-db's flat City layout; coordinates as numbers
+#   city-text.mmdb  the same, coordinates as texts, no country name anywhere
+#   city-v4.mmdb    nested, IPv4 tree only
+#   asn.mmdb        AS numbers and names (both providers have one layout)
+#   lite.mmdb       IPinfo Lite's flat layout: country and "AS64501" in one file
+#
+# Places stand on 127/8 too, so that a loopback swarm has them:
+#   127.0.0.0/16 New York    127.1.0.0/16 Berlin    127.2.0.0/16 Japan, no city
+#   127.3.0.0/16 an AS only  127.4.0.0/16 nothing
+# and on documentation addresses, as listed below.
+use strict;
+use warnings;
+use utf8;
+use MaxMind::DB::Writer::Tree;
+
+my $dir = shift // die "usage: make-mmdb.pl DIR\n";
+
+my %types = (
+	accuracy_radius => 'uint16', as_domain => 'utf8_string', as_name => 'utf8_string',
+	asn => 'utf8_string', autonomous_system_number => 'uint32',
+	autonomous_system_organization => 'utf8_string', city => 'map', continent => 'utf8_string',
+	country => 'map', country_code => 'utf8_string', en => 'utf8_string', de => 'utf8_string',
+	geoname_id => 'uint32', iso_code => 'utf8_string', latitude => 'double',
+	location => 'map', longitude => 'double', names => 'map', postcode => 'utf8_string',
+	registered_country => 'map', state1 => 'utf8_string', state2 => 'utf8_string',
+	subdivisions => [ 'array', 'map' ], time_zone => 'utf8_string',
+	timezone => 'utf8_string',
+);
+
+sub build {
+	my ($name, $type, $version, $extra, @rows) = @_;
+	my %map = (%types, %$extra);
+	my $tree = MaxMind::DB::Writer::Tree->new(
+		ip_version => $version, record_size => 24, database_type => $type,
+		languages => ['en'], description => { en => 'Peerscope test data' },
+		# 127/8 and the documentation blocks are what we want to fill
+		remove_reserved_networks => 0, alias_ipv6_to_ipv4 => 0,
+		map_key_type_callback => sub { $map{ $_[0] } },
+	);
+	$tree->insert_network(@$_) for @rows;
+	open my $fh, '>:raw', "$dir/$name" or die "$dir/$name: $!\n";
+	$tree->write_tree($fh);
+	close $fh or die "$dir/$name: $!\n";
+}
+
+sub nested {
+	my ($code, $country, $city, $region, $lat, $lon, $zone) = @_;
+	my %r = (country => { iso_code => $code, geoname_id => 1,
+			      names => { de => "$country (de)", en => $country } });
+	$r{city} = { names => { en => $city } } if defined $city;
+	$r{subdivisions} = [ { iso_code => 'X', names => { en => $region } } ] if defined $region;
+	$r{location} = { latitude => $lat, longitude => $lon, accuracy_radius => 20,
+			 time_zone => $zone } if defined $lat;
+	return \%r;
+}
+
+sub flat {
+	my ($code, $city, $region, $lat, $lon, $zone) = @_;
+	return { country_code => $code, city => $city, state1 => $region, state2 => '',
+		 latitude => $lat, longitude => $lon, postcode => '', timezone => $zone };
+}
+
+my @nyc = ('US', 'United States', 'New York', 'New York', 40.7128, -74.006,
+	   'America/New_York');
+my @berlin = ('DE', 'Germany', 'Berlin', 'State of Berlin', 52.52437, 13.41053,
+	      'Europe/Berlin');
+my @v4 = (
+	[ '127.0.0.0/16', nested(@nyc) ],
+	[ '127.1.0.0/16', nested(@berlin) ],
+	[ '127.2.0.0/16', nested('JP', 'Japan') ],
+	[ '192.0.2.0/24', nested(@berlin) ],
+	[ '198.51.100.0/25', nested('BR', 'Brazil', 'São Paulo', 'São Paulo', -23.5475,
+				    -46.63611, 'America/Sao_Paulo') ],
+	# a name of more bytes than struct place has room for, cut inside an é
+	[ '198.51.100.128/25', nested('FR', 'France', 'é' x 80) ],
+	# no country, only where the range is registered
+	[ '203.0.113.0/24', { registered_country => { iso_code => 'NL',
+						      names => { en => 'The Netherlands' } } } ],
+);
+build('city.mmdb', 'GeoLite2-City', 6, {}, @v4,
+      [ '2001:db8:1::/48', nested(@berlin) ], [ '2001:db8:2::/48', nested(@nyc) ]);
+build('city-v4.mmdb', 'GeoLite2-City', 4, {}, @v4);
+
+my %flat_city = (city => 'utf8_string');
+my @flat = (
+	[ '127.0.0.0/16', flat('US', 'New York', 'New York', 40.7128, -74.006,
+			       'America/New_York') ],
+	[ '127.1.0.0/16', flat('DE', 'Berlin', 'Berlin', 52.52437, 13.41053,
+			       'Europe/Berlin') ],
+	[ '127.2.0.0/16', { country_code => 'JP' } ],
+	[ '192.0.2.0/24', flat('GB', 'London', 'England', 51.50853, -0.12574,
+			       'Europe/London') ],
+	[ '2001:db8:1::/48', flat('CW', 'Willemstad', '', 12.1084, -68.93354,
+				  'America/Curacao') ],
+	# codes and numbers that are none
+	[ '203.0.113.0/25', flat('ZZ', 'Nowhere', '', 91.5, 200, '') ],
+	[ '203.0.113.128/25', flat('4!', '', '', 0, 0, '') ],
+);
+build('city-flat.mmdb', 'ipdb City', 6, \%flat_city, @flat);
+build('city-text.mmdb', 'ipdb City', 6,
+      { %flat_city, latitude => 'utf8_string', longitude => 'utf8_string' }, @flat,
+      [ '198.51.100.0/24', flat('us', 'Boston', '', '42.36x', '-71', '') ]);
+
+sub asn { return { autonomous_system_number => $_[0], autonomous_system_organization => $_[1] } }
+build('asn.mmdb', 'GeoLite2-ASN', 6, {},
+      [ '127.0.0.0/16', asn(64500, 'Example ISP') ],
+      [ '127.1.0.0/16', asn(64501, 'Beispiel Netz GmbH') ],
+      [ '127.3.0.0/16', asn(64503, 'Only A Number') ],
+      [ '192.0.2.0/24', asn(4200000000, 'Thirty-two Bits') ],
+      [ '2001:db8:1::/48', asn(64506, 'Six "Quoted" Net') ]);
+
+build('lite.mmdb', 'ipinfo lite.mmdb', 6, { country => 'utf8_string' },
+      [ '127.0.0.0/16', { country => 'United States', country_code => 'US',
+			  continent => 'North America', asn => 'AS64500',
+			  as_name => 'Example ISP', as_domain => 'example.net' } ],
+      [ '127.1.0.0/16', { country => 'DE', asn => 'AS64501' } ]);
