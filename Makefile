@@ -6,7 +6,8 @@
 #   make demo       a loopback swarm of real clients, and what Peerscope sees
 #   make bench      cold and warm figures against a scripted swarm and nginx
 #   make deps       install Debian packages only; starts no service
-#   make unit torture e2e sanitize tsan analyze style   parts of `make check`
+#   make style unit torture sanitize tsan e2e swarmtest   parts of `make check`
+#   make analyze    scan-build over everything
 #   make SAN=address,undefined / SAN=thread / CC=clang  other builds, in their own folder
 
 CC ?= gcc
@@ -78,7 +79,56 @@ $(B)/torture/%: tests/torture/%.c $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
 
 -include $(OBJ:.o=.d)
 
+# Parts of `make check`; each can be run alone. E2E='-k pex' picks tests.
+PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
+E2E ?=
+JOBS := $(shell nproc)
+
+deps:
+	scripts/install-deps build
+deps-test:
+	scripts/install-deps test
+
+run: deps
+	$(MAKE) -j$(JOBS) all
+	$(BIN) serve $(ARGS)
+
+check: deps-test
+	scripts/run-checks
+
+style:
+	scripts/check-style
+
+unit: $(UNIT)
+	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
+
+torture: $(TORTURE)
+	@set -e; for t in $(TORTURE); do echo "== $$t"; $$t; done
+
+# Every unit and torture program again under ASan and UBSan (gcc), and torture under TSan
+# (clang, which thereby has to find the code clean of warnings, too).
+sanitize:
+	$(MAKE) SAN=address,undefined unit torture
+tsan:
+	$(MAKE) CC=clang SAN=thread torture
+
+swarmtest:
+	$(PYTEST) tests/swarm
+
+e2e: $(BIN)
+	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) tests/e2e $(E2E)
+
+demo: deps-test $(BIN)
+	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo
+
+bench: deps-test $(BIN)
+	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/bench/run
+
+analyze: deps-test
+	scan-build --status-bugs -o build/scan $(MAKE) B=build/analyze CC=clang all
+
 clean:
 	rm -rf build
 
-.PHONY: all clean
+.PHONY: all deps deps-test run check style unit torture sanitize tsan swarmtest e2e demo \
+	bench analyze clean

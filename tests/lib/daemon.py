@@ -109,7 +109,7 @@ class Daemon:
 
     def role(self, pid):
         line = cmdline(pid)
-        if '--collector' in line:
+        if 'collector' in line:
             return 'collector'
         if 'redis' in comm(pid) or 'redis' in line:
             return 'redis'

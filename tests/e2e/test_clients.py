@@ -1,0 +1,61 @@
+"""Real clients and Debian's opentracker on 127/8: all listed, by name and progress."""
+import pytest
+
+from procs import wait_until
+
+LEECH = 0.5         # the part that a leech starts with; its rate is held near nothing
+
+
+def close_to(progress, fraction):
+    return abs(progress - fraction * 100) <= 8
+
+
+@pytest.mark.parametrize('scheme', ['http', 'udp'])
+def test_all_real_clients_are_listed(stage, daemon, payload, opentracker, transmission, aria2,
+                                     qbittorrent, rtorrent, swarm, scheme):
+    tracker_list = []
+    p = payload(tracker_list)
+    ot = opentracker([p.infohash])
+    with open(p.path, 'wb') as f:
+        f.write(p.torrent.file([ot.http]))
+    clients = [transmission(p), aria2(p, LEECH), qbittorrent(p, LEECH), rtorrent(p)]
+    s = swarm([{'count': 3}], trackers=[ot.udp], infohashes=[p.infohash],
+              pieces=p.torrent.pieces)
+    wait_until(lambda: sum(ot.peers(p.infohash)) >= len(clients) + 3, 30,
+               'opentracker knows all clients')
+    d = daemon({'swarm.trackers': getattr(ot, scheme)})
+
+    def all_there(got):
+        return all(c.address in got and got[c.address]['client'] == c.shown
+                   and close_to(got[c.address]['progress'], c.fraction) for c in clients)
+    got = d.until_peers(p.infohash, all_there, 20, 'all clients by name and progress')
+    for c in clients:
+        assert got[c.address]['port'] == c.port
+        assert got[c.address]['state'] == 'connected'
+    assert {got[x['address']]['client'] for x in s.peers} == {x['name'] for x in s.peers}
+    assert s.asked_for_no_piece()
+
+
+def test_utp_only_and_encrypted_only_peers_are_reached(daemon, payload, tracker, ltpeer):
+    t = tracker(register=True)
+    p = payload([t.http])
+    peers = [ltpeer(p, name='Plain TCP'),
+             ltpeer(p, LEECH, name='uTP alone', options=['--utp-only']),
+             ltpeer(p, LEECH, name='Encrypted alone', options=['--encrypted-only'])]
+    wait_until(lambda: len(t.announces(p.infohash)) >= 3, what='all three have announced')
+    d = daemon({'swarm.trackers': t.udp, 'swarm.discovery_wait': '1s'})
+    d.until_peers(p.infohash, lambda got: all(
+        got.get(x.address, {}).get('client') == x.shown for x in peers), 40,
+        'all three by name')
+
+
+def test_the_dht_alone_finds_a_swarm(daemon, payload, ltpeer, stage):
+    p = payload([])
+    first = ltpeer(p, name='DHT node', options=['--dht'])
+    second = ltpeer(p, LEECH, name='DHT peer', options=[
+        '--dht', '--dht-node', f'{first.address}:{first.port}'])
+    d = daemon({'swarm.dht': 'on', 'swarm.discovery_wait': '1s',
+                'swarm.dht_bootstrap': f'{first.address}:{first.port}'})
+    got = d.until_peers(p.infohash, lambda got: second.address in got, 60,
+                        'the DHT tells of the second peer')
+    assert 'dht' in got[second.address]['sources']

@@ -1,0 +1,396 @@
+"""GET /peers/{id} against scripted swarms: who is listed, how well, and what it cost."""
+import base64
+import concurrent.futures
+import json
+import socket
+
+import pytest
+
+from procs import wait_until
+
+COLD = {'swarm.discovery_wait': '10s'}      # correctness, not speed: never cut short
+PHASES = {'joining', 'collecting', 'settled', 'dead'}
+STATES = {'known', 'tried', 'contacted', 'connected'}
+SOURCES = {'tracker', 'dht', 'pex', 'lsd', 'incoming'}
+NUMBER = (int, float)
+
+
+@pytest.fixture
+def census(daemon, swarm, tracker):
+    """A scripted swarm, a tracker that lists exactly it, a daemon that knows the tracker."""
+    def make(spec, conf=None, listed=None, udp=True, **kw):
+        t, s = tracker(), swarm(spec, **kw)
+        for infohash in s.infohashes:
+            t.set(infohash, peers=s.endpoints(listed))
+        d = daemon({'swarm.trackers': t.udp if udp else t.http, **COLD, **(conf or {})})
+        return d, s, t
+    return make
+
+
+def named(peers):
+    return {a: p for a, p in peers.items() if p['client'].startswith('Scripted')}
+
+
+def expect_as_scripted(got, swarm):
+    """Every peer of the swarm that can be reached is there, by name and progress."""
+    for want in swarm.peers:
+        peer = got.get(want['address'])
+        assert peer is not None, f'{want["address"]} is missing'
+        assert peer['port'] == want['port']
+        assert peer['state'] == want['state'], peer
+        if want['name'] and want['state'] == 'connected':
+            assert peer['client'] == want['name']
+            assert peer['progress'] == pytest.approx(want['progress'], abs=0.51), peer
+
+
+# The whole list ------------------------------------------------------------
+@pytest.mark.parametrize('udp', [True, False], ids=['udp', 'http'])
+def test_cold_census_names_all_200_in_one_answer(census, udp):
+    d, s, _ = census([{'count': 200, 'progress': 'mixed'}], delay_ms=100, udp=udp)
+    answer = d.peers(s.infohash, limit=500)
+    got = {p['ip']: p for p in answer['peers']}
+    assert len(named(got)) == 200
+    expect_as_scripted(got, s)
+    assert answer['total_peers'] == 200 and answer['peer_count'] == 200
+    assert s.asked_for_no_piece()
+
+
+def test_limit_and_default_of_50(census):
+    d, s, _ = census([{'count': 120}])
+    first = d.peers(s.infohash)
+    assert (first['peer_count'], first['total_peers'], len(first['peers'])) == (50, 120, 50)
+    few = d.peers(s.infohash, limit=7)
+    assert (few['peer_count'], len(few['peers']), few['total_peers']) == (7, 7, 120)
+
+
+def check_types(obj, types):
+    for field, kind in types.items():
+        assert field in obj, f'{field} is missing'
+        value = obj[field]
+        assert isinstance(value, kind), f'{field} is {value!r}'
+        assert not (isinstance(value, bool) and kind is not bool), f'{field} is {value!r}'
+
+
+def check_contract(answer):
+    """contracts/peers.md, field by field."""
+    check_types(answer, {
+        'acestream_id': str, 'infohash': str, 'peers': list, 'peer_count': int,
+        'total_peers': int, 'cached_at': float, 'error': (str, type(None)), 'phase': str,
+        'counts': dict})
+    assert answer['phase'] in PHASES
+    assert answer['peer_count'] == len(answer['peers']) <= answer['total_peers']
+    for peer in answer['peers']:
+        check_types(peer, {
+            'ip': str, 'port': int, 'client': str, 'progress': float, 'download_rate': int,
+            'upload_rate': int, 'country': str, 'country_code': str, 'city': str, 'isp': str,
+            'region': str, 'latitude': (*NUMBER, type(None)),
+            'longitude': (*NUMBER, type(None)), 'timezone': (str, type(None)), 'flags': str,
+            'sources': list, 'state': str, 'first_seen': NUMBER, 'last_seen': NUMBER,
+            'asn': (int, str, type(None)), 'geo_source': (str, type(None))})
+        assert peer['state'] in STATES and peer['sources']
+        assert set(peer['sources']) <= SOURCES
+        assert 0.0 <= peer['progress'] <= 100.0
+        assert peer['first_seen'] <= peer['last_seen']
+
+
+def test_every_field_of_the_contract(census):
+    d, s, _ = census([{'count': 10, 'progress': 'mixed'}, {'count': 2, 'behaviour': 'dead'}])
+    a = d.get(f'/peers/{s.infohash}?limit=100')
+    assert a.status == 200
+    assert a.headers['Content-Type'].startswith('application/json')
+    check_contract(a.json)
+    assert a.json['acestream_id'] == a.json['infohash'] == s.infohash
+    assert a.json['error'] is None
+    for peer in a.json['peers']:        # no database: nothing is made up
+        assert (peer['country'], peer['city'], peer['isp'], peer['region'],
+                peer['country_code']) == ('Unknown',) * 4 + ('??',)
+    # 100.0, not 100: a script may tell floats from integers
+    assert b'"progress":100.0' in a.body.replace(b': ', b':')
+
+
+def test_an_empty_swarm_says_why(daemon, tracker):
+    t = tracker()
+    d = daemon({'swarm.trackers': t.udp})
+    answer = d.peers('ab' * 20)
+    check_contract(answer)
+    assert answer['peers'] == [] and answer['error']
+
+
+def test_a_swarm_whose_trackers_fail_says_so(daemon, tracker):
+    t = tracker()
+    t.set(mode='failure', reason='no such torrent here')
+    d = daemon({'swarm.trackers': t.http})
+    answer = d.peers('ab' * 20)
+    check_contract(answer)
+    assert answer['peers'] == [] and 'tracker' in answer['error'].lower()
+
+
+# Best first, and the kinds of peers ------------------------------------------
+def test_every_kind_of_peer_has_its_state(census):
+    kinds = ['no_bitfield', 'have_all', 'have_none', 'huge_bitfield', 'huge_length', 'flaky',
+             'silent', 'close', 'garbage', 'wrong_hash', 'dead']
+    spec = [{'count': 5}] + [{'count': 2, 'behaviour': k} for k in kinds]
+    d, s, _ = census(spec, {'swarm.discovery_wait': '1s'})
+    want = {p['address']: p['state'] for p in s.peers}
+
+    def as_wanted(got):
+        return all(got.get(a, {}).get('state') == state for a, state in want.items())
+    try:
+        got = d.until_peers(s.infohash, as_wanted, 20)
+    except AssertionError:
+        got = d.by_address(s.infohash)
+        wrong = [(p['behaviour'], p['state'], got.get(p['address'], {}).get('state'))
+                 for p in s.peers if got.get(p['address'], {}).get('state') != p['state']]
+        raise AssertionError(f'(behaviour, wanted, got): {wrong}') from None
+    expect_as_scripted(got, s)
+    order = ['connected', 'contacted', 'tried', 'known']
+    ranks = [order.index(p['state']) for p in d.peers(s.infohash, limit=100)['peers']]
+    assert ranks == sorted(ranks), 'best known first'
+    assert s.asked_for_no_piece()
+
+
+def test_peers_that_cannot_be_reached_are_tried(census):
+    d, s, _ = census([{'count': 3}, {'count': 6, 'behaviour': 'dead'}])
+    got = d.until_peers(s.infohash, lambda g: len(g) == 9 and all(
+        p['state'] in ('tried', 'connected') for p in g.values()))
+    expect_as_scripted(got, s)
+    assert d.peers(s.infohash)['total_peers'] == 9
+
+
+def test_pex_alone_finds_the_rest(census):
+    d, s, _ = census([{'count': 40}], {'swarm.discovery_wait': '1s'}, listed=[0], pex=50)
+    got = d.until_peers(s.infohash, lambda g: len(named(g)) == 40)
+    assert sum('pex' in p['sources'] for p in got.values()) == 39
+    assert 'tracker' in got[s.peers[0]['address']]['sources']
+
+
+def test_ipv6_peers_of_a_tracker_are_listed(daemon, tracker):
+    t = tracker()
+    t.set(peers6=[['::1', 6881]], peers=[['127.0.0.1', 1]])
+    d = daemon({'swarm.trackers': t.http, 'swarm.discovery_wait': '1s'})
+    got = d.until_peers('cd' * 20, lambda g: '::1' in g)
+    assert got['::1']['port'] == 6881
+
+
+def test_hostile_names_come_out_as_json(census):
+    names = [b'\x00\x01\x02\x1b[31mred\r\n{"a":1}', b'\xff\xfe\xc0\x80 not utf-8 \xed\xa0\x80',
+             b'A' * 4096, b'"quoted\\"</script>', 'Ünïcödé 1.0'.encode(), b'', b'\x7f\x80']
+    d, s, _ = census([{'name_hex': n.hex()} for n in names])
+    a = d.get(f'/peers/{s.infohash}')
+    got = {p['ip']: p for p in json.loads(a.body.decode('utf-8', 'strict'))['peers']}
+    assert len(got) == len(names)
+    for p in got.values():
+        assert 0 < len(p['client'].encode()) <= 256
+        assert not any(c < ' ' for c in p['client']), repr(p['client'])
+    assert got[s.peers[4]['address']]['client'] == 'Ünïcödé 1.0'
+    assert not any(c < ' ' and c not in '\n\t' for c in d.log())
+
+
+def test_own_address_is_never_listed(census):
+    d, s, t = census([{'count': 5, 'pex': 5}])
+    t.set(s.infohash, peers=s.endpoints() + [[d.address, 42069]])
+    got = d.until_peers(s.infohash, lambda g: len(named(g)) == 5)
+    assert d.address not in got
+    assert d.peers(s.infohash)['total_peers'] == 5
+
+
+def test_private_addresses_are_refused_by_default(census):
+    d, s, t = census([{'count': 5}], {'swarm.allow_private': 'off'})
+    answer = d.peers(s.infohash, wait='500ms')
+    assert answer['total_peers'] == 0 and answer['error']
+    assert s.totals()['connections'] == 0
+
+
+def test_peers_that_call_us_are_listed_as_incoming(daemon, swarm, tracker):
+    t, s = tracker(), swarm([{'count': 12, 'progress': 'mixed'}])
+    d = daemon({'swarm.trackers': t.udp, 'swarm.discovery_wait': '300ms'})
+    assert d.peers(s.infohash)['total_peers'] == 0
+    s.ask('dial', infohash=s.infohash, to=[d.address, 42069])
+    got = d.until_peers(s.infohash, lambda g: len(named(g)) == 12)
+    assert all('incoming' in p['sources'] for p in got.values())
+    for want in s.peers:
+        assert got[want['address']]['client'] == want['name']
+        assert got[want['address']]['progress'] == pytest.approx(want['progress'], abs=0.51)
+
+
+# Time goes by ----------------------------------------------------------------
+def test_have_raises_progress(census):
+    d, s, _ = census([{'count': 4, 'progress': 50}], pieces=200)
+    got = d.until_peers(s.infohash, lambda g: len(named(g)) == 4)
+    assert {p['progress'] for p in got.values()} == {50.0}
+    s.ask('have', peers=[0, 1], progress=75)
+    one, other = s.peers[0]['address'], s.peers[2]['address']
+    got = d.until_peers(s.infohash, lambda g: g[one]['progress'] == 75.0)
+    assert got[other]['progress'] == 50.0
+
+
+def test_a_peer_that_left_stays_listed(census):
+    d, s, _ = census([{'count': 6}])
+    before = d.until_peers(s.infohash, lambda g: len(named(g)) == 6)
+    s.ask('leave', peers=[0, 1, 2], quiet=True)
+    gone = [p['address'] for p in s.peers[:3]]
+    after = d.until_peers(s.infohash, lambda g: all(g[a]['state'] == 'contacted'
+                                                    for a in gone))
+    for a in gone:
+        assert after[a]['client'] == before[a]['client']
+        assert after[a]['first_seen'] == before[a]['first_seen']
+        assert after[a]['progress'] == before[a]['progress']
+    assert d.peers(s.infohash)['total_peers'] == 6
+
+
+def test_peers_expire(census):
+    d, s, t = census([{'count': 6}], {'swarm.peer_expiry': '2s'})
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 6)
+    t.set(s.infohash, peers=s.endpoints([3, 4, 5]))
+    s.ask('leave', peers=[0, 1, 2], quiet=True)
+    stay = {p['address'] for p in s.peers[3:]}
+    got = d.until_peers(s.infohash, lambda g: set(g) == stay, 15)
+    assert d.peers(s.infohash)['total_peers'] == 3
+    assert all(p['state'] == 'connected' for p in got.values())
+
+
+def test_a_swarm_nobody_asks_for_is_left(census):
+    d, s, t = census([{'count': 5}], {'swarm.linger': '1s'})
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 5)
+    wait_until(lambda: t.announces(s.infohash, 'stopped'), 15, 'the tracker hears "stopped"')
+    wait_until(lambda: s.totals()['open'] == 0, 5, 'all connections are closed')
+
+
+def test_max_swarms_evicts_the_longest_idle(census):
+    d, s, t = census([{'count': 3}], {'swarm.max_swarms': 2}, torrents=3)
+    for infohash in s.infohashes:
+        assert len(named(d.by_address(infohash))) == 3
+    first, second, third = s.infohashes
+    wait_until(lambda: t.announces(first, 'stopped'), 10, 'the first swarm is left')
+    assert not t.announces(second, 'stopped') and not t.announces(third, 'stopped')
+    # What it knew of the first is still served.
+    assert len(named(d.by_address(first))) == 3
+
+
+# Many askers, other spellings --------------------------------------------------
+def test_100_askers_are_one_join(census):
+    d, s, t = census([{'count': 30}], delay_ms=100)
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: d.get(f'/peers/{s.infohash}?limit=100'), range(100)))
+    assert [a.status for a in answers] == [200] * 100
+    assert all(len(a.json['peers']) == 30 for a in answers)
+    assert len(t.announces(s.infohash)) == 1
+    assert [p['handshakes'] for p in s.ask('stats')] == [1] * 30
+
+
+def test_all_spellings_are_one_swarm(census):
+    d, s, t = census([{'count': 8}])
+    spellings = [s.infohash, s.infohash.upper(), s.infohash[:20] + s.infohash[20:].upper(),
+                 base64.b32encode(bytes.fromhex(s.infohash)).decode(),
+                 base64.b32encode(bytes.fromhex(s.infohash)).decode().lower()]
+    for spelling in spellings:
+        answer = d.peers(spelling, limit=100)
+        assert answer['infohash'] == s.infohash
+        assert answer['acestream_id'] == spelling.lower()
+        assert {p['ip'] for p in answer['peers']} == {p['address'] for p in s.peers}
+    assert len(t.announces(s.infohash)) == 1
+
+
+def test_64_hex_digits_are_a_v2_id(daemon, swarm, tracker):
+    v2 = '5e' * 20 + '77' * 12
+    t, s = tracker(), swarm([{'count': 8}], infohashes=[v2[:40]])
+    t.set(v2[:40], peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.udp, **COLD, 'swarm.discovery_wait': '1s'})
+    got = d.until_peers(v2, lambda g: len(named(g)) == 8)
+    assert {p['ip'] for p in d.peers(v2[:40], limit=100)['peers']} == set(got)
+
+
+@pytest.mark.parametrize('bad', ['x', 'ab' * 19, 'ab' * 21, 'zz' * 20, 'ab' * 31, '1' * 32,
+                                 '%00' * 40, 'ab' * 20 + '%20'])
+def test_a_malformed_id_is_400(module_daemon, bad):
+    a = module_daemon.get('/peers/' + bad)
+    assert a.status == 400
+    assert set(a.json) >= {'error', 'message'} and '40' in a.json['message']
+
+
+@pytest.fixture(scope='module')
+def module_daemon(net):
+    from daemon import Daemon
+    from procs import Stage
+    stage = Stage(net)
+    yield Daemon(stage)
+    stage.close()
+
+
+# Warm ---------------------------------------------------------------------------
+def test_warm_answer_etag_age_and_head(census):
+    d, s, t = census([{'count': 20}])
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 20)
+    path = f'/peers/{s.infohash}'
+
+    def settled():
+        a, b = d.get(path), d.get(path)
+        return (a, b) if a.headers['ETag'] == b.headers['ETag'] else None
+    a, b = wait_until(settled, what='two answers of one version')
+    assert a.body == b.body and a.headers['ETag']
+    assert int(a.headers['Age']) >= 0
+    head = d.request('HEAD', path)
+    assert head.status == 200 and head.body == b''
+    assert int(head.headers['Content-Length']) == len(b.body)
+    same = d.get(path, {'If-None-Match': b.headers['ETag']})
+    assert same.status in (200, 304)
+    if same.headers['ETag'] == b.headers['ETag']:
+        assert same.status == 304 and same.body == b''
+    assert len(t.announces(s.infohash, 'started')) == 1
+
+
+def test_nothing_is_downloaded_and_no_file_is_made(census):
+    d, s, _ = census([{'count': 30, 'progress': 'mixed'}], pieces=500)
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 30)
+    # Peers have unchoked whoever was interested; HAVEs would wake a downloader.
+    s.ask('have', progress=100)
+    d.until_peers(s.infohash, lambda g: all(p['progress'] == 100 for p in g.values()))
+    totals = s.totals()
+    assert totals['requests'] == 0
+    assert d.payload_files(d.cwd) == [] and d.payload_files(d.run_dir) == []
+
+
+# Redis ---------------------------------------------------------------------------
+def test_bundled_redis_holds_the_answer(census):
+    import redis
+    d, s, _ = census([{'count': 10}], {'redis.mode': 'bundled'})
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 10)
+    r = redis.Redis(unix_socket_path=d.run_dir + '/redis.sock', socket_timeout=5)
+    key = 'peer_stats:' + s.infohash
+    held = wait_until(lambda: r.get(key), what='Redis holds the swarm')
+    assert 0 < r.ttl(key) <= 30
+    held = json.loads(held)
+    check_contract(held)
+    assert held['infohash'] == s.infohash and held['total_peers'] == 10
+    assert r.config_get('save')['save'] == '' and r.config_get('appendonly')[
+        'appendonly'] == 'no'
+    assert r.config_get('maxmemory-policy')['maxmemory-policy'] != 'noeviction'
+    assert d.get('/health').json['redis_available'] is True
+    r.close()
+
+
+def test_an_answer_of_an_earlier_life_comes_from_redis(census, redis_server):
+    r = redis_server()
+    d, s, _ = census([{'count': 10}], {'redis.mode': 'external', 'redis.url': r.url})
+    d.until_peers(s.infohash, lambda g: len(named(g)) == 10)
+    client = r.client()
+    wait_until(lambda: client.get('peer_stats:' + s.infohash), what='Redis holds the swarm')
+    assert all(k.startswith((b'peer_stats:', b'peerscope:')) for k in client.keys('*'))
+    client.close()
+
+
+def test_without_redis(census):
+    d, s, _ = census([{'count': 5}], {'redis.mode': 'off'})
+    assert len(named(d.by_address(s.infohash))) == 5
+    assert d.get('/health').json['redis_available'] is False
+    assert d.roles()['redis'] == []
+
+
+# Places ---------------------------------------------------------------------------
+def test_a_client_that_goes_away_is_forgotten(census):
+    d, s, _ = census([{'count': 5}], delay_ms=1500)
+    for extra in (b'', b'GET', b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'):
+        with socket.create_connection((d.host, d.port), 5) as c:
+            c.sendall(f'GET /peers/{s.infohash} HTTP/1.1\r\nHost: x\r\n\r\n'.encode() + extra)
+    assert d.get('/livez').status == 200
+    assert len(named(d.by_address(s.infohash))) == 5
