@@ -1,0 +1,267 @@
+/*
+ * test_swarmjson.c -- the peers answer, field for field, from a real table.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <cJSON.h>
+
+#include "common/addr.h"
+#include "shm/swarmjson.h"
+
+#define ID "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
+
+struct stage {
+	struct seg *master, *seg;
+	struct ptab *p;
+	struct shm_swarm s;
+	struct shm_peer peer[4];
+	struct swarm_copy copy;
+	struct buf out;
+};
+
+static int setup(void **state)
+{
+	static struct stage st;
+	struct shm_dims d = {
+		.worker_slots = 2, .lane_bytes = 65536, .lane_done = 64, .buckets = 16,
+		.slots = 8, .chunks = 64, .places = 64, .string_bytes = 8192,
+	};
+	char name[64], err[ERRLEN];
+	int leftover;
+
+	memset(&st, 0, sizeof(st));
+	snprintf(name, sizeof(name), "/peerscope-json-%d", (int)getpid());
+	assert_int_equal(seg_create(&st.master, name, &d, &leftover, err), 0);
+	seg_unlink(name);
+	atomic_store(&seg_head_rw(st.master)->lease_pid, (uint32_t)getpid());
+	assert_int_equal(seg_attach(&st.seg, seg_fd(st.master), SEG_COLLECTOR, err), 0);
+	assert_int_equal(ptab_open(&st.p, st.seg, SEG_COLLECTOR, err), 0);
+	buf_init(&st.out, 1 << 20);
+	for (int i = 0; i < IH_LEN; i++)
+		sscanf(ID + 2 * i, "%2hhx", &st.s.id[i]);
+	*state = &st;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct stage *st = *state;
+
+	buf_free(&st->out);
+	ptab_close(&st->p);
+	seg_close(&st->seg);
+	seg_close(&st->master);
+	return 0;
+}
+
+static void publish(struct stage *st, uint32_t npeers)
+{
+	st->s.npeers = npeers;
+	assert_int_equal(ptab_put(st->p, &st->s, st->peer), PTAB_PUT);
+	assert_int_equal(ptab_get(st->p, st->s.id, CONF_SLOT_PEERS, &st->copy), PTAB_OK);
+}
+
+static const char *render(struct stage *st, uint32_t limit)
+{
+	buf_reset(&st->out);
+	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, limit), 0);
+	return st->out.p;
+}
+
+static void a_whole_answer_is_the_contract(void **state)
+{
+	static const struct place ny = {
+		.country = "United States", .code = "US", .city = "New York", .region = "New York",
+		.timezone = "America/New_York", .isp = "Example \"ISP\"", .source = "mmdb:city",
+		.has_point = 1, .lat_e5 = 4071000, .lon_e5 = -7400000, .asn = 64500,
+	};
+	struct stage *st = *state;
+	struct shm_peer *p = st->peer;
+
+	assert_int_equal(addr_parse(p[0].addr, "1.2.3.4"), 0);
+	p[0].port = 12345;
+	p[0].state = PEER_CONNECTED;
+	p[0].sources = PEER_SRC_TRACKER | PEER_SRC_PEX;
+	p[0].flags = PEER_F_ENCRYPTED | PEER_F_SEED;
+	p[0].progress = 10000;
+	p[0].up_rate = 256000;
+	p[0].first_seen_s = 1705343600;
+	p[0].last_seen_s = 1705343670;
+	p[0].client = ptab_string(st->p, "uTorrent 3.5.5", 14);
+	p[0].place = ptab_intern_place(st->p, &ny);
+	assert_int_equal(addr_parse(p[1].addr, "2001:db8::1"), 0);
+	p[1].port = 6881;
+	p[1].sources = PEER_SRC_INCOMING;
+	p[1].protocol = PEER_ACESTREAM;
+	p[1].progress = 9999;
+	st->s.cached_at_ms = 1705343674007;
+	st->s.total_peers = 9;
+	st->s.phase = SWARM_SETTLED;
+	st->s.tracker_at_s = 1705343671;
+	st->s.tracker_seeds = 3;
+	st->s.tracker_leechers = 4;
+	st->s.connected = 1;
+	st->s.connected_at_s = 1705343674;
+	st->s.trackers = 5;
+	st->s.trackers_ok = 2;
+	publish(st, 2);
+	assert_string_equal(render(st, 50),
+		"{\"acestream_id\":\"" ID "\",\"infohash\":\"" ID "\",\"peers\":["
+		"{\"ip\":\"1.2.3.4\",\"port\":12345,\"client\":\"uTorrent 3.5.5\",\"progress\":100.0,"
+		"\"download_rate\":0,\"upload_rate\":256000,\"country\":\"United States\","
+		"\"country_code\":\"US\",\"city\":\"New York\",\"isp\":\"Example \\\"ISP\\\"\","
+		"\"region\":\"New York\",\"latitude\":40.71,\"longitude\":-74.0,"
+		"\"timezone\":\"America/New_York\",\"flags\":\"ES\",\"state\":\"connected\","
+		"\"sources\":[\"tracker\",\"pex\"],\"protocol\":\"bittorrent\","
+		"\"first_seen\":1705343600,\"last_seen\":1705343670,\"asn\":64500,"
+		"\"geo_source\":\"mmdb:city\"},"
+		"{\"ip\":\"2001:db8::1\",\"port\":6881,\"client\":\"Unknown\",\"progress\":99.9,"
+		"\"download_rate\":0,\"upload_rate\":0,\"country\":\"Unknown\",\"country_code\":\"??\","
+		"\"city\":\"Unknown\",\"isp\":\"Unknown\",\"region\":\"Unknown\",\"latitude\":null,"
+		"\"longitude\":null,\"timezone\":\"Unknown\",\"flags\":\"I\",\"state\":\"known\","
+		"\"sources\":[\"incoming\"],\"protocol\":\"acestream\",\"first_seen\":0,"
+		"\"last_seen\":0,\"asn\":null,\"geo_source\":null}],"
+		"\"peer_count\":2,\"total_peers\":9,\"cached_at\":1705343674.007,\"error\":null,"
+		"\"phase\":\"settled\",\"counts\":{\"tracker\":{\"seeds\":3,\"leechers\":4,"
+		"\"at\":1705343671},\"dht\":null,\"connected\":{\"peers\":1,\"at\":1705343674},"
+		"\"trackers\":{\"asked\":5,\"answered\":2}}}");
+}
+
+static void a_limit_cuts_the_list_and_not_the_count(void **state)
+{
+	struct stage *st = *state;
+	cJSON *j;
+
+	st->s.total_peers = 4;
+	publish(st, 4);
+	j = cJSON_Parse(render(st, 3));
+	assert_non_null(j);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "peers")), 3);
+	assert_int_equal(cJSON_GetObjectItem(j, "peer_count")->valueint, 3);
+	assert_int_equal(cJSON_GetObjectItem(j, "total_peers")->valueint, 4);
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(j, "error")));
+	cJSON_Delete(j);
+}
+
+/* Every string of two bytes a stranger may send, and the characters that harm. */
+static void a_hostile_name_stays_printable(void **state)
+{
+	static const char *const bad[] = {
+		"a\x1b[2Jb", "\xe2\x80\xae" "evil", "\xc2\x9b" "31m", "\x7f", "\r\n", "\xff\xfe",
+		"\xed\xa0\x80", "\xe2\x80", "\xd8\x9c", "\"},{\"", "\\u0000\\", "\xe2\x81\xa6x",
+	};
+	struct stage *st = *state;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad) + 65536; i += i < PS_ARRAY_LEN(bad) ? 1 : 251) {
+		size_t n = i - PS_ARRAY_LEN(bad);
+		char two[3] = { (char)(n >> 8), (char)n, 0 };
+		const char *name = i < PS_ARRAY_LEN(bad) ? bad[i] : two, *at;
+		cJSON *j, *peers;
+
+		st->peer[0].client = ptab_string(st->p, name, strlen(name));
+		publish(st, 1);
+		j = cJSON_Parse(render(st, 1));
+		assert_non_null(j);
+		peers = cJSON_GetObjectItem(j, "peers");
+		at = cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetArrayItem(peers, 0), "client"));
+		assert_non_null(at);
+		assert_true(at[0] != '\0');
+		assert_null(strstr(at, "\xe2\x80\xae"));
+		assert_null(strstr(at, "\xe2\x81\xa6"));
+		for (; *at != '\0'; at++) {
+			assert_true((uint8_t)*at >= 0x20 && *at != 0x7f);
+			assert_false((uint8_t)at[0] == 0xc2 && (uint8_t)at[1] < 0xa0);
+		}
+		cJSON_Delete(j);
+	}
+}
+
+static void an_empty_list_says_why(void **state)
+{
+	struct stage *st = *state;
+
+	for (int why = WHY_NONE; why <= WHY_TRACKERS_FAIL; why++) {
+		cJSON *j;
+
+		st->s.why = (uint8_t)why;
+		publish(st, 0);
+		j = cJSON_Parse(render(st, 50));
+		assert_non_null(j);
+		assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(j, "error")),
+				    swarm_why_text(why));
+		assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "peers")), 0);
+		cJSON_Delete(j);
+	}
+}
+
+static void a_swarm_in_no_slot_has_the_same_fields(void **state)
+{
+	struct stage *st = *state;
+	cJSON *with, *without, *at;
+
+	publish(st, 0);
+	with = cJSON_Parse(render(st, 50));
+	buf_reset(&st->out);
+	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector");
+	assert_non_null(strstr(st->out.p, "\"cached_at\":1705343674.123,\"error\":\"no collector\""));
+	without = cJSON_Parse(st->out.p);
+	assert_non_null(with);
+	assert_non_null(without);
+	assert_int_equal(cJSON_GetArraySize(with), cJSON_GetArraySize(without));
+	cJSON_ArrayForEach(at, with)
+		assert_true(cJSON_HasObjectItem(without, at->string));
+	cJSON_Delete(with);
+	cJSON_Delete(without);
+}
+
+static void a_compaction_in_between_is_noticed(void **state)
+{
+	struct stage *st = *state;
+
+	st->peer[0].client = ptab_string(st->p, "old", 3);
+	publish(st, 1);
+	ptab_compact_begin(st->p);
+	ptab_compact_end(st->p);
+	buf_reset(&st->out);
+	buf_str(&st->out, "kept");
+	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, 50), -1);
+	assert_false(st->out.failed);
+	assert_string_equal(st->out.p, "kept");
+	assert_int_equal(ptab_get(st->p, st->s.id, 50, &st->copy), PTAB_OK);
+	assert_non_null(strstr(render(st, 50), "\"client\":\"old\""));
+}
+
+static void a_full_buffer_is_said(void **state)
+{
+	struct stage *st = *state;
+	struct buf small;
+
+	publish(st, 4);
+	buf_init(&small, 300);
+	assert_int_equal(swarm_json(&small, st->p, &st->copy, ID, 50), -1);
+	assert_true(small.failed);
+	buf_free(&small);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limit_cuts_the_list_and_not_the_count, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_hostile_name_stays_printable, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_empty_list_says_why, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_swarm_in_no_slot_has_the_same_fields, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_compaction_in_between_is_noticed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_buffer_is_said, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
