@@ -30,6 +30,7 @@
 #define PATIENCE_MS 20000u		/* beyond this something hangs */
 #define WATCHDOG_S 300
 #define EXIT_WRONG 3
+#define WINDOW_STEPS 30000u		/* an odd window comes within these, also under ASan */
 
 enum mode { TIMED, STEP_PUT, STEP_TAKEOVER, MODES };
 
@@ -304,7 +305,7 @@ static int step_some(pid_t pid, enum mode mode)
 	int into_window = mode == STEP_PUT && rig_rand(&dice) % 2 == 0;
 
 	if (into_window) {
-		for (n = limit; n > 0 && odd_slots() == 0 && odd_names() == 0; n--)
+		for (n = WINDOW_STEPS; n > 0 && odd_slots() == 0 && odd_names() == 0; n--)
 			if (step(pid) != 0)
 				return -1;
 		n = rig_rand(&dice) % 150;

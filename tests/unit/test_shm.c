@@ -363,6 +363,18 @@ static void totals_survive_their_processes(void **state)
 	assert_string_equal(stat_counters[STAT_http_2xx].name, "http_2xx");
 }
 
+/* A master that died while it retired a block: readers still end, with a sum. */
+static void an_odd_sum_is_still_a_sum(void **state)
+{
+	struct stage *st = *state;
+	struct shm_stats *stats = seg_at(st->master, SHM_STATS);
+
+	stat_own(st->worker, 0);
+	stat_add(STAT_http_2xx, 3);
+	atomic_store(&stats->seq, 1);
+	assert_int_equal(stat_total(st->worker, STAT_http_2xx), 3);
+}
+
 static void only_the_collector_sets_gauges(void **state)
 {
 	struct stage *st = *state;
@@ -431,6 +443,7 @@ int main(void)
 		T(completions_keep_their_order_and_their_room),
 		cmocka_unit_test(a_token_says_whose_it_is),
 		T(totals_survive_their_processes),
+		T(an_odd_sum_is_still_a_sum),
 		T(only_the_collector_sets_gauges),
 		T(top_shows_what_is_there),
 	};
