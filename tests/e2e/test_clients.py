@@ -13,8 +13,7 @@ def close_to(progress, fraction):
 @pytest.mark.parametrize('scheme', ['http', 'udp'])
 def test_all_real_clients_are_listed(stage, daemon, payload, opentracker, transmission, aria2,
                                      qbittorrent, rtorrent, swarm, scheme):
-    tracker_list = []
-    p = payload(tracker_list)
+    p = payload([])
     ot = opentracker([p.infohash])
     with open(p.path, 'wb') as f:
         f.write(p.torrent.file([ot.http]))

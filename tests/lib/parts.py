@@ -55,12 +55,12 @@ class Swarm(Scripted):
     """swarm.py. spec: groups as in tests/swarm/README.md."""
 
     def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
-                 infohashes=(), port=6881):
+                 infohashes=(), port=6881, base=None):
         n = sum(g.get('count', 1) for g in spec)
         spec_file = stage.path(f'spec-{id(self)}.json')
         with open(spec_file, 'w', encoding='utf-8') as f:
             json.dump(spec, f)
-        base = stage.net.take(n)
+        base = base or stage.net.take(n)
         argv = [SWARM_PY, '--spec', '@' + spec_file, '--base', base, '--port', str(port),
                 '--pieces', str(pieces), '--delay-ms', str(delay_ms), '--pex', str(pex)]
         for t in trackers:

@@ -42,7 +42,7 @@ class Net:
                 self._lock.bind(f'\0peerscope-test-127.{x}')
             except OSError:
                 continue
-            self._next = ipaddress.ip_address(f'127.{x}.0.1')
+            self.number, self._next = x, ipaddress.ip_address(f'127.{x}.0.1')
             return
         raise RuntimeError('every 127.X/16 is taken by another test run')
 
@@ -51,6 +51,11 @@ class Net:
         first = self._next
         self._next += n + 1
         return str(first)
+
+
+    def in_block(self, second):
+        """127.<second>.X.1, for tests that need addresses with a place; also ours alone."""
+        return f'127.{second}.{self.number}.1'
 
 
 def free_port(address='127.0.0.1'):
