@@ -44,7 +44,7 @@ static int setup(void **state)
 	assert_int_equal(ptab_open(&st.p, st.seg, SEG_COLLECTOR, err), 0);
 	buf_init(&st.out, 1 << 20);
 	for (int i = 0; i < IH_LEN; i++)
-		sscanf(ID + 2 * i, "%2hhx", &st.s.id[i]);
+		sscanf(&ID[2 * i], "%2hhx", &st.s.id[i]);
 	*state = &st;
 	return 0;
 }
