@@ -1,6 +1,7 @@
 /*
  * addr.h -- one form of an address for all: 16 bytes, IPv4 as ::ffff:a.b.c.d
  * (RFC 4291 2.5.5.2), and the question whether it is one that the world routes.
+ * Proof: tests/unit/test_ident.c.
  */
 #ifndef PEERSCOPE_COMMON_ADDR_H
 #define PEERSCOPE_COMMON_ADDR_H

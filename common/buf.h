@@ -9,7 +9,7 @@
  * writes is always valid JSON. It exists because a swarm of 2,000 peers is 40,000
  * values, written on every change, and because the contracts fix the form of
  * numbers (100.0 stays a float), which cJSON does not. Depth is bounded by
- * JSON_DEPTH, asserted.
+ * JSON_DEPTH, asserted. Proof: tests/unit/test_common.c.
  */
 #ifndef PEERSCOPE_COMMON_BUF_H
 #define PEERSCOPE_COMMON_BUF_H

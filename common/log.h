@@ -8,7 +8,7 @@
  * bytes of a peer never reach a terminal. A call site that repeats itself more
  * than LOG_BURST times in a second is silent for the rest of it and says
  * before its next line how many are missing ("(+37 alike)"). One thread per
- * process logs.
+ * process logs. Proof: tests/unit/test_log.c.
  */
 #ifndef PEERSCOPE_COMMON_LOG_H
 #define PEERSCOPE_COMMON_LOG_H

@@ -7,7 +7,7 @@
  * The keys themselves, their bounds and defaults are rows of common/conf.h. Every
  * complaint is reported, not the first, as `where: what`; where is file:line,
  * "env NAME" or "-o". Only the master links this; it runs before any fork and at
- * each reload. Proof: tests/unit/test_conf.c.
+ * each reload. Proof: tests/unit/test_config.c.
  */
 #ifndef PEERSCOPE_MASTER_CONFIG_H
 #define PEERSCOPE_MASTER_CONFIG_H
