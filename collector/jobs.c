@@ -280,6 +280,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 		w->changed_ms = now;
 		w->important = 1;
 	}
+	if (w->published_ms && swarm_phase(w, now) != w->published_phase)
+		w->important = 1;	/* quiet is news, too */
 	if (w->important)
 		publish_soon(c);
 }

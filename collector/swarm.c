@@ -613,7 +613,8 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 
 	memset(head, 0, sizeof(*head));
 	memcpy(head->id, w->id, sizeof(head->id));
-	head->phase = (uint8_t)swarm_phase(w, now_ms);
+	w->published_phase = swarm_phase(w, now_ms);
+	head->phase = (uint8_t)w->published_phase;
 	head->why = (uint8_t)swarm_why(w);
 	head->verdict = VERDICT_UNKNOWN;
 	head->protocol = PEER_BITTORRENT;

@@ -74,6 +74,7 @@ struct swarm {
 	uint64_t joined_ms, asked_ms;	/* monotonic; asked: last question or touch */
 	uint64_t grew_ms;		/* monotonic; last new endpoint */
 	uint64_t published_ms;		/* monotonic; 0: never in this life */
+	enum swarm_phase published_phase;
 	uint64_t changed_ms;		/* monotonic; 0: nothing new since published */
 	int important;			/* the change is one that people look for */
 	int had_slot;			/* an earlier life's answer stands in the table */

@@ -40,7 +40,7 @@ class Daemon:
         self.run_dir = stage.fresh_dir('run', 0o700)
         self.cwd = stage.fresh_dir('cwd')
         self.address = stage.net.take()
-        self.marker = f'PEERSCOPE_TEST_ID={uuid.uuid4().hex}'
+        self.marker = f'TEST_OF_PEERSCOPE={uuid.uuid4().hex}'
         self.conf = {
             'http.listen': '127.0.0.1:0', 'http.workers': 2, 'master.run_dir': self.run_dir,
             'shm.name': '/peerscope-test-' + uuid.uuid4().hex[:12],
