@@ -25,6 +25,8 @@
 #include "common/err.h"
 #include "worker/strict.h"
 
+#define GATE_LINGERING 256		/* closing connections, beside the open ones */
+
 struct gate;				/* one per worker; opaque */
 struct gate_conn;			/* one connection; opaque */
 

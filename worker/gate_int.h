@@ -23,7 +23,6 @@
 #define GATE_TURNS 16       /* reads of one connection before others have a turn */
 #define GATE_LINGER_MS 2000 /* after our last byte, for the client to read it */
 #define GATE_LINGER_BYTES (1u << 20) /* what we drop meanwhile */
-#define GATE_LINGERING 256 /* connections that may linger, beside the open ones */
 #define GATE_PAUSE_MS 100  /* accept nothing after accept failed */
 #define GATE_LISTEN (CONF_MAX_WORKERS * CONF_MAX_LISTEN)
 

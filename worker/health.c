@@ -1,0 +1,134 @@
+/* health.c -- how we are; see health.h. Reads the segment, asks nobody. */
+#include <time.h>
+
+#include "common/clock.h"
+#include "shm/stat.h"
+#include "worker/health.h"
+
+#define HEALTH_MAX_BYTES 4096
+#define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
+
+static uint32_t load(const shm_u32 *p)
+{
+	return atomic_load_explicit(p, memory_order_relaxed);
+}
+
+static void built(struct json *j, const char *key, uint64_t at_s)
+{
+	time_t t = (time_t)at_s;
+	char text[40];
+	struct tm tm;
+
+	if (at_s == 0 || !gmtime_r(&t, &tm)) {
+		json_null(j, key);
+		return;
+	}
+	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	json_obj(j, key);
+	json_str(j, "built", text);
+	json_obj_end(j);
+}
+
+static const char *collector_state(const struct worker *w, const struct shm_page *p)
+{
+	uint64_t beat = atomic_load_explicit(&p->beat_ms, memory_order_relaxed);
+
+	if (!worker_collector_up(w))
+		return "down";
+	if (beat == 0)
+		return "starting";
+	return clock_ms() - beat > HEALTH_STALLED_MS ? "stalled" : "running";
+}
+
+static void collector(struct json *j, const struct worker *w)
+{
+	const struct shm_head *h = seg_head(w->seg);
+	const struct shm_page *p = seg_page(w->seg, h->dims.worker_slots);
+	uint64_t now = clock_wall_ms(), started;
+
+	started = atomic_load_explicit(&p->started_ms, memory_order_relaxed);
+	json_obj(j, "collector");
+	json_str(j, "state", collector_state(w, p));
+	json_uint(j, "epoch", load(&h->epoch));
+	json_uint(j, "age_s", started && now > started ? (now - started) / 1000 : 0);
+	json_obj_end(j);
+}
+
+static void gauges(struct json *j, const struct worker *w)
+{
+	uint64_t mode = stat_gauge_get(w->seg, GAUGE_redis_mode);
+	const char *const *words = conf_words(CONF_REDIS_MODE);
+
+	json_uint(j, "dht_nodes", stat_gauge_get(w->seg, GAUGE_dht_nodes));
+	json_uint(j, "swarms", stat_gauge_get(w->seg, GAUGE_swarms));
+	json_uint(j, "waiters", stat_gauge_get(w->seg, GAUGE_waiters));
+	json_uint(j, "peers", stat_gauge_get(w->seg, GAUGE_peers));
+	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
+	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
+	json_bool(j, "interface_ok", stat_gauge_get(w->seg, GAUGE_interface_ok) != 0);
+	json_str(j, "redis_mode", words[mode <= REDIS_OFF ? mode : REDIS_OFF]);
+	json_obj(j, "geo");
+	built(j, "city", stat_gauge_get(w->seg, GAUGE_geo_city_built_s));
+	built(j, "asn", stat_gauge_get(w->seg, GAUGE_geo_asn_built_s));
+	json_obj_end(j);
+}
+
+void health_get(struct ask *a)
+{
+	const struct worker *w = a->w;
+	const struct shm_head *h = seg_head(w->seg);
+	uint64_t now = clock_wall_ms();
+	int up = worker_collector_up(w);
+	struct buf b;
+	struct json j;
+
+	buf_init(&b, HEALTH_MAX_BYTES);
+	json_init(&j, &b);
+	json_obj(&j, NULL);
+	json_str(&j, "status", "healthy");
+	json_bool(&j, "libtorrent_available",
+		  up && stat_gauge_get(w->seg, GAUGE_lt_listening) != 0);
+	json_bool(&j, "redis_available",
+		  up && stat_gauge_get(w->seg, GAUGE_redis_up) != 0);
+	json_str(&j, "version", PEERSCOPE_VERSION);
+	json_uint(&j, "uptime_s",
+		  now > h->boot_wall_ms ? (now - h->boot_wall_ms) / 1000 : 0);
+	collector(&j, w);
+	gauges(&j, w);
+	json_int(&j, "workers", w->kid->nworkers);
+	json_uint(&j, "generation", w->kid->gen);
+	json_obj_end(&j);
+	http_header(a, "Cache-Control", "no-store");
+	http_json(a, 200, &b);
+}
+
+static void say(struct ask *a, const char *status)
+{
+	struct buf b;
+	struct json j;
+
+	buf_init(&b, HEALTH_MAX_BYTES);
+	json_init(&j, &b);
+	json_obj(&j, NULL);
+	json_str(&j, "status", status);
+	json_obj_end(&j);
+	http_header(a, "Cache-Control", "no-store");
+	http_json(a, 200, &b);
+}
+
+void health_livez(struct ask *a)
+{
+	say(a, "alive");
+}
+
+void health_readyz(struct ask *a)
+{
+	const struct shm_head *h = seg_head(a->w->seg);
+
+	if (gate_draining(a->w->gate) || load(&h->draining))
+		http_error(a, 503, "draining", "This server is leaving.");
+	else if (h->magic != SHM_MAGIC || h->version != SHM_VERSION)
+		http_error(a, 503, "no_segment", "The shared memory is unusable.");
+	else
+		say(a, "ready");
+}

@@ -1,0 +1,185 @@
+/* http.c -- answers; see http.h. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/http.h"
+#include "worker/status.h"
+
+void http_header(struct ask *a, const char *name, const char *value)
+{
+	/* Fails only without memory; the answer is right without its header too. */
+	(void)evhttp_add_header(evhttp_request_get_output_headers(a->req), name, value);
+}
+
+static void free_bytes(const void *data, size_t len, void *arg)
+{
+	(void)data;
+	(void)len;
+	free(arg);
+}
+
+void http_empty(struct ask *a, int status)
+{
+	gate_answer(a->conn, a->req, status, NULL);
+}
+
+void http_body(struct ask *a, int status, const char *p, size_t len,
+	       evbuffer_ref_cleanup_cb unref, void *ref)
+{
+	int head = gate_request(a->conn)->method == HTTP_HEAD;
+	struct evbuffer *body = head ? NULL : evbuffer_new();
+	char text[24];
+
+	http_header(a, "Content-Type", "application/json");
+	/* evhttp counts no body of a HEAD, so its length is set by hand. */
+	snprintf(text, sizeof text, "%zu", len);
+	if (!head && (!body || evbuffer_add_reference(body, p, len, unref, ref) != 0)) {
+		unref(p, len, ref);
+		status = 503;
+		snprintf(text, sizeof text, "0");
+	}
+	http_header(a, "Content-Length", text);
+	gate_answer(a->conn, a->req, status, body);
+	if (head)
+		unref(p, len, ref);
+	if (body)
+		evbuffer_free(body);
+}
+
+void http_json(struct ask *a, int status, struct buf *body)
+{
+	size_t len;
+	char *p;
+
+	if (body->failed) {
+		buf_free(body);
+		http_error(a, 500, "internal", "The answer could not be written.");
+		return;
+	}
+	p = buf_take(body, &len);
+	http_body(a, status, p, len, free_bytes, p);
+}
+
+void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)
+{
+	char text[ERRLEN + 64];
+	struct buf body;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	buf_init(&body, 4096);
+	status_error_json(&body, word, text);
+	if (status == 503) {
+		snprintf(text, sizeof text, "%d", STATUS_RETRY_S);
+		http_header(a, "Retry-After", text);
+	}
+	if (status != 405)
+		http_header(a, "Cache-Control", "no-store");
+	if (body.failed) {
+		buf_free(&body);
+		http_header(a, "Content-Length", "0");
+		http_empty(a, status);
+		return;
+	}
+	http_json(a, status, &body);
+}
+
+/* RFC 9110 13.1.2: a list, "*", weak comparison. */
+int http_none_match(const struct strict *rq, const char *etag)
+{
+	const char *p = rq->etag;
+	size_t n = strlen(etag);
+
+	if (rq->none_match != 1)
+		return 0;
+	while (*p) {
+		p += strspn(p, " \t,");
+		if (p[0] == '*')
+			return 1;
+		if (p[0] == 'W' && p[1] == '/')
+			p += 2;
+		if (strncmp(p, etag, n) == 0 && strchr(" \t,", p[n]))
+			return 1;
+		p += strcspn(p, ",");
+	}
+	return 0;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* One byte of text at in, which has len bytes left; *took of them. -1: malformed. */
+static int decode_byte(const char *in, size_t len, int plus, size_t *took)
+{
+	int hi, lo;
+
+	*took = 1;
+	if (*in == '+' && plus)
+		return ' ';
+	if (*in != '%')
+		return (unsigned char)*in;
+	hi = len > 2 ? hex_digit(in[1]) : -1;
+	lo = len > 2 ? hex_digit(in[2]) : -1;
+	if (hi < 0 || lo < 0 || hi + lo == 0)
+		return -1;
+	*took = 3;
+	return hi * 16 + lo;
+}
+
+enum http_text http_decode(char *out, size_t size, const char *in, size_t len, int plus)
+{
+	size_t n = 0, took;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < len; i += took) {
+		int c = decode_byte(in + i, len - i, plus, &took);
+
+		if (c < 0)
+			return HTTP_TEXT_BAD;
+		if (n + 1 < size)
+			out[n] = (char)c;
+		n++;
+	}
+	if (n + 1 > size)
+		return HTTP_TEXT_LONG;
+	out[n] = '\0';
+	return HTTP_TEXT_OK;
+}
+
+static enum http_text decode_field(char *out, size_t size, const char *in, size_t len)
+{
+	enum http_text rc = http_decode(out, size, in, len, 1);
+
+	if (rc == HTTP_TEXT_LONG)
+		out[0] = '\0';
+	return rc;
+}
+
+int http_param(const char **query, char name[32], char value[64])
+{
+	const char *p = *query + strspn(*query, "&");
+	size_t all = strcspn(p, "&"), key = strcspn(p, "&=");
+
+	if (*p == '\0')
+		return 0;
+	*query = p + all;
+	value[0] = '\0';
+	if (decode_field(name, 32, p, key) == HTTP_TEXT_BAD)
+		return -1;
+	if (key < all &&
+	    decode_field(value, 64, p + key + 1, all - key - 1) == HTTP_TEXT_BAD)
+		return -1;
+	return 1;
+}

@@ -1,0 +1,293 @@
+/* peers.c -- GET /peers/{id}; see peers.h. */
+#include <string.h>
+
+#include "common/clock.h"
+#include "shm/stat.h"
+#include "worker/answer.h"
+#include "worker/peers.h"
+
+/* Decimal digits at the start of text, at most max; *rest is behind them. -1: none, or
+ * too large. */
+static int64_t number(const char *text, int64_t max, const char **rest)
+{
+	int64_t v = 0;
+	size_t n = strspn(text, "0123456789");
+
+	*rest = text + n;
+	for (size_t i = 0; i < n; i++) {
+		v = v * 10 + (text[i] - '0');
+		if (v > max)
+			return -1;
+	}
+	return n ? v : -1;
+}
+
+static int set_limit(struct peers_question *q, const char *value, char err[ERRLEN])
+{
+	const char *rest;
+	int64_t v = number(value, CONF_SLOT_PEERS, &rest);
+
+	if (v < 1 || *rest)
+		return err_set(err, "limit is a number from 1 to %d.", CONF_SLOT_PEERS);
+	q->limit = (uint32_t)v;
+	return 0;
+}
+
+static int set_wait(struct peers_question *q, const char *value, char err[ERRLEN])
+{
+	const char *unit;
+	int64_t v = number(value, PEERS_WAIT_MAX_MS, &unit);
+
+	if (v >= 0 && strcmp(unit, "s") == 0)
+		v *= 1000;
+	else if (*unit && strcmp(unit, "ms") != 0)
+		v = -1;
+	if (v < 0 || v > PEERS_WAIT_MAX_MS)
+		return err_set(err,
+			       "wait is a time from 0 to %ds, as in 500 (milliseconds), "
+			       "500ms or 2s.",
+			       PEERS_WAIT_MAX_MS / 1000);
+	q->wait_ms = v;
+	return 0;
+}
+
+int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
+{
+	char name[32], value[64];
+	int rc;
+
+	while ((rc = http_param(&query, name, value)) > 0) {
+		if (strcmp(name, "limit") == 0 && set_limit(q, value, err) != 0)
+			return -1;
+		if (strcmp(name, "wait") == 0 && set_wait(q, value, err) != 0)
+			return -1;
+	}
+	return rc < 0 ? err_set(err, "The query has a malformed percent-escape.") : 0;
+}
+
+/* --- jobs ----------------------------------------------------------------- */
+
+static int push(struct worker *w, const struct ident *id, struct shm_job *job)
+{
+	const void *text = NULL;
+
+	job->kind = JOB_PEERS;
+	memcpy(job->id, id->key, IH_LEN);
+	if (id->form == IDENT_V2) {
+		job->flags |= JOB_F_V2;
+		job->text_len = IH_V2_LEN;
+		text = id->v2;
+	}
+	if (lane_push(w->lane, job, text) != 0) {
+		stat_inc(lane_full);
+		return -1;
+	}
+	kid_ring(w->kid->collector_bell_fd);
+	return 0;
+}
+
+/* Behind an answer; now and then is enough. A full lane is fine: who asks next tries
+ * again. Two ids in one place of the table only refresh more often. */
+static void refresh(struct ask *a, const struct ident *id)
+{
+	struct worker *w = a->w;
+	struct shm_job job = {.flags = JOB_F_REFRESH};
+	uint64_t now = clock_ms();
+	uint32_t at;
+
+	memcpy(&at, id->key, sizeof at);
+	at %= WORKER_REFRESH_SLOTS;
+	if (memcmp(w->refreshed[at].id, id->key, IH_LEN) == 0 &&
+	    now - w->refreshed[at].at_ms < WORKER_REFRESH_MS)
+		return;
+	memcpy(w->refreshed[at].id, id->key, IH_LEN);
+	w->refreshed[at].at_ms = now;
+	gate_peer(a->conn, job.client);
+	(void)push(w, id, &job);
+}
+
+static void push_parked(struct parked *p)
+{
+	struct worker *w = p->ask.w;
+	uint64_t now = clock_ms();
+	struct shm_job job = {.token = p->token,
+			      .deadline_ms = p->until_ms + PEERS_MARGIN_MS};
+
+	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
+	gate_peer(p->ask.conn, job.client);
+	p->pushed = push(w, &p->q.id, &job) == 0;
+}
+
+/* --- parked requests ------------------------------------------------------- */
+
+static void park(struct ask *a, const struct peers_question *q)
+{
+	struct worker *w = a->w;
+	uint64_t wait =
+		q->wait_ms >= 0 ? (uint64_t)q->wait_ms : w->conf->swarm_discovery_wait_ms;
+	struct parked *p = park_take(w->park, a, wait + PEERS_MARGIN_MS);
+
+	if (!p) {
+		stat_inc(peers_park_full);
+		http_error(a, 503, "busy", "Too many questions are waiting already.");
+		return;
+	}
+	p->q = *q;
+	p->until_ms = clock_ms() + wait;
+	push_parked(p);
+	if (!p->pushed) {
+		park_release(w->park, p);
+		http_error(a, 503, "busy", "The collector has too much to do.");
+		return;
+	}
+	stat_inc(peers_parked);
+	gate_set_user(a->conn, p);
+}
+
+void peers_gone(void *arg, struct gate_conn *c)
+{
+	struct worker *w = arg;
+	struct parked *p = gate_user(c);
+
+	if (p)
+		park_release(w->park, p);
+}
+
+/* What there is, now that waiting is over; else 0. */
+static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc)
+{
+	switch (rc) {
+	case LANE_BUSY:
+		http_error(a, 503, "busy",
+			   "The collector has no room for one more swarm.");
+		return 1;
+	case LANE_FAILED:
+		http_error(a, 500, "failed", "The collector could not join the swarm.");
+		return 1;
+	case LANE_REFUSED:
+		if (answer_table(a, q) != 0)
+			answer_nothing(a, q,
+				       "The network interface of swarm.interface is "
+				       "missing, so no swarm is joined.");
+		return 1;
+	case LANE_OK: break;
+	}
+	return answer_table(a, q) == 0;
+}
+
+static void done(struct worker *w, struct parked *p, enum lane_rc rc)
+{
+	struct ask a = p->ask;
+	struct peers_question q = p->q;
+
+	park_release(w->park, p);
+	gate_set_user(a.conn, NULL);
+	if (!settle(&a, &q, rc))
+		answer_nothing(&a, &q, "Nothing is known of this swarm yet.");
+}
+
+void peers_late(struct parked *p)
+{
+	struct ask a = p->ask;
+	struct peers_question q = p->q;
+	struct worker *w = a.w;
+
+	stat_inc(peers_park_late);
+	park_release(w->park, p);
+	gate_set_user(a.conn, NULL);
+	if (answer_table(&a, &q) == 0)
+		return;
+	if (worker_collector_up(w))
+		http_error(&a, 503, "late", "The collector did not answer in time.");
+	else
+		http_error(&a, 503, "collector_down",
+			   "The collector is down; it is being started again.");
+}
+
+static void push_if_needed(struct parked *p)
+{
+	if (!p->pushed)
+		push_parked(p);
+}
+
+static void forget_push(struct parked *p)
+{
+	p->pushed = 0;
+}
+
+/* Completions first: what an old collector finished is not asked again. */
+void peers_bell(struct worker *w)
+{
+	uint32_t epoch =
+		atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
+	enum lane_rc rc;
+	uint64_t token;
+
+	while (lane_done_pop(w->lane, &token, &rc)) {
+		struct parked *p = park_find(w->park, token);
+
+		if (p)
+			done(w, p, rc);
+		else
+			stat_inc(lane_old);
+	}
+	if (epoch != w->epoch) {
+		w->epoch = epoch;
+		park_each(w->park, forget_push);
+	}
+	park_each(w->park, push_if_needed);
+}
+
+/* --- the question ----------------------------------------------------------- */
+
+static int has_to_wait(const struct worker *w, const struct peers_question *q,
+		       const struct shm_swarm *s)
+{
+	uint64_t age = answer_age_ms(s->cached_at_ms, clock_wall_ms());
+	int settled = s->phase == SWARM_SETTLED || s->phase == SWARM_DEAD;
+
+	if (q->wait_ms == 0)
+		return 0;
+	if (q->wait_ms > 0)
+		return !settled || age >= w->conf->cache_ttl_ms;
+	return age >= w->conf->cache_ttl_ms + w->conf->cache_grace_ms;
+}
+
+void peers_get(struct ask *a)
+{
+	struct worker *w = a->w;
+	struct peers_question q = {.limit = (uint32_t)w->conf->cache_max_peers,
+				   .wait_ms = -1};
+	struct shm_swarm s;
+	char err[ERRLEN];
+	int there;
+
+	if (ident_parse(&q.id, a->part, strlen(a->part), err) != 0) {
+		http_error(a, 400, "bad_id", "%s", err);
+		return;
+	}
+	if (peers_query(&q, a->query, err) != 0) {
+		http_error(a, 400, "bad_query", "%s", err);
+		return;
+	}
+	there = answer_peek(w, q.id.key, &s) == 0;
+	if (there && !has_to_wait(w, &q, &s)) {
+		int stale = answer_age_ms(s.cached_at_ms, clock_wall_ms()) >=
+			    w->conf->cache_ttl_ms;
+
+		if (answer_table(a, &q) == 0) {
+			if (stale) {
+				stat_inc(peers_stale);
+				refresh(a, &q.id);
+			}
+			return;
+		}
+	}
+	if (q.wait_ms == 0) {
+		refresh(a, &q.id);
+		answer_nothing(a, &q,
+			       "Nothing is known of this swarm yet; it is being asked.");
+		return;
+	}
+	park(a, &q);
+}

@@ -1,0 +1,29 @@
+/*
+ * peers.h -- GET /peers/{id}: who is in a swarm (contracts/peers.md).
+ *
+ *   fresh in the table ---------------------> answered at once
+ *   stale, within cache.grace --------------> answered at once; a job makes it fresh
+ *   else, or ?wait= and not settled yet ----> a job; the request is parked
+ */
+#ifndef PEERSCOPE_WORKER_PEERS_H
+#define PEERSCOPE_WORKER_PEERS_H
+
+#include "worker/http.h"
+#include "worker/park.h"
+
+#define PEERS_WAIT_MAX_MS 25000		/* the orchestrator gives up after 30 s */
+#define PEERS_MARGIN_MS 3000		/* our deadline, behind the collector's */
+
+void peers_get(struct ask *a);
+/* The gate's hook for the hot verb. */
+int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq);
+/* The gate's hook: the client of a parked request left. */
+void peers_gone(void *arg, struct gate_conn *c);
+/* The collector rang, or a second passed. */
+void peers_bell(struct worker *w);
+void peers_late(struct parked *p);
+
+/* limit and wait of a query; 0, or -1 with a sentence. */
+PS_MUST int peers_query(struct peers_question *q, const char *query, char err[ERRLEN]);
+
+#endif

@@ -1,0 +1,122 @@
+/* route.c -- which function answers what; see route.h. */
+#include <string.h>
+
+#include "worker/health.h"
+#include "worker/peers.h"
+#include "worker/route.h"
+
+static const struct route routes[] = {
+	{"/health", ROUTE_GET, health_get},
+	{"/livez", ROUTE_GET, health_livez},
+	{"/readyz", ROUTE_GET, health_readyz},
+	{"/peers/{}", ROUTE_GET, peers_get},
+};
+
+/* Segment by segment, each decoded alone, so that an escaped slash is no separator. */
+static int matches(const char *pattern, const char *path, size_t len,
+		   char part[HTTP_PART_MAX + 1])
+{
+	const char *end = path + len;
+
+	while (*pattern == '/' && path < end && *path == '/') {
+		char text[HTTP_PART_MAX + 1];
+		const char *slash;
+		size_t want, have;
+
+		pattern++;
+		path++;
+		want = strcspn(pattern, "/");
+		slash = memchr(path, '/', (size_t)(end - path));
+		have = (size_t)((slash ? slash : end) - path);
+		/* Too long for a part: the handler sees "", which is nobody's id. */
+		if (http_decode(text, sizeof text, path, have, 0) != HTTP_TEXT_OK)
+			text[0] = '\0';
+		if (want == 2 && memcmp(pattern, "{}", 2) == 0)
+			memcpy(part, text, sizeof text);
+		else if (strlen(text) != want || memcmp(text, pattern, want) != 0)
+			return 0;
+		pattern += want;
+		path += have;
+	}
+	return *pattern == '\0' && path == end;
+}
+
+enum route_rc route_find(const struct route *table, size_t n, const char *target,
+			 unsigned method, const struct route **out, unsigned *allowed,
+			 char part[HTTP_PART_MAX + 1])
+{
+	size_t len = strcspn(target, "?");
+	char nothing[1];
+
+	*allowed = 0;
+	part[0] = '\0';
+	if (http_decode(nothing, sizeof nothing, target, len, 0) == HTTP_TEXT_BAD)
+		return ROUTE_BAD;
+	for (size_t i = 0; i < n; i++) {
+		if (!matches(table[i].pattern, target, len, part))
+			continue;
+		*allowed |= table[i].methods;
+		if (table[i].methods & method) {
+			*out = &table[i];
+			return ROUTE_OK;
+		}
+	}
+	return *allowed ? ROUTE_METHOD : ROUTE_NONE;
+}
+
+static void allow(struct ask *a, unsigned allowed)
+{
+	http_header(a, "Allow",
+		    allowed == ROUTE_GET    ? "GET, HEAD, OPTIONS"
+		    : allowed == ROUTE_POST ? "POST, OPTIONS"
+					    : "GET, HEAD, POST, OPTIONS");
+}
+
+static unsigned method_bit(int method)
+{
+	if (method == HTTP_GET || method == HTTP_HEAD)
+		return ROUTE_GET;
+	return method == HTTP_POST ? ROUTE_POST : 0;
+}
+
+static void no_route(struct ask *a, enum route_rc rc, int method, unsigned allowed)
+{
+	if (rc == ROUTE_BAD) {
+		http_error(a, 400, "bad_path",
+			   "The path has a malformed percent-escape.");
+	} else if (rc == ROUTE_NONE) {
+		http_error(a, 404, "not_found", "There is nothing at this path.");
+	} else {
+		allow(a, allowed);
+		if (method == HTTP_OPTIONS)
+			http_empty(a, 204);
+		else
+			http_error(a, 405, "method_not_allowed",
+				   "This path does not know this method.");
+	}
+}
+
+void route_request(void *arg, struct gate_conn *c, struct evhttp_request *req)
+{
+	const struct strict *rq = gate_request(c);
+	struct ask a = {.w = arg, .conn = c, .req = req, .query = ""};
+	const struct route *r = NULL;
+	unsigned allowed;
+	enum route_rc rc;
+	const char *q;
+
+	if (strcmp(rq->target.p, "*") == 0) { /* OPTIONS of the server itself */
+		allow(&a, ROUTE_GET);
+		http_empty(&a, 204);
+		return;
+	}
+	q = strchr(rq->target.p, '?');
+	if (q)
+		a.query = q + 1;
+	rc = route_find(routes, PS_ARRAY_LEN(routes), rq->target.p,
+			method_bit(rq->method), &r, &allowed, a.part);
+	if (rc == ROUTE_OK)
+		r->handle(&a);
+	else
+		no_route(&a, rc, rq->method, allowed);
+}

@@ -1,0 +1,26 @@
+/*
+ * route.h -- one table of routes. Adding one is one row and one function.
+ */
+#ifndef PEERSCOPE_WORKER_ROUTE_H
+#define PEERSCOPE_WORKER_ROUTE_H
+
+#include "worker/http.h"
+
+#define ROUTE_GET 1u			/* and HEAD */
+#define ROUTE_POST 2u
+
+struct route {
+	const char *pattern;		/* {} is one segment of the path */
+	unsigned methods;
+	void (*handle)(struct ask *a);
+};
+
+enum route_rc { ROUTE_OK = 0, ROUTE_NONE = 1, ROUTE_METHOD = 2, ROUTE_BAD = 3 };
+
+/* Which row of table[0 .. n) a target (path, maybe ?query) means. part: {}, decoded.
+ * METHOD: *allowed is the mask of methods that the path has. BAD: malformed escape. */
+PS_MUST enum route_rc route_find(const struct route *table, size_t n, const char *target,
+				 unsigned method, const struct route **out,
+				 unsigned *allowed, char part[HTTP_PART_MAX + 1]);
+
+#endif
