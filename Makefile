@@ -7,6 +7,7 @@
 #   make bench      cold and warm figures against a scripted swarm and nginx
 #   make deps       install Debian packages only; starts no service
 #   make style unit torture sanitize tsan e2e swarmtest   parts of `make check`
+#   make format     lay out every .c and .cc as .clang-format says
 #   make analyze    scan-build over everything
 #   make SAN=address,undefined / SAN=thread / CC=clang  other builds, in their own folder
 
@@ -99,6 +100,9 @@ check: deps-test
 style:
 	scripts/check-style
 
+format:
+	git ls-files -- '*.c' '*.cc' | xargs clang-format -i
+
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
@@ -130,5 +134,5 @@ analyze: deps-test
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-test run check style unit torture sanitize tsan swarmtest e2e demo \
+.PHONY: all deps deps-test run check style format unit torture sanitize tsan swarmtest e2e demo \
 	bench analyze clean
