@@ -21,7 +21,8 @@ extern char **environ;
 
 static struct {
 	char *at;			/* argv[0]; what ps reads */
-	size_t room;			/* bytes up to the end of the old environment */
+	size_t args, room;		/* bytes of all arguments; with the old environment */
+	size_t used;
 } title;
 
 static struct {
@@ -184,6 +185,7 @@ void kid_title_init(int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		if (argv[i] == end)
 			end = argv[i] + strlen(argv[i]) + 1;
+	title.args = title.used = (size_t)(end - argv[0]);
 	while (environ && environ[n])
 		n++;
 	copy = calloc(n + 1, sizeof *copy);
@@ -205,18 +207,27 @@ void kid_title_init(int argc, char **argv)
 	title.room = (size_t)(end - argv[0]);
 }
 
+/*
+ * The environment behind argv is written over only by a name that needs the room:
+ * people look into /proc/PID/environ. ps shows what lies there only if argv has no
+ * NUL at its end, which is then the case.
+ */
 void kid_title(const char *fmt, ...)
 {
 	char text[128];
 	va_list ap;
+	size_t len;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (title.room < 2)
 		return;
-	memset(title.at, 0, title.room);
-	snprintf(title.at, title.room, "%s", text);
+	len = strlen(text) < title.room ? strlen(text) : title.room - 1;
+	memset(title.at, 0, title.used);
+	memcpy(title.at, text, len);
+	title.at[len] = '\0';
+	title.used = len + 1 > title.args ? len + 1 : title.args;
 }
 
 /* --- entering ----------------------------------------------------------- */

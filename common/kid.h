@@ -80,7 +80,9 @@ void kid_title(const char *fmt, ...) PS_PRINTF(1, 2);
  *
  * Afterwards HUP, INT, QUIT, USR1, USR2 and PIPE are ignored: Ctrl-C and a service
  * manager reach the whole group, but what a child does is the master's word, over
- * chan_fd (EOF there: drain, then leave). TERM alone does nothing either, while
+ * chan_fd. EOF there: the daemon is gone; a worker closes its listening sockets at
+ * once (a new daemon's share the port, and what queues on ours would hang), answers
+ * what it has and leaves. TERM alone does nothing either, while
  * the master lives; once it is gone TERM gives the child drain_timeout + 5 s, so
  * that a hung one does not stay for ever. A child may handle TERM itself.
  */

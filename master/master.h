@@ -31,6 +31,7 @@ struct master {
 	struct seg *seg;
 	int seg_fd;			/* for children; a duplicate, see spawn.c */
 	int signal_fd;
+	int redis_said_fd;		/* what the bundled Redis printed; -1: none */
 	int collector_bell_fd;
 	int worker_bell_fd[KID_SLOTS];
 	struct sup sup;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,7 +40,7 @@ static pid_t listener_of(const char *sock)
  * An orphan unlinks its socket path as its last act: were ours bound by then, ours
  * would be gone. So wait for its end (it got TERM when its master died), then start.
  */
-void redis_exec_prepare(const char *sock)
+static void see_off(const char *sock)
 {
 	pid_t pid = listener_of(sock);
 	struct pollfd p = { .fd = -1, .events = POLLIN };
@@ -56,6 +57,36 @@ void redis_exec_prepare(const char *sock)
 		log_warn("master", "unlink %s: %s", sock, strerror(errno));
 }
 
+int redis_exec_prepare(const char *sock)
+{
+	int fd;
+
+	see_off(sock);
+	fd = memfd_create("redis-said", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd >= 0 && (ftruncate(fd, REDIS_SAID_MAX) != 0 ||
+			fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) != 0)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+void redis_last_words(int said_fd, char out[ERRLEN])
+{
+	static char text[REDIS_SAID_MAX + 1];
+	ssize_t n = said_fd < 0 ? -1 : pread(said_fd, text, REDIS_SAID_MAX, 0);
+	char *line;
+
+	out[0] = '\0';
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	for (n = (ssize_t)strlen(text); n > 0 && text[n - 1] == '\n'; n--)
+		text[n - 1] = '\0';
+	line = strrchr(text, '\n');
+	snprintf(out, ERRLEN, "%s", line ? line + 1 : text);
+}
+
 static void reset_signals(void)
 {
 	static const int sigs[] = { SIGPIPE, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
@@ -70,26 +101,31 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void quiet(void)
+/* Its chatter is kept apart from our log, and only its last line ever looked at. */
+static void redirect(int said_fd)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0)
-		return;
-	dup2(fd, 0);
-	dup2(fd, 1);			/* stderr stays: it says there why it can't start */
-	close(fd);
+	if (null >= 0)
+		dup2(null, 0);
+	if (said_fd < 0)
+		said_fd = null;
+	if (said_fd >= 0) {
+		dup2(said_fd, 1);
+		dup2(said_fd, 2);
+	}
 }
 
-void redis_exec(const struct conf *c, const char *dir, const char *sock, pid_t master)
+void redis_exec(const struct conf *c, const char *dir, const char *sock, int said_fd,
+		pid_t master)
 {
-	char memory[32], log[256];
+	char memory[32];
 	/* Arguments only: no file of ours to write, none of the host's is read. */
 	const char *argv[] = {
 		"redis-server", "--port", "0", "--unixsocket", sock, "--unixsocketperm", "600",
 		"--save", "", "--appendonly", "no", "--maxmemory", memory,
 		"--maxmemory-policy", "allkeys-lru", "--daemonize", "no", "--dir", dir,
-		"--logfile", log, "--loglevel", "warning", "--pidfile", "",
+		"--logfile", "", "--loglevel", "warning", "--pidfile", "",
 		"--syslog-enabled", "no", "--disable-thp", "yes", NULL,
 	};
 
@@ -98,10 +134,8 @@ void redis_exec(const struct conf *c, const char *dir, const char *sock, pid_t m
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != master)
 		return;
 	snprintf(memory, sizeof memory, "%" PRIu64, c->redis_max_memory_bytes);
-	snprintf(log, sizeof log, "%s/redis.log", dir);
-	unlink(log);			/* of this life only: it must not grow for ever */
-	quiet();
+	redirect(said_fd);
 	execvp(argv[0], (char *const *)argv);
-	log_error("master", "redis-server can't be started: %s; install it, or set "
-			    "redis.mode = off or external", strerror(errno));
+	dprintf(2, "redis-server can't be started: %s; install it, or set redis.mode = off\n",
+		strerror(errno));
 }

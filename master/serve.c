@@ -422,7 +422,7 @@ int cmd_serve(const struct cli *cli)
 	int rc = 1;
 
 	m->cli = cli;
-	m->signal_fd = m->seg_fd = m->collector_bell_fd = m->own.pid_fd = -1;
+	m->signal_fd = m->redis_said_fd = m->seg_fd = m->collector_bell_fd = m->own.pid_fd = -1;
 	memset(m->worker_bell_fd, 0xff, sizeof m->worker_bell_fd);
 	kid_title("peerscope: master");
 	if (open_std_fds(err) != 0 || configure(m, err) != 0) {

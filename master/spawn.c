@@ -155,7 +155,9 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 	spawn_name(m, row, name);
 	announce(m, row, gen);
 	if (role == KID_REDIS) {
-		redis_exec_prepare(m->own.redis_sock);
+		if (m->redis_said_fd >= 0)
+			close(m->redis_said_fd);
+		m->redis_said_fd = redis_exec_prepare(m->own.redis_sock);
 	} else {
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, chan)) {
 			log_error("master", "%s: socketpair: %s", name, strerror(errno));
@@ -182,7 +184,7 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 		else if (role == KID_COLLECTOR)
 			collector_child(m, row, kid_fd);
 		else
-			redis_exec(&m->conf, m->own.dir, m->own.redis_sock, self);
+			redis_exec(&m->conf, m->own.dir, m->own.redis_sock, m->redis_said_fd, self);
 		_exit(127);
 	}
 	born(m, row, pid, chan[0]);
@@ -231,9 +233,11 @@ static void obituary(struct master *m, int row, int status)
 	const struct sup_row *r = &m->sup.row[row];
 	struct child *c = &m->child[row];
 	uint64_t age_ms = clock_ms() - r->started_ms;
-	char name[48], how[96];
+	char name[48], how[96], said[ERRLEN] = "";
 
 	spawn_name(m, row, name);
+	if (r->role == KID_REDIS && WIFEXITED(status))
+		redis_last_words(m->redis_said_fd, said);
 	if (WIFSIGNALED(status))
 		snprintf(how, sizeof how, "signal %d, %s%s", WTERMSIG(status),
 			 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
@@ -252,8 +256,7 @@ static void obituary(struct master *m, int row, int status)
 		  (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
 		  c->deaths, row, c->killed_for ? "; killed as " : "",
 		  c->killed_for ? c->killed_for : "",
-		  r->role == KID_REDIS ? "; see redis.log in " : "",
-		  r->role == KID_REDIS ? m->own.dir : "");
+		  said[0] ? "; it said last: " : "", said);
 }
 
 static void bury(struct master *m, int row, int status)
