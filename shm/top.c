@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -408,9 +409,25 @@ static int wait_key(const struct screen *s)
 	return told_to_end != 0;
 }
 
+/* A picture taller than the terminal would scroll its head away. */
+static size_t that_fits(const struct buf *b, FILE *out)
+{
+	struct winsize size;
+	size_t rows = 0;
+
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_row < 2)
+		return b->len;
+	for (size_t i = 0; i < b->len; i++)
+		if (b->p[i] == '\n' && ++rows == size.ws_row - 1u)
+			return i;
+	return b->len;
+}
+
 static int show(const struct picture *pic, const struct picture *was, int as_json, int repaint,
 		FILE *out, struct buf *b, char err[ERRLEN])
 {
+	size_t len;
+
 	buf_reset(b);
 	if (repaint)
 		buf_str(b, "\033[H\033[J");
@@ -420,7 +437,8 @@ static int show(const struct picture *pic, const struct picture *was, int as_jso
 		show_text(b, pic, was);
 	if (b->failed)
 		return err_set(err, "top: out of memory");
-	if (fwrite(b->p, 1, b->len, out) != b->len || fflush(out) != 0)
+	len = repaint ? that_fits(b, out) : b->len;
+	if (fwrite(b->p, 1, len, out) != len || fflush(out) != 0)
 		return err_errno(err, "top: write");
 	return 0;
 }
