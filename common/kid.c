@@ -15,7 +15,7 @@
 #include "common/kid.h"
 #include "common/log.h"
 
-#define KID_ORPHAN_S 5			/* beyond drain_timeout, for a hung orphan */
+#define KID_ORPHAN_S 2			/* beyond drain_timeout, for a hung orphan */
 
 extern char **environ;
 

@@ -83,7 +83,7 @@ void kid_title(const char *fmt, ...) PS_PRINTF(1, 2);
  * chan_fd. EOF there: the daemon is gone; a worker closes its listening sockets at
  * once (a new daemon's share the port, and what queues on ours would hang), answers
  * what it has and leaves. TERM alone does nothing either, while
- * the master lives; once it is gone TERM gives the child drain_timeout + 5 s, so
+ * the master lives; once it is gone TERM gives the child drain_timeout + 2 s, so
  * that a hung one does not stay for ever. A child may handle TERM itself.
  */
 PS_MUST int kid_enter(const struct kid *k, char err[ERRLEN]);
