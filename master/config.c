@@ -451,16 +451,21 @@ static void config_opt(struct config_load *l, const char *opt)
 int config_load(struct config *out, const char *file, char *const *opts, size_t nopts,
 		char *const *env, config_say_fn say, void *arg)
 {
-	struct config_load *l = xcalloc(1, sizeof(*l));
+	struct config_load *l = calloc(1, sizeof(*l));
 	int errors;
 
+	conf_defaults(&out->conf);
+	for (int i = 0; i < CONFIG_KEY_N; i++)
+		snprintf(out->origin[i], CONFIG_ORIGIN_MAX, "default");
+	if (!l) { /* a reload must not end the master */
+		if (say)
+			say(arg, CONFIG_ERROR, "out of memory");
+		return 1;
+	}
 	l->cfg = out;
 	l->env = env;
 	l->say = say;
 	l->arg = arg;
-	conf_defaults(&out->conf);
-	for (int i = 0; i < CONFIG_KEY_N; i++)
-		snprintf(out->origin[i], CONFIG_ORIGIN_MAX, "default");
 	config_file(l, file);
 	config_old(l);
 	for (char *const *e = env; e && *e; e++) {
