@@ -58,7 +58,7 @@ struct coll {
 	struct swarms *swarms;
 
 	struct waiter *waiters;
-	uint32_t nwaiters, max_waiters;	/* all that all workers may park */
+	uint32_t nwaiters, slot_waiters[KID_SLOTS];
 
 	uint8_t own_addr[OWN_MAX][ADDR_LEN];
 	uint16_t own_port[4];

@@ -20,11 +20,15 @@ static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
 	int slot = lane_token_slot(token);
 	const struct shm_page *page;
 
-	if (token == 0 || slot < 0 || slot >= c->nlanes)
+	if (token == 0)
 		return;
 	page = seg_page(c->seg, (uint32_t)slot);
 	if ((atomic_load(&page->gen) & 0xffffffu) != lane_token_gen(token))
 		return;
+	if (lane_done_room(c->lane[slot]) == 0) {
+		stat_inc(done_lost);	/* the request's own deadline answers it */
+		return;
+	}
 	lane_done_push(c->lane[slot], token, rc);
 	kid_ring(c->kid.worker_bell_fd[slot]);
 }
@@ -36,6 +40,7 @@ static void waiter_drop(struct coll *c, struct waiter **at)
 	*at = q->next;
 	q->swarm->waiters--;
 	c->nwaiters--;
+	c->slot_waiters[lane_token_slot(q->token)]--;
 	free(q);
 }
 
@@ -187,10 +192,18 @@ static int make_room(struct coll *c)
 	return 0;
 }
 
+/* Every waiter has its place in the completion lane of its worker, and as many
+ * again are kept for answers that are given at once. */
+static int may_wait(const struct coll *c, int slot)
+{
+	return lane_done_room(c->lane[slot]) > 2 * c->slot_waiters[slot];
+}
+
 static void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 {
 	uint64_t now = clock_ms();
-	struct waiter *q = c->nwaiters < c->max_waiters ? calloc(1, sizeof(*q)) : NULL;
+	int slot = lane_token_slot(job->token);
+	struct waiter *q = may_wait(c, slot) ? calloc(1, sizeof(*q)) : NULL;
 
 	if (!q) {
 		stat_inc(jobs_refused);
@@ -206,7 +219,20 @@ static void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 	q->next = c->waiters;
 	c->waiters = q;
 	c->nwaiters++;
+	c->slot_waiters[slot]++;
 	w->waiters++;
+}
+
+/* The asker left. Its worker reuses the place, so the waiter must go too, or one
+ * worker could own more waiters than its completion lane has room for. */
+static void job_forget(struct coll *c, uint64_t token)
+{
+	struct waiter **at = &c->waiters;
+
+	while (*at && (*at)->token != token)
+		at = &(*at)->next;
+	if (*at)
+		waiter_drop(c, at);
 }
 
 /* A stale version of a quiet swarm is as true as ever: say so with a new one. */
@@ -247,8 +273,12 @@ void jobs_take(struct coll *c)
 	for (int i = 0; i < c->nlanes; i++) {
 		while ((rc = lane_pop(c->lane[i], &job, c->text)) == 1) {
 			stat_inc(jobs);
-			if (job.kind == JOB_PEERS)
+			if (job.token && lane_token_slot(job.token) != i)
+				stat_inc(lane_bad);
+			else if (job.kind == JOB_PEERS)
 				job_peers(c, &job, c->text);
+			else if (job.kind == JOB_FORGET)
+				job_forget(c, job.token);
 			else
 				answer(c, job.token, LANE_FAILED);
 		}

@@ -358,7 +358,6 @@ static int open_lanes(struct coll *c, char err[ERRLEN])
 	for (int i = 0; i < c->nlanes; i++)
 		if (lane_open(&c->lane[i], c->seg, i, err) != 0)
 			return -1;
-	c->max_waiters = (uint32_t)c->nlanes * (uint32_t)c->kid.conf.http_max_parked;
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 
 enum lane_job {
 	JOB_PEERS = 1,			/* who is in the swarm */
+	JOB_FORGET = 2,			/* the asker behind token has left */
 };
 #define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
 #define JOB_F_REFRESH 2u		/* nobody waits: keep the swarm, make it fresh if stale */

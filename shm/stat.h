@@ -38,6 +38,7 @@ X(body_cache_evicted, "kept bodies dropped for room") \
 X(lane_full, "jobs refused by a full lane") \
 X(lane_bad, "lanes that made no sense and were emptied") \
 X(lane_old, "completions for a request that was gone") \
+X(done_lost, "completions without room in their lane: its worker takes none") \
 X(jobs, "jobs taken") \
 X(jobs_refused, "jobs refused at a limit") \
 X(joins, "swarms joined") \
