@@ -210,6 +210,20 @@ static void hot_head(struct worker *w, struct body *body, uint64_t now_ms, uint6
 	body->head_age_s = age_s;
 }
 
+static void hot_unchanged(struct worker *w, struct gate_conn *c, const struct body *body,
+			  uint64_t age_s)
+{
+	char head[BODY_HEAD_MAX];
+	int n = snprintf(head, sizeof head,
+			 "HTTP/1.1 304 Not Modified\r\nAge: %" PRIu64
+			 "\r\nCache-Control: max-age=%u\r\nETag: %s\r\nDate: %s\r\n\r\n",
+			 age_s, max_age_s(w, body->settled), body->etag, gate_date(w->gate));
+
+	PS_ASSERT(n > 0 && (size_t)n < sizeof head);
+	status_count(304);
+	gate_send(c, head, (size_t)n, NULL, 0, NULL, NULL);
+}
+
 /*
  * A warm, plain question is most of what we are asked, and evhttp spends more on it
  * than all the rest of the way costs: with it we reach 0.7 of what nginx does for the
@@ -225,7 +239,7 @@ int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 	struct body *body;
 	uint64_t now, age;
 
-	if (rq->method != HTTP_GET || rq->minor != 1 || rq->has_body || rq->none_match ||
+	if (rq->method != HTTP_GET || rq->minor != 1 || rq->has_body || rq->none_match < 0 ||
 	    !plain_target(&rq->target, id))
 		return 0;
 	body = bodies_find(w->bodies, id);
@@ -236,8 +250,12 @@ int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 	age = answer_age_ms(s.cached_at_ms, now);
 	if (age >= w->conf->cache_ttl_ms)
 		return 0;
-	hot_head(w, body, now, age / 1000);
 	stat_inc(peers_hit);
+	if (http_none_match(rq, body->etag)) {
+		hot_unchanged(w, c, body, age / 1000);
+		return 1;
+	}
+	hot_head(w, body, now, age / 1000);
 	status_count(200);
 	body_ref(body);
 	gate_send(c, body->head, body->head_len, body->json, body->len, body_unref_cb,

@@ -66,7 +66,8 @@ uint32_t gate_connections(const struct gate *g);	/* with a descriptor */
 /* Send through evhttp. extra headers are in req already; body may be NULL. */
 void gate_answer(struct gate_conn *c, struct evhttp_request *req, int status,
 		 struct evbuffer *body);
-/* From the hot hook: head, and the body by reference; unref is called once, maybe now. */
+/* From the hot hook: head, and the body by reference; unref is called once, maybe now.
+ * Without a body, unref is NULL. */
 void gate_send(struct gate_conn *c, const char *head, size_t head_len, const char *body,
 	       size_t body_len, evbuffer_ref_cleanup_cb unref, void *ref);
 

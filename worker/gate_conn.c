@@ -224,12 +224,14 @@ void gate_send(struct gate_conn *c, const char *head, size_t head_len, const cha
 	c->state = CONN_FLUSHING;
 	gate_conn_until(c, c->gate->now + c->gate->conf.write_ms);
 	skip = sent - skip;
-	if (evbuffer_add_reference(c->out, body + skip, body_len - skip, unref, ref) == 0)
+	if (body_len == 0 ||
+	    evbuffer_add_reference(c->out, body + skip, body_len - skip, unref, ref) == 0)
 		return;
 broken:
 	gate_conn_close(c);
 done:
-	unref(body, body_len, ref);
+	if (unref)
+		unref(body, body_len, ref);
 }
 
 /* The gate's own answer, always the last of its connection. */

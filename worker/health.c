@@ -56,7 +56,6 @@ static void collector(struct json *j, const struct worker *w)
 
 static void gauges(struct json *j, const struct worker *w)
 {
-	uint64_t mode = stat_gauge_get(w->seg, GAUGE_redis_mode);
 	const char *const *words = conf_words(CONF_REDIS_MODE);
 
 	json_uint(j, "dht_nodes", stat_gauge_get(w->seg, GAUGE_dht_nodes));
@@ -66,7 +65,7 @@ static void gauges(struct json *j, const struct worker *w)
 	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
 	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
 	json_bool(j, "interface_ok", stat_gauge_get(w->seg, GAUGE_interface_ok) != 0);
-	json_str(j, "redis_mode", words[mode <= REDIS_OFF ? mode : REDIS_OFF]);
+	json_str(j, "redis_mode", words[w->conf->redis_mode]);
 	json_obj(j, "geo");
 	built(j, "city", stat_gauge_get(w->seg, GAUGE_geo_city_built_s));
 	built(j, "asn", stat_gauge_get(w->seg, GAUGE_geo_asn_built_s));
