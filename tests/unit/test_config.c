@@ -207,7 +207,7 @@ static void test_strange_bytes(void **state)
 
 static void test_file_that_is_not_there(void **state)
 {
-	char *none = "/nonexistent/peerscope.conf";
+	const char *none = "/nonexistent/peerscope.conf";
 
 	(void)state;
 	said[0] = '\0';

@@ -22,7 +22,7 @@ static char dir[] = "/tmp/peerscope-geo-XXXXXX";
 
 static const char *file(const char *name)
 {
-	static char path[2][128];
+	static char path[2][320];
 	static int turn;
 
 	turn = !turn;
