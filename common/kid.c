@@ -15,13 +15,13 @@
 #include "common/kid.h"
 #include "common/log.h"
 
-#define KID_ORPHAN_S 2			/* beyond drain_timeout, for a hung orphan */
+#define KID_ORPHAN_S 2 /* beyond drain_timeout, for a hung orphan */
 
 extern char **environ;
 
 static struct {
-	char *at;			/* argv[0]; what ps reads */
-	size_t args, room;		/* bytes of all arguments; with the old environment */
+	char *at;          /* argv[0]; what ps reads */
+	size_t args, room; /* bytes of all arguments; with the old environment */
 	size_t used;
 } title;
 
@@ -32,13 +32,13 @@ static struct {
 
 int kid_send(int chan_fd, uint32_t type, uint32_t arg, int fd)
 {
-	struct kid_msg m = { type, arg };
-	struct iovec iov = { &m, sizeof m };
+	struct kid_msg m = {type, arg};
+	struct iovec iov = {&m, sizeof m};
 	union {
 		char buf[CMSG_SPACE(sizeof fd)];
 		struct cmsghdr align;
 	} control;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
 	if (fd >= 0) {
@@ -73,7 +73,7 @@ static int recv_fd(struct msghdr *msg)
 
 int kid_recv(int chan_fd, struct kid_msg *out, int *fd)
 {
-	struct iovec iov = { out, sizeof *out };
+	struct iovec iov = {out, sizeof *out};
 	union {
 		char buf[CMSG_SPACE(sizeof *fd)];
 		struct cmsghdr align;
@@ -125,7 +125,8 @@ int kid_pack(const char *name, const void *data, size_t len, char err[ERRLEN])
 	if (fd < 0)
 		return err_errno(err, "memfd_create %s", name);
 	if (write_all(fd, data, len) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
+	    fcntl(fd, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
 		err_errno(err, "memfd %s", name);
 		close(fd);
 		return -1;
@@ -146,11 +147,13 @@ int kid_unpack(int fd, void *data, size_t len, char err[ERRLEN])
 		if (n < 0)
 			return err_errno(err, "reading fd %d", fd);
 		if (n == 0)
-			return err_set(err, "fd %d holds %zu bytes, %zu expected", fd, have, len);
+			return err_set(err, "fd %d holds %zu bytes, %zu expected", fd,
+				       have, len);
 		have += (size_t)n;
 	}
 	if (pread(fd, &more, 1, (off_t)len) != 0)
-		return err_set(err, "fd %d holds more than the %zu bytes expected", fd, len);
+		return err_set(err, "fd %d holds more than the %zu bytes expected", fd,
+			       len);
 	return 0;
 }
 
@@ -190,7 +193,7 @@ void kid_title_init(int argc, char **argv)
 		n++;
 	copy = calloc(n + 1, sizeof *copy);
 	if (!copy)
-		return;			/* names stay as they are */
+		return; /* names stay as they are */
 	for (size_t i = 0; i < n; i++) {
 		if (environ[i] == end)
 			end = environ[i] + strlen(environ[i]) + 1;
@@ -202,7 +205,7 @@ void kid_title_init(int argc, char **argv)
 			return;
 		}
 	}
-	environ = copy;			/* kept for the life of the process */
+	environ = copy; /* kept for the life of the process */
 	title.at = argv[0];
 	title.room = (size_t)(end - argv[0]);
 }
@@ -245,7 +248,7 @@ static void on_term(int sig)
 
 static int reset_signals(const struct kid *k, char err[ERRLEN])
 {
-	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
 	struct sigaction sa;
 	sigset_t none;
 
@@ -257,7 +260,8 @@ static int reset_signals(const struct kid *k, char err[ERRLEN])
 	for (size_t i = 0; i < PS_ARRAY_LEN(ignored); i++)
 		sigaction(ignored[i], &sa, NULL);
 	orphan.master = getppid();
-	orphan.grace_s = (unsigned)(k->conf.master_drain_timeout_ms / 1000) + KID_ORPHAN_S;
+	orphan.grace_s =
+		(unsigned)(k->conf.master_drain_timeout_ms / 1000) + KID_ORPHAN_S;
 	sa.sa_handler = on_term;
 	sa.sa_flags = SA_RESTART;
 	sigaction(SIGTERM, &sa, NULL);
@@ -297,7 +301,8 @@ static int close_others(const struct kid *k, char err[ERRLEN])
 		char *end;
 		long fd = strtol(e->d_name, &end, 10);
 
-		if (*end == '\0' && end != e->d_name && fd != dirfd(d) && !is_own(k, (int)fd))
+		if (*end == '\0' && end != e->d_name && fd != dirfd(d) &&
+		    !is_own(k, (int)fd))
 			close((int)fd);
 	}
 	closedir(d);
@@ -321,7 +326,7 @@ int kid_enter(const struct kid *k, char err[ERRLEN])
 	if (reset_signals(k, err) != 0)
 		return -1;
 	if (k->role == KID_WORKER) {
-		char comm[32];		/* the kernel cuts at 15 */
+		char comm[32]; /* the kernel cuts at 15 */
 
 		snprintf(comm, sizeof comm, "peerscope-w%d", k->index + 1);
 		prctl(PR_SET_NAME, comm);

@@ -38,7 +38,8 @@ static void to_reachable(struct sock_addr *a, char host[64])
 	}
 }
 
-int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c, char err[ERRLEN])
+int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c,
+	     char err[ERRLEN])
 {
 	struct sock_addr addr[CONF_MAX_LISTEN];
 	char host[64];
@@ -56,7 +57,8 @@ int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c, char 
 	if (sock_parse_list(addr, c->http_listen, err) < 0)
 		return -1;
 	if (strcmp(strrchr(addr[0].text, ':'), ":0") == 0)
-		return err_set(err, "http.listen has port 0: say where it listens with --url");
+		return err_set(err,
+			       "http.listen has port 0: say where it listens with --url");
 	to_reachable(&addr[0], host);
 	snprintf(out, ASK_URL_MAX, "http://%s", host);
 	return 0;
@@ -65,16 +67,11 @@ int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c, char 
 static const char *error_text(enum evhttp_request_error e)
 {
 	switch (e) {
-	case EVREQ_HTTP_TIMEOUT:
-		return "no answer in time";
-	case EVREQ_HTTP_EOF:
-		return "closed without an answer";
-	case EVREQ_HTTP_INVALID_HEADER:
-		return "the answer is not HTTP";
-	case EVREQ_HTTP_DATA_TOO_LONG:
-		return "the answer is too long";
-	default:
-		return "the connection failed";
+	case EVREQ_HTTP_TIMEOUT: return "no answer in time";
+	case EVREQ_HTTP_EOF: return "closed without an answer";
+	case EVREQ_HTTP_INVALID_HEADER: return "the answer is not HTTP";
+	case EVREQ_HTTP_DATA_TOO_LONG: return "the answer is too long";
+	default: return "the connection failed";
 	}
 }
 
@@ -108,8 +105,8 @@ static void on_done(struct evhttp_request *req, void *arg)
 }
 
 /* evhttp takes an IPv6 host without its brackets to connect, with them as header. */
-static struct evhttp_connection *dial(struct event_base *base, const struct evhttp_uri *uri,
-				      int timeout_s)
+static struct evhttp_connection *dial(struct event_base *base,
+				      const struct evhttp_uri *uri, int timeout_s)
 {
 	const char *host = evhttp_uri_get_host(uri);
 	int port = evhttp_uri_get_port(uri);
@@ -123,7 +120,8 @@ static struct evhttp_connection *dial(struct event_base *base, const struct evht
 		snprintf(bare, sizeof bare, "%.*s", (int)len - 2, host + 1);
 	else
 		snprintf(bare, sizeof bare, "%s", host);
-	conn = evhttp_connection_base_new(base, NULL, bare, port < 0 ? 80 : (uint16_t)port);
+	conn = evhttp_connection_base_new(base, NULL, bare,
+					  port < 0 ? 80 : (uint16_t)port);
 	if (conn) {
 		evhttp_connection_set_timeout(conn, timeout_s);
 		evhttp_connection_set_max_body_size(conn, ASK_BODY_MAX);
@@ -131,8 +129,8 @@ static struct evhttp_connection *dial(struct event_base *base, const struct evht
 	return conn;
 }
 
-static void run(struct ask *a, struct evhttp_connection *conn, const struct evhttp_uri *uri,
-		const char *base, const char *path)
+static void run(struct ask *a, struct evhttp_connection *conn,
+		const struct evhttp_uri *uri, const char *base, const char *path)
 {
 	struct evhttp_request *req = evhttp_request_new(on_done, a);
 	char target[1024];
@@ -156,14 +154,15 @@ static void run(struct ask *a, struct evhttp_connection *conn, const struct evht
 int ask_get(struct ask_reply *out, const char *base, const char *path, int timeout_s,
 	    char err[ERRLEN])
 {
-	struct ask a = { .out = out, .err = err, .rc = -1 };
+	struct ask a = {.out = out, .err = err, .rc = -1};
 	struct evhttp_uri *uri = evhttp_uri_parse(base);
 	struct evhttp_connection *conn = NULL;
 
 	memset(out, 0, sizeof *out);
 	err[0] = '\0';
 	if (!uri || !evhttp_uri_get_scheme(uri) || !evhttp_uri_get_host(uri) ||
-	    strcmp(evhttp_uri_get_scheme(uri), "http") != 0 || !evhttp_uri_get_host(uri)[0]) {
+	    strcmp(evhttp_uri_get_scheme(uri), "http") != 0 ||
+	    !evhttp_uri_get_host(uri)[0]) {
 		err_set(err, "%s is not a URL such as http://127.0.0.1:8080", base);
 		goto out;
 	}

@@ -80,8 +80,8 @@ static void check_swarm_listen(struct check *k)
 
 	while ((list = conf_list_next(list, item, sizeof item)) != NULL)
 		if (!swarm_item_ok(item)) {
-			snprintf(what, sizeof what, "'%s' is not address:port or device:port",
-				 item);
+			snprintf(what, sizeof what,
+				 "'%s' is not address:port or device:port", item);
 			complain(k, CONFIG_KEY_swarm_listen, CONFIG_ERROR, what);
 		}
 }
@@ -130,10 +130,12 @@ static void check_shm(struct check *k)
 	room = (uint64_t)vfs.f_bavail * vfs.f_frsize + held_bytes(c->shm_name);
 	if (total <= room)
 		return;
-	snprintf(what, sizeof what, "the segment takes %" PRIu64 " KiB at start and %" PRIu64
-				    " KiB when full; /dev/shm has room for %" PRIu64 " KiB",
+	snprintf(what, sizeof what,
+		 "the segment takes %" PRIu64 " KiB at start and %" PRIu64
+		 " KiB when full; /dev/shm has room for %" PRIu64 " KiB",
 		 at_start >> 10, total >> 10, room >> 10);
-	complain(k, CONFIG_KEY_shm_peers, at_start > room ? CONFIG_ERROR : CONFIG_WARNING, what);
+	complain(k, CONFIG_KEY_shm_peers, at_start > room ? CONFIG_ERROR : CONFIG_WARNING,
+		 what);
 }
 
 static int in_path(const char *program)
@@ -167,8 +169,8 @@ static void check_bundled(struct check *k)
 static void check_external(struct check *k)
 {
 	const struct conf *c = &k->c.conf;
-	struct timeval tv = { .tv_sec = (time_t)(c->redis_timeout_ms / 1000),
-			      .tv_usec = (suseconds_t)(c->redis_timeout_ms % 1000 * 1000) };
+	struct timeval tv = {.tv_sec = (time_t)(c->redis_timeout_ms / 1000),
+			     .tv_usec = (suseconds_t)(c->redis_timeout_ms % 1000 * 1000)};
 	struct redis_target t;
 	redisContext *r;
 	char err[ERRLEN], what[ERRLEN];
@@ -177,8 +179,8 @@ static void check_external(struct check *k)
 		complain(k, CONFIG_KEY_redis_url, CONFIG_ERROR, err);
 		return;
 	}
-	r = t.tcp ? redisConnectWithTimeout(t.host, t.port, tv) :
-		    redisConnectUnixWithTimeout(t.host, tv);
+	r = t.tcp ? redisConnectWithTimeout(t.host, t.port, tv)
+		  : redisConnectUnixWithTimeout(t.host, tv);
 	if (!r || r->err) {
 		snprintf(what, sizeof what, "can't be reached now: %.128s",
 			 r ? r->errstr : "out of memory");

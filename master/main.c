@@ -26,21 +26,26 @@ static const struct {
 	const char *name, *args, *help;
 	int (*run)(const struct cli *);
 } commands[] = {
-	{ "serve", "", "run the daemon in the foreground", cmd_serve },
-	{ "check", "", "validate the configuration and what it names", cmd_check },
-	{ "config", "", "print each value and where it comes from", cmd_config },
-	{ "top", "[--once] [--json]", "watch a running daemon", cmd_top },
-	{ "healthcheck", "[--ready] [--url URL]", "exit 0 if it is alive (ready)", cmd_healthcheck },
-	{ "peers", "ID [--limit N] [--wait TIME] [--url URL]", "ask for a swarm", cmd_peers },
-	{ "version", "", "print the version", cmd_version },
+	{"serve", "", "run the daemon in the foreground", cmd_serve},
+	{"check", "", "validate the configuration and what it names", cmd_check},
+	{"config", "", "print each value and where it comes from", cmd_config},
+	{"top", "[--once] [--json]", "watch a running daemon", cmd_top},
+	{"healthcheck", "[--ready] [--url URL]", "exit 0 if it is alive (ready)",
+	 cmd_healthcheck},
+	{"peers", "ID [--limit N] [--wait TIME] [--url URL]", "ask for a swarm",
+	 cmd_peers},
+	{"version", "", "print the version", cmd_version},
 };
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: peerscope COMMAND [-c FILE] [-o section.key=value]...\n\n");
+	fprintf(stderr,
+		"usage: peerscope COMMAND [-c FILE] [-o section.key=value]...\n\n");
 	for (size_t i = 0; i < PS_ARRAY_LEN(commands); i++)
-		fprintf(stderr, "  %s%s%-*s %s\n", commands[i].name, commands[i].args[0] ? " " : "",
-			(int)(54 - strlen(commands[i].name) - (commands[i].args[0] ? 1 : 0)),
+		fprintf(stderr, "  %s%s%-*s %s\n", commands[i].name,
+			commands[i].args[0] ? " " : "",
+			(int)(54 - strlen(commands[i].name) -
+			      (commands[i].args[0] ? 1 : 0)),
 			commands[i].args, commands[i].help);
 	fprintf(stderr, "\nWithout -c, %s is read if it exists. See peerscope(8).\n",
 		CONFIG_DEFAULT_FILE);
@@ -88,42 +93,28 @@ enum { OPT_URL = 256, OPT_LIMIT, OPT_WAIT, OPT_READY, OPT_ONCE, OPT_JSON };
 static int take(struct cli *cli, int opt)
 {
 	switch (opt) {
-	case 'c':
-		cli->file = optarg;
-		return 0;
-	case 'o':
-		return add_opt(cli, optarg);
-	case OPT_URL:
-		cli->url = optarg;
-		return 0;
-	case OPT_LIMIT:
-		return parse_limit(optarg, &cli->limit);
-	case OPT_WAIT:
-		return parse_wait(optarg, &cli->wait);
-	case OPT_READY:
-		cli->ready = 1;
-		return 0;
-	case OPT_ONCE:
-		cli->once = 1;
-		return 0;
-	case OPT_JSON:
-		cli->json = 1;
-		return 0;
-	default:
-		return -1;		/* getopt has said why */
+	case 'c': cli->file = optarg; return 0;
+	case 'o': return add_opt(cli, optarg);
+	case OPT_URL: cli->url = optarg; return 0;
+	case OPT_LIMIT: return parse_limit(optarg, &cli->limit);
+	case OPT_WAIT: return parse_wait(optarg, &cli->wait);
+	case OPT_READY: cli->ready = 1; return 0;
+	case OPT_ONCE: cli->once = 1; return 0;
+	case OPT_JSON: cli->json = 1; return 0;
+	default: return -1; /* getopt has said why */
 	}
 }
 
 static int parse(struct cli *cli, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "url", required_argument, NULL, OPT_URL },
-		{ "limit", required_argument, NULL, OPT_LIMIT },
-		{ "wait", required_argument, NULL, OPT_WAIT },
-		{ "ready", no_argument, NULL, OPT_READY },
-		{ "once", no_argument, NULL, OPT_ONCE },
-		{ "json", no_argument, NULL, OPT_JSON },
-		{ NULL, 0, NULL, 0 },
+		{"url", required_argument, NULL, OPT_URL},
+		{"limit", required_argument, NULL, OPT_LIMIT},
+		{"wait", required_argument, NULL, OPT_WAIT},
+		{"ready", no_argument, NULL, OPT_READY},
+		{"once", no_argument, NULL, OPT_ONCE},
+		{"json", no_argument, NULL, OPT_JSON},
+		{NULL, 0, NULL, 0},
 	};
 	int opt;
 
@@ -146,8 +137,9 @@ static int collector(const char *fd_text)
 	char err[ERRLEN], *end;
 	long fd = strtol(fd_text, &end, 10);
 
-	if (*end || fd < 3 || fd > INT_MAX || kid_unpack((int)fd, k, sizeof *k, err) != 0 ||
-	    k->magic != KID_MAGIC || k->size != sizeof *k) {
+	if (*end || fd < 3 || fd > INT_MAX ||
+	    kid_unpack((int)fd, k, sizeof *k, err) != 0 || k->magic != KID_MAGIC ||
+	    k->size != sizeof *k) {
 		fprintf(stderr, "peerscope: --collector is for the master alone\n");
 		return EXIT_STAY_DOWN;
 	}
@@ -170,7 +162,7 @@ static char **copy_args(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static char **args;		/* for the life of the process */
+	static char **args; /* for the life of the process */
 	static struct cli cli;
 	const char *name;
 

@@ -12,12 +12,12 @@
 
 #include "master/own.h"
 
-#define OWN_TRIES 16			/* a file that keeps being replaced under us */
+#define OWN_TRIES 16 /* a file that keeps being replaced under us */
 
 /* 0: locked. Else -1 and *pid is the holder (0: in another pid namespace). */
 static int lock_file(int fd, pid_t *pid)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	*pid = 0;
 	if (fcntl(fd, F_SETLK, &l) == 0)
@@ -48,13 +48,15 @@ static int check_dir(const char *path, int private, char err[ERRLEN])
 	int rc = -1;
 
 	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
-		return err_set(err, "%s is not a directory (symlinks are not followed)", path);
+		return err_set(err, "%s is not a directory (symlinks are not followed)",
+			       path);
 	if (fd < 0)
 		return err_errno(err, "%s", path);
 	if (fstat(fd, &st) != 0)
 		err_errno(err, "%s", path);
 	else if (private && st.st_uid != geteuid())
-		err_set(err, "%s belongs to uid %u, not to us (%u)", path, st.st_uid, geteuid());
+		err_set(err, "%s belongs to uid %u, not to us (%u)", path, st.st_uid,
+			geteuid());
 	else if (private ? (st.st_mode & 077) : (st.st_mode & 02))
 		err_set(err, "%s has mode %04o: others could put files there", path,
 			st.st_mode & 07777);
@@ -105,7 +107,8 @@ static int open_pid(const struct own *o, char err[ERRLEN])
 	pid_t pid;
 
 	for (int i = 0; i < OWN_TRIES; i++) {
-		int fd = open(o->pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		int fd = open(o->pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+			      0644);
 
 		if (fd < 0)
 			return err_errno(err, "%s", o->pid_path);
@@ -143,7 +146,7 @@ void own_close(struct own *o)
 	if (o->pid_fd < 0)
 		return;
 	unlink(o->redis_sock);
-	unlink(o->pid_path);		/* before the lock goes: see open_pid */
+	unlink(o->pid_path); /* before the lock goes: see open_pid */
 	close(o->pid_fd);
 	o->pid_fd = -1;
 }
@@ -158,8 +161,9 @@ static void shm_path(char out[OWN_PATH], const char *name)
 
 static int refuse_segment(const char *name, pid_t pid, char err[ERRLEN])
 {
-	return err_set(err, "the segment %s belongs to a running daemon, pid %ld: "
-			    "give one of the two another shm.name",
+	return err_set(err,
+		       "the segment %s belongs to a running daemon, pid %ld: "
+		       "give one of the two another shm.name",
 		       name, (long)pid);
 }
 
@@ -204,7 +208,8 @@ int own_segment(struct seg **out, const char *name, const struct shm_dims *d,
 	pid_t pid;
 
 	if (name[0] != '/' || !name[1] || strchr(name + 1, '/'))
-		return err_set(err, "shm.name %s: must be a slash and a name without one", name);
+		return err_set(err, "shm.name %s: must be a slash and a name without one",
+			       name);
 	guard = guard_segment(name, leftover, err);
 	if (guard < 0)
 		return -1;

@@ -14,31 +14,35 @@
 #include "master/ask.h"
 #include "master/cli.h"
 
-#define PEERS_TIMEOUT_S 60		/* the daemon answers within 20 s of waiting */
+#define PEERS_TIMEOUT_S 60 /* the daemon answers within 20 s of waiting */
 #define HEALTH_TIMEOUT_S 5
 #define COLUMNS 10
-#define CELL_MAX 128			/* bytes */
+#define CELL_MAX 128 /* bytes */
 
 struct table {
 	char (*cell)[COLUMNS][CELL_MAX];
 	size_t rows;
-	int width[COLUMNS];		/* code points */
+	int width[COLUMNS]; /* code points */
 };
 
 static const struct {
 	const char *title;
-	int max;			/* code points; longer is cut */
+	int max; /* code points; longer is cut */
 	int right;
 } columns[COLUMNS] = {
-	{ "ADDRESS", 47, 0 }, { "CLIENT", 24, 0 },  { "DONE", 6, 1 }, { "STATE", 9, 0 },
-	{ "DOWN", 9, 1 },     { "UP", 9, 1 },	    { "COUNTRY", 20, 0 }, { "CITY", 20, 0 },
-	{ "ISP", 28, 0 },     { "SOURCES", 32, 0 },
+	{"ADDRESS", 47, 0}, {"CLIENT", 24, 0},  {"DONE", 6, 1},     {"STATE", 9, 0},
+	{"DOWN", 9, 1},     {"UP", 9, 1},       {"COUNTRY", 20, 0}, {"CITY", 20, 0},
+	{"ISP", 28, 0},     {"SOURCES", 32, 0},
 };
 
 /* Bytes of the code point at s; 1 for what is not UTF-8 (cJSON passes such on). */
 static size_t point_len(const unsigned char *s)
 {
-	size_t n = s[0] < 0xc2 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 1;
+	size_t n = s[0] < 0xc2   ? 1
+		   : s[0] < 0xe0 ? 2
+		   : s[0] < 0xf0 ? 3
+		   : s[0] < 0xf5 ? 4
+				 : 1;
 
 	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -103,10 +107,10 @@ static void join_sources(char *out, size_t size, const cJSON *peer)
 	size_t len = 0;
 
 	out[0] = '\0';
-	cJSON_ArrayForEach(s, list)
-		if (cJSON_IsString(s) && len + strlen(s->valuestring) + 2 < size)
-			len += (size_t)snprintf(out + len, size - len, "%s%s", len ? " " : "",
-						s->valuestring);
+	cJSON_ArrayForEach(s, list) if (cJSON_IsString(s) &&
+					len + strlen(s->valuestring) + 2 < size) len +=
+		(size_t)snprintf(out + len, size - len, "%s%s", len ? " " : "",
+				 s->valuestring);
 }
 
 static void put_cell(struct table *t, size_t row, int col, const char *text)
@@ -155,7 +159,7 @@ static void print_row(const struct table *t, char (*cell)[CELL_MAX])
 		int pad = t->width[c] - count_points(cell[c]);
 
 		if (c == COLUMNS - 1)
-			pad = 0;	/* no blanks at the end of a line */
+			pad = 0; /* no blanks at the end of a line */
 		if (columns[c].right)
 			printf("%*s%s", pad, "", cell[c]);
 		else
@@ -167,7 +171,7 @@ static void print_row(const struct table *t, char (*cell)[CELL_MAX])
 static int print_table(const cJSON *peers)
 {
 	size_t n = (size_t)cJSON_GetArraySize(peers), row = 1;
-	struct table t = { .rows = n + 1 };
+	struct table t = {.rows = n + 1};
 	const cJSON *p;
 
 	t.cell = calloc(n + 1, sizeof *t.cell);
@@ -177,8 +181,7 @@ static int print_table(const cJSON *peers)
 	}
 	for (int c = 0; c < COLUMNS; c++)
 		put_cell(&t, 0, c, columns[c].title);
-	cJSON_ArrayForEach(p, peers)
-		put_peer(&t, row++, p);
+	cJSON_ArrayForEach(p, peers) put_peer(&t, row++, p);
 	for (row = 0; row < t.rows; row++)
 		print_row(&t, t.cell[row]);
 	free(t.cell);
@@ -190,8 +193,7 @@ static int count_state(const cJSON *peers, const char *state)
 	const cJSON *p;
 	int n = 0;
 
-	cJSON_ArrayForEach(p, peers)
-		n += strcmp(text_of(p, "state"), state) == 0;
+	cJSON_ArrayForEach(p, peers) n += strcmp(text_of(p, "state"), state) == 0;
 	return n;
 }
 
@@ -231,7 +233,8 @@ static int print_reply(const struct ask_reply *r)
 	int rc = 1;
 
 	if (!cJSON_IsArray(peers)) {
-		fprintf(stderr, "peerscope peers: the answer is not what Peerscope says\n");
+		fprintf(stderr,
+			"peerscope peers: the answer is not what Peerscope says\n");
 	} else if (cJSON_GetArraySize(peers) == 0 || print_table(peers) == 0) {
 		print_summary(root, peers);
 		rc = 0;
@@ -261,11 +264,12 @@ int cmd_peers(const struct cli *cli)
 		goto out;
 	}
 	if (cli->limit > 0)
-		snprintf(limit, sizeof limit, "limit=%d%s", cli->limit, cli->wait ? "&" : "");
+		snprintf(limit, sizeof limit, "limit=%d%s", cli->limit,
+			 cli->wait ? "&" : "");
 	if (cli->wait)
 		snprintf(wait, sizeof wait, "wait=%s", cli->wait);
-	snprintf(path, sizeof path, "/peers/%s%s%s%s", id, limit[0] || wait[0] ? "?" : "", limit,
-		 wait);
+	snprintf(path, sizeof path, "/peers/%s%s%s%s", id, limit[0] || wait[0] ? "?" : "",
+		 limit, wait);
 	if (find_base(cli, base, err) != 0 ||
 	    ask_get(&r, base, path, PEERS_TIMEOUT_S, err) != 0) {
 		fprintf(stderr, "peerscope peers: %s\n", err);
@@ -288,12 +292,14 @@ int cmd_healthcheck(const struct cli *cli)
 	int rc = 0;
 
 	if (find_base(cli, base, err) != 0 ||
-	    ask_get(&r, base, cli->ready ? "/readyz" : "/livez", HEALTH_TIMEOUT_S, err) != 0) {
+	    ask_get(&r, base, cli->ready ? "/readyz" : "/livez", HEALTH_TIMEOUT_S, err) !=
+		    0) {
 		fprintf(stderr, "peerscope healthcheck: %s\n", err);
 		return 1;
 	}
 	if (r.status != 200) {
-		fprintf(stderr, "peerscope healthcheck: %s answered %d\n", base, r.status);
+		fprintf(stderr, "peerscope healthcheck: %s answered %d\n", base,
+			r.status);
 		rc = 1;
 	}
 	free(r.body);

@@ -16,13 +16,13 @@
 #include "common/log.h"
 #include "master/redis_exec.h"
 
-#define REDIS_ORPHAN_MS 3000		/* it was told to go when its master died */
+#define REDIS_ORPHAN_MS 3000 /* it was told to go when its master died */
 
 /* Process that listens on the socket; 0: nobody. */
 static pid_t listener_of(const char *sock)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	struct ucred peer = { .pid = 0 };
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct ucred peer = {.pid = 0};
 	socklen_t len = sizeof peer;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -43,14 +43,16 @@ static pid_t listener_of(const char *sock)
 static void see_off(const char *sock)
 {
 	pid_t pid = listener_of(sock);
-	struct pollfd p = { .fd = -1, .events = POLLIN };
+	struct pollfd p = {.fd = -1, .events = POLLIN};
 
 	if (pid > 0)
 		p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (p.fd >= 0) {
-		log_notice("master", "waiting for the Redis of a killed daemon, pid %ld", (long)pid);
+		log_notice("master", "waiting for the Redis of a killed daemon, pid %ld",
+			   (long)pid);
 		if (poll(&p, 1, REDIS_ORPHAN_MS) == 0)
-			log_warn("master", "it does not leave; starting another one anyway");
+			log_warn("master",
+				 "it does not leave; starting another one anyway");
 		close(p.fd);
 	}
 	if (unlink(sock) != 0 && errno != ENOENT)
@@ -89,8 +91,8 @@ void redis_last_words(int said_fd, char out[ERRLEN])
 
 static void reset_signals(void)
 {
-	static const int sigs[] = { SIGPIPE, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
-	static const int ignored[] = { SIGINT, SIGQUIT };	/* Ctrl-C is the master's */
+	static const int sigs[] = {SIGPIPE, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+	static const int ignored[] = {SIGINT, SIGQUIT}; /* Ctrl-C is the master's */
 	sigset_t none;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(sigs); i++)
@@ -122,11 +124,36 @@ void redis_exec(const struct conf *c, const char *dir, const char *sock, int sai
 	char memory[32];
 	/* Arguments only: no file of ours to write, none of the host's is read. */
 	const char *argv[] = {
-		"redis-server", "--port", "0", "--unixsocket", sock, "--unixsocketperm", "600",
-		"--save", "", "--appendonly", "no", "--maxmemory", memory,
-		"--maxmemory-policy", "allkeys-lru", "--daemonize", "no", "--dir", dir,
-		"--logfile", "", "--loglevel", "warning", "--pidfile", "",
-		"--syslog-enabled", "no", "--disable-thp", "yes", NULL,
+		"redis-server",
+		"--port",
+		"0",
+		"--unixsocket",
+		sock,
+		"--unixsocketperm",
+		"600",
+		"--save",
+		"",
+		"--appendonly",
+		"no",
+		"--maxmemory",
+		memory,
+		"--maxmemory-policy",
+		"allkeys-lru",
+		"--daemonize",
+		"no",
+		"--dir",
+		dir,
+		"--logfile",
+		"",
+		"--loglevel",
+		"warning",
+		"--pidfile",
+		"",
+		"--syslog-enabled",
+		"no",
+		"--disable-thp",
+		"yes",
+		NULL,
 	};
 
 	reset_signals();
@@ -136,6 +163,7 @@ void redis_exec(const struct conf *c, const char *dir, const char *sock, int sai
 	snprintf(memory, sizeof memory, "%" PRIu64, c->redis_max_memory_bytes);
 	redirect(said_fd);
 	execvp(argv[0], (char *const *)argv);
-	dprintf(2, "redis-server can't be started: %s; install it, or set redis.mode = off\n",
+	dprintf(2,
+		"redis-server can't be started: %s; install it, or set redis.mode = off\n",
 		strerror(errno));
 }

@@ -39,15 +39,18 @@ int reload_read(struct master *m)
 
 	if (!c)
 		return refuse("out of memory");
-	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ, say, NULL);
+	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ, say,
+			  NULL);
 	m->staged = c->conf;
 	free(c);
 	if (bad > 0)
 		return refuse("the configuration has errors");
 	if (config_diff_restart(&m->conf, &m->staged, names, sizeof names) > 0) {
 		stat_inc(config_refused);
-		log_error("master", "reload refused: only a restart can change %s; nothing was "
-				    "changed", names);
+		log_error("master",
+			  "reload refused: only a restart can change %s; nothing was "
+			  "changed",
+			  names);
 		return -1;
 	}
 	if (config_diff(&m->conf, &m->staged, names, sizeof names) > 0)
@@ -61,14 +64,15 @@ static void give_to_collector(struct master *m)
 	char err[ERRLEN];
 
 	if (m->child[row].chan_fd < 0)
-		return;			/* the next one starts with it */
+		return; /* the next one starts with it */
 	fd = kid_pack("peerscope-conf", &m->conf, sizeof m->conf, err);
 	if (fd < 0) {
 		log_error("master", "the collector keeps its old settings: %s", err);
 		return;
 	}
 	if (kid_send(m->child[row].chan_fd, KID_M_CONF, 0, fd) != 0)
-		log_error("master", "the collector keeps its old settings: %s", strerror(errno));
+		log_error("master", "the collector keeps its old settings: %s",
+			  strerror(errno));
 	close(fd);
 }
 
@@ -84,7 +88,8 @@ void reload_adopt(struct master *m)
 		     m->conf.log_format == LOG_JSON, m->conf.log_file, err) != 0)
 		log_error("master", "logging goes on as before: %s", err);
 	give_to_collector(m);
-	log_notice("master", "reload done: the new generation serves, the old one drains");
+	log_notice("master",
+		   "reload done: the new generation serves, the old one drains");
 }
 
 void reload_give_up(struct master *m, const char *why)

@@ -45,14 +45,14 @@ static uint32_t random_word(void)
 	uint32_t r = 0;
 
 	if (getrandom(&r, sizeof r, GRND_NONBLOCK) != sizeof r)
-		r = (uint32_t)clock_us();	/* only to spread restarts */
+		r = (uint32_t)clock_us(); /* only to spread restarts */
 	return r;
 }
 
 static void push(struct todo *t, enum sup_event_type type, int row, int code)
 {
 	PS_ASSERT(t->n < TODO_MAX);
-	t->ev[t->n++] = (struct sup_event){ type, row, code, random_word() };
+	t->ev[t->n++] = (struct sup_event){type, row, code, random_word()};
 }
 
 static void tell(struct master *m, int row, uint32_t type, uint32_t arg)
@@ -60,10 +60,10 @@ static void tell(struct master *m, int row, uint32_t type, uint32_t arg)
 	char name[48];
 
 	if (m->child[row].chan_fd < 0)
-		return;			/* it closed its end: its exit is on the way */
+		return; /* it closed its end: its exit is on the way */
 	if (kid_send(m->child[row].chan_fd, type, arg, -1) != 0)
-		log_warn("master", "%s does not take messages: %s", spawn_name(m, row, name),
-			 strerror(errno));
+		log_warn("master", "%s does not take messages: %s",
+			 spawn_name(m, row, name), strerror(errno));
 }
 
 /* Redis knows no channel; the collector is told both ways, so that one whose loop
@@ -88,8 +88,9 @@ static void say_down(const struct master *m, int row)
 {
 	char name[48];
 
-	log_error("master", "%s said that starting it again is pointless (exit %d): it stays "
-			    "down until a reload or a restart",
+	log_error("master",
+		  "%s said that starting it again is pointless (exit %d): it stays "
+		  "down until a reload or a restart",
 		  spawn_name(m, row, name), EXIT_STAY_DOWN);
 }
 
@@ -102,35 +103,21 @@ static void carry_out(struct master *m, const struct sup_action *a, struct todo 
 		if (spawn_row(m, a->row, a->gen) != 0)
 			push(todo, SUP_E_EXIT, a->row, 1);
 		break;
-	case SUP_A_DRAIN:
-		drain(m, a->row);
-		break;
-	case SUP_A_KILL:
-		spawn_kill(m, a->row, a->why);
-		break;
-	case SUP_A_LISTEN:
-		tell(m, a->row, KID_M_LISTEN, a->mask);
-		break;
-	case SUP_A_UP:
-		say_up(m);
-		break;
+	case SUP_A_DRAIN: drain(m, a->row); break;
+	case SUP_A_KILL: spawn_kill(m, a->row, a->why); break;
+	case SUP_A_LISTEN: tell(m, a->row, KID_M_LISTEN, a->mask); break;
+	case SUP_A_UP: say_up(m); break;
 	case SUP_A_RELOAD:
 		if (reload_read(m) == 0)
 			push(todo, SUP_E_GENERATION, 0, 0);
 		break;
-	case SUP_A_ADOPT:
-		reload_adopt(m);
-		break;
-	case SUP_A_GIVE_UP:
-		reload_give_up(m, a->why);
-		break;
+	case SUP_A_ADOPT: reload_adopt(m); break;
+	case SUP_A_GIVE_UP: reload_give_up(m, a->why); break;
 	case SUP_A_COOL:
-		log_info("master", "%s starts again in %u ms", spawn_name(m, a->row, name),
-			 a->arg);
+		log_info("master", "%s starts again in %u ms",
+			 spawn_name(m, a->row, name), a->arg);
 		break;
-	case SUP_A_DOWN:
-		say_down(m, a->row);
-		break;
+	case SUP_A_DOWN: say_down(m, a->row); break;
 	case SUP_A_EXIT:
 		m->gone = 1;
 		m->exit_code = (int)a->arg;
@@ -169,11 +156,11 @@ static void read_chan(struct master *m, int row)
 
 	while (c->chan_fd >= 0 && (rc = kid_recv(c->chan_fd, &msg, &fd)) == 1) {
 		if (fd >= 0)
-			close(fd);	/* a child has none to give */
+			close(fd); /* a child has none to give */
 		if (msg.type == KID_M_READY)
 			master_event(m, SUP_E_READY, row, 0);
 	}
-	if (rc < 0) {			/* EOF: its exit tells the rest */
+	if (rc < 0) { /* EOF: its exit tells the rest */
 		close(c->chan_fd);
 		c->chan_fd = -1;
 	}
@@ -190,10 +177,12 @@ static void leave(struct master *m, int sig)
 	const char *name = sig == SIGINT ? "INT" : sig == SIGQUIT ? "QUIT" : "TERM";
 	int now = sig == SIGINT || m->asked_to_leave;
 
-	log_notice("master", "%s: %s", name, now ? "leaving now" : "draining, then leaving");
+	log_notice("master", "%s: %s", name,
+		   now ? "leaving now" : "draining, then leaving");
 	m->asked_to_leave = 1;
 	atomic_store(&seg_head_rw(m->seg)->draining, 1);
 	master_event(m, sig == SIGINT ? SUP_E_INT : SUP_E_TERM, 0, 0);
+	sock_shutdown(&m->socks); /* after the workers were told */
 }
 
 static void on_signal(struct master *m, int sig)
@@ -216,9 +205,7 @@ static void on_signal(struct master *m, int sig)
 	case SIGUSR2:
 		log_warn("master", "USR2: this version can't upgrade in place; ignored");
 		break;
-	default:
-		leave(m, sig);
-		break;
+	default: leave(m, sig); break;
 	}
 }
 
@@ -246,10 +233,10 @@ static int loop(struct master *m, char err[ERRLEN])
 	struct pollfd p[SUP_ROWS + 1];
 
 	while (!m->gone) {
-		p[0] = (struct pollfd){ .fd = m->signal_fd, .events = POLLIN };
+		p[0] = (struct pollfd){.fd = m->signal_fd, .events = POLLIN};
 		for (int i = 0; i < SUP_ROWS; i++)
-			p[i + 1] = (struct pollfd){ .fd = m->child[i].chan_fd,
-						    .events = POLLIN };
+			p[i + 1] = (struct pollfd){.fd = m->child[i].chan_fd,
+						   .events = POLLIN};
 		if (poll(p, SUP_ROWS + 1, wait_ms(m)) < 0 && errno != EINTR)
 			return err_errno(err, "poll");
 		read_chans(m);
@@ -279,7 +266,8 @@ static void raise_nofile(void)
 		return;
 	r.rlim_cur = r.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &r) != 0)
-		log_warn("master", "can't raise the descriptor limit: %s", strerror(errno));
+		log_warn("master", "can't raise the descriptor limit: %s",
+			 strerror(errno));
 }
 
 int cli_workers(const struct conf *c)
@@ -297,11 +285,12 @@ int cli_workers(const struct conf *c)
 
 static int open_signals(struct master *m, char err[ERRLEN])
 {
-	static const int sigs[] = { SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2 };
+	static const int sigs[] = {SIGCHLD, SIGHUP,  SIGINT, SIGQUIT,
+				   SIGTERM, SIGUSR1, SIGUSR2};
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);	/* an inherited "ignore" would hide every death */
+	signal(SIGCHLD, SIG_DFL); /* an inherited "ignore" would hide every death */
 	sigemptyset(&set);
 	for (size_t i = 0; i < PS_ARRAY_LEN(sigs); i++)
 		sigaddset(&set, sigs[i]);
@@ -350,8 +339,9 @@ static int check_redis_path(const struct master *m, char err[ERRLEN])
 
 	if (m->conf.redis_mode == REDIS_BUNDLED &&
 	    strlen(m->own.redis_sock) >= sizeof sun.sun_path)
-		return err_set(err, "%s: longer than the %zu bytes a unix socket may have; "
-				    "choose a shorter master.run_dir",
+		return err_set(err,
+			       "%s: longer than the %zu bytes a unix socket may have; "
+			       "choose a shorter master.run_dir",
 			       m->own.redis_sock, sizeof sun.sun_path - 1);
 	return 0;
 }
@@ -368,8 +358,10 @@ static int begin(struct master *m, char err[ERRLEN])
 		return -1;
 	for (int j = 0; j < m->socks.naddr; j++)
 		if (m->socks.shared[j])
-			log_warn("master", "another process listens on %s too and takes a part of "
-					   "the requests until it leaves", m->socks.addr[j].text);
+			log_warn("master",
+				 "another process listens on %s too and takes a part of "
+				 "the requests until it leaves",
+				 m->socks.addr[j].text);
 	spawn_init(m);
 	sup_init(&m->sup, nworkers, m->conf.redis_mode == REDIS_BUNDLED,
 		 m->conf.master_drain_timeout_ms);
@@ -384,7 +376,7 @@ static void end(struct master *m)
 
 	if (m->seg) {
 		stat_own(NULL, 0);
-		seg_unlink(name);	/* while the lock still says that it is ours */
+		seg_unlink(name); /* while the lock still says that it is ours */
 		seg_close(&m->seg);
 	}
 	sock_close(&m->socks);
@@ -422,7 +414,8 @@ int cmd_serve(const struct cli *cli)
 	int rc = 1;
 
 	m->cli = cli;
-	m->signal_fd = m->redis_said_fd = m->seg_fd = m->collector_bell_fd = m->own.pid_fd = -1;
+	m->signal_fd = m->redis_said_fd = m->seg_fd = m->collector_bell_fd =
+		m->own.pid_fd = -1;
 	memset(m->worker_bell_fd, 0xff, sizeof m->worker_bell_fd);
 	kid_title("peerscope: master");
 	if (open_std_fds(err) != 0 || configure(m, err) != 0) {

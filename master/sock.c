@@ -9,7 +9,7 @@
 
 #include "master/sock.h"
 
-#define SOCK_BACKLOG 4096		/* the kernel cuts it at net.core.somaxconn */
+#define SOCK_BACKLOG 4096 /* the kernel cuts it at net.core.somaxconn */
 
 /* Splits "host:port" or "[host]:port"; host has 64 bytes. */
 static int split(const char *text, char host[64], long *port)
@@ -31,7 +31,8 @@ static int split(const char *text, char host[64], long *port)
 	memcpy(host, from, (size_t)(end - from));
 	host[end - from] = '\0';
 	*port = strtol(colon + 1, &rest, 10);
-	return *rest == '\0' && colon[1] >= '0' && colon[1] <= '9' && *port <= 65535 ? 0 : -1;
+	return *rest == '\0' && colon[1] >= '0' && colon[1] <= '9' && *port <= 65535 ? 0
+										     : -1;
 }
 
 static void write_text(struct sock_addr *a)
@@ -47,7 +48,8 @@ static void write_text(struct sock_addr *a)
 		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&a->sa;
 
 		inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof host);
-		snprintf(a->text, sizeof a->text, "[%s]:%u", host, ntohs(sin6->sin6_port));
+		snprintf(a->text, sizeof a->text, "[%s]:%u", host,
+			 ntohs(sin6->sin6_port));
 	}
 }
 
@@ -60,7 +62,8 @@ int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN])
 
 	memset(out, 0, sizeof *out);
 	if (split(text, host, &port) != 0)
-		return err_set(err, "'%s' is not address:port, e.g. 0.0.0.0:8080 or [::]:8080",
+		return err_set(err,
+			       "'%s' is not address:port, e.g. 0.0.0.0:8080 or [::]:8080",
 			       text);
 	if (text[0] != '[' && inet_pton(AF_INET, host, &sin->sin_addr) == 1) {
 		sin->sin_family = AF_INET;
@@ -71,14 +74,16 @@ int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN])
 		sin6->sin6_port = htons((uint16_t)port);
 		out->len = sizeof *sin6;
 	} else {
-		return err_set(err, "'%s': %s is not an IP address (IPv6 goes in brackets)",
+		return err_set(err,
+			       "'%s': %s is not an IP address (IPv6 goes in brackets)",
 			       text, host);
 	}
 	write_text(out);
 	return 0;
 }
 
-int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list, char err[ERRLEN])
+int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list,
+		    char err[ERRLEN])
 {
 	char item[96];
 	int n = 0;
@@ -144,7 +149,7 @@ static int take_port(struct sock_addr *a, int fd, char err[ERRLEN])
 int sock_open(struct sock_set *out, const char *list, int nworkers, char err[ERRLEN])
 {
 	memset(out, 0, sizeof *out);
-	memset(out->fd, 0xff, sizeof out->fd);	/* -1 everywhere */
+	memset(out->fd, 0xff, sizeof out->fd); /* -1 everywhere */
 	out->nworkers = nworkers;
 	out->naddr = sock_parse_list(out->addr, list, err);
 	if (out->naddr < 0)
@@ -169,6 +174,14 @@ int sock_open(struct sock_set *out, const char *list, int nworkers, char err[ERR
 fail:
 	sock_close(out);
 	return -1;
+}
+
+/* shutdown() ends listening for every descriptor of the socket; close() only ours. */
+void sock_shutdown(struct sock_set *s)
+{
+	for (int i = 0; i < s->nworkers; i++)
+		for (int j = 0; j < s->naddr; j++)
+			shutdown(s->fd[i][j], SHUT_RDWR);
 }
 
 void sock_close(struct sock_set *s)

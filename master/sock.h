@@ -31,6 +31,8 @@ PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *l
 /* All or nothing. Port 0 takes a free one, the same for all indexes. */
 PS_MUST int sock_open(struct sock_set *out, const char *list, int nworkers,
 		      char err[ERRLEN]);
+/* Nobody gets in any more, in no process: refused at once instead of left waiting. */
+void sock_shutdown(struct sock_set *s);
 void sock_close(struct sock_set *s);
 
 #endif

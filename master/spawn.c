@@ -28,7 +28,8 @@ const char *spawn_name(const struct master *m, int row, char out[48])
 	if (r->role == KID_WORKER)
 		snprintf(out, 48, "worker %d (gen %u)", r->index + 1, r->gen);
 	else
-		snprintf(out, 48, "%s", r->role == KID_COLLECTOR ? "collector" : "redis-server");
+		snprintf(out, 48, "%s",
+			 r->role == KID_COLLECTOR ? "collector" : "redis-server");
 	return out;
 }
 
@@ -100,7 +101,7 @@ static void keep_over_exec(int fd)
 static void collector_child(struct master *m, int row, int kid_fd)
 {
 	static char name[] = "peerscope: collector", flag[] = "--collector";
-	char number[16], *argv[] = { name, flag, number, NULL };
+	char number[16], *argv[] = {name, flag, number, NULL};
 
 	/* It may look for its lease before the master gets to run again. */
 	atomic_store(&seg_head_rw(m->seg)->lease_pid, (uint32_t)getpid());
@@ -149,7 +150,7 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 {
 	enum kid_role role = m->sup.row[row].role;
 	char name[48], err[ERRLEN];
-	int chan[2] = { -1, -1 }, kid_fd = -1;
+	int chan[2] = {-1, -1}, kid_fd = -1;
 	pid_t pid, self = getpid();
 
 	spawn_name(m, row, name);
@@ -159,7 +160,8 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 			close(m->redis_said_fd);
 		m->redis_said_fd = redis_exec_prepare(m->own.redis_sock);
 	} else {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, chan)) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+			       chan)) {
 			log_error("master", "%s: socketpair: %s", name, strerror(errno));
 			return -1;
 		}
@@ -172,7 +174,7 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 			goto fail;
 		}
 	}
-	fflush(NULL);			/* or the child writes it again */
+	fflush(NULL); /* or the child writes it again */
 	pid = fork();
 	if (pid < 0) {
 		log_error("master", "%s: fork: %s", name, strerror(errno));
@@ -184,7 +186,8 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 		else if (role == KID_COLLECTOR)
 			collector_child(m, row, kid_fd);
 		else
-			redis_exec(&m->conf, m->own.dir, m->own.redis_sock, m->redis_said_fd, self);
+			redis_exec(&m->conf, m->own.dir, m->own.redis_sock,
+				   m->redis_said_fd, self);
 		_exit(127);
 	}
 	born(m, row, pid, chan[0]);
@@ -240,23 +243,27 @@ static void obituary(struct master *m, int row, int status)
 		redis_last_words(m->redis_said_fd, said);
 	if (WIFSIGNALED(status))
 		snprintf(how, sizeof how, "signal %d, %s%s", WTERMSIG(status),
-			 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+			 strsignal(WTERMSIG(status)),
+			 WCOREDUMP(status) ? ", core dumped" : "");
 	else
 		snprintf(how, sizeof how, "exit %d", WEXITSTATUS(status));
 	if (!r->wanted && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		log_info("master", "%s, pid %ld, left after %llu.%03llu s", name, (long)c->pid,
-			 (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000);
+		log_info("master", "%s, pid %ld, left after %llu.%03llu s", name,
+			 (long)c->pid, (unsigned long long)age_ms / 1000,
+			 (unsigned long long)age_ms % 1000);
 		return;
 	}
 	c->deaths++;
 	count_death(c, status);
 	atomic_store(&seg_page(m->seg, (uint32_t)row)->deaths, c->deaths);
-	log_error("master", "%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u of slot %d%s%s%s%s",
-		  name, (long)c->pid, how, sup_state_name(r->state),
-		  (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
-		  c->deaths, row, c->killed_for ? "; killed as " : "",
-		  c->killed_for ? c->killed_for : "",
-		  said[0] ? "; it said last: " : "", said);
+	log_error(
+		"master",
+		"%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u of slot %d%s%s%s%s",
+		name, (long)c->pid, how, sup_state_name(r->state),
+		(unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
+		c->deaths, row, c->killed_for ? "; killed as " : "",
+		c->killed_for ? c->killed_for : "", said[0] ? "; it said last: " : "",
+		said);
 }
 
 static void bury(struct master *m, int row, int status)

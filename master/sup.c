@@ -54,8 +54,9 @@ void sup_init(struct sup *t, int nworkers, int has_redis, uint64_t drain_ms)
 	for (int i = 0; i < rows(t); i++) {
 		struct sup_row *r = &t->row[i];
 
-		r->role = is_worker(t, i) ? KID_WORKER :
-			  i == sup_collector_row(t) ? KID_COLLECTOR : KID_REDIS;
+		r->role = is_worker(t, i)             ? KID_WORKER
+			  : i == sup_collector_row(t) ? KID_COLLECTOR
+						      : KID_REDIS;
 		r->index = is_worker(t, i) ? i % nworkers : 0;
 		r->due_ms = SUP_NEVER;
 	}
@@ -125,7 +126,8 @@ static void start_half(struct sup *t, struct sup_actions *out, int half, uint64_
 }
 
 /* Ask to finish. One that waits to be started is simply not started any more. */
-static void drain_row(struct sup *t, struct sup_actions *out, int i, uint64_t ms, uint64_t now)
+static void drain_row(struct sup *t, struct sup_actions *out, int i, uint64_t ms,
+		      uint64_t now)
 {
 	struct sup_row *r = &t->row[i];
 
@@ -228,7 +230,7 @@ static void on_ready(struct sup *t, struct sup_actions *out, int i, uint64_t now
 	struct sup_row *r = &t->row[i];
 
 	if (r->state != SUP_STARTING)
-		return;			/* drained or killed meanwhile */
+		return; /* drained or killed meanwhile */
 	r->state = SUP_RUNNING;
 	r->ready = 1;
 	r->due_ms = SUP_NEVER;
@@ -242,11 +244,12 @@ static void on_ready(struct sup *t, struct sup_actions *out, int i, uint64_t now
 
 static uint32_t delay_ms(uint32_t fast_deaths, uint32_t jitter)
 {
-	uint32_t ms = fast_deaths < 9 ? SUP_DELAY_MIN_MS << fast_deaths : SUP_DELAY_MAX_MS;
+	uint32_t ms =
+		fast_deaths < 9 ? SUP_DELAY_MIN_MS << fast_deaths : SUP_DELAY_MAX_MS;
 
 	if (ms > SUP_DELAY_MAX_MS)
 		ms = SUP_DELAY_MAX_MS;
-	return ms + jitter % (ms / 4);	/* so that N workers do not come back as one */
+	return ms + jitter % (ms / 4); /* so that N workers do not come back as one */
 }
 
 /* A row that is wanted died: now, later, or not at all. */
@@ -312,14 +315,9 @@ static void on_due(struct sup *t, struct sup_actions *out, int i, uint64_t now)
 		if (t->staged && is_worker(t, i) && sup_half(t, i) != t->half)
 			give_up(t, out, "a worker of it did not get ready in time", now);
 		break;
-	case SUP_DRAINING:
-		kill_row(t, out, i, "its time to drain is over");
-		break;
-	case SUP_COOLING:
-		restart_row(t, out, i, now);
-		break;
-	default:
-		break;
+	case SUP_DRAINING: kill_row(t, out, i, "its time to drain is over"); break;
+	case SUP_COOLING: restart_row(t, out, i, now); break;
+	default: break;
 	}
 }
 
@@ -352,7 +350,7 @@ static void on_term(struct sup *t, struct sup_actions *out, uint64_t now)
 /* While a worker's index has no live process, a sibling listens for it. */
 static void share_out(struct sup *t, struct sup_actions *out)
 {
-	uint32_t served = 0, mask[KID_SLOTS] = { 0 };
+	uint32_t served = 0, mask[KID_SLOTS] = {0};
 	int running[KID_SLOTS], n = 0;
 
 	for (int i = 0; i < 2 * t->nworkers; i++) {
@@ -413,39 +411,26 @@ static void settle(struct sup *t, struct sup_actions *out, uint64_t now)
 	}
 }
 
-void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now, struct sup_actions *out)
+void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now,
+	      struct sup_actions *out)
 {
 	out->n = 0;
 	if (t->phase == SUP_GONE)
 		return;
 	switch (ev->type) {
-	case SUP_E_START:
-		on_start(t, out, now);
-		break;
-	case SUP_E_READY:
-		on_ready(t, out, ev->row, now);
-		break;
-	case SUP_E_EXIT:
-		on_exit_(t, out, ev, now);
-		break;
-	case SUP_E_TICK:
-		on_tick(t, out, now);
-		break;
-	case SUP_E_HUP:
-		t->hup = t->phase < SUP_LEAVE;
-		break;
+	case SUP_E_START: on_start(t, out, now); break;
+	case SUP_E_READY: on_ready(t, out, ev->row, now); break;
+	case SUP_E_EXIT: on_exit_(t, out, ev, now); break;
+	case SUP_E_TICK: on_tick(t, out, now); break;
+	case SUP_E_HUP: t->hup = t->phase < SUP_LEAVE; break;
 	case SUP_E_GENERATION:
 		if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half))
 			break;
 		t->staged = 1;
 		start_half(t, out, !t->half, now);
 		break;
-	case SUP_E_TERM:
-		on_term(t, out, now);
-		break;
-	case SUP_E_INT:
-		kill_all(t, out, "told to leave now");
-		break;
+	case SUP_E_TERM: on_term(t, out, now); break;
+	case SUP_E_INT: kill_all(t, out, "told to leave now"); break;
 	}
 	settle(t, out, now);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -75,6 +76,16 @@ static void listen_on(struct worker *w, uint32_t mask)
 					  i);
 }
 
+/* What queues on our sockets while we drain would hang, as a new daemon's sockets share
+ * the port with them. This ends listening for every process that holds them. */
+static void leave_port(const struct kid *k)
+{
+	for (int i = 0; i < k->nworkers; i++)
+		for (int j = 0; j < k->nlisten; j++)
+			if (k->listen_fd[i][j] >= 0)
+				shutdown(k->listen_fd[i][j], SHUT_RDWR);
+}
+
 static void on_chan(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
@@ -95,6 +106,7 @@ static void on_chan(evutil_socket_t fd, short what, void *arg)
 	}
 	if (rc < 0) { /* the master is gone */
 		event_del(w->chan);
+		leave_port(w->kid);
 		drain(w);
 	}
 }

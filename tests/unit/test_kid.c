@@ -26,8 +26,10 @@ static char err[ERRLEN];
 
 static void make_chan(int chan[2])
 {
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-				    chan), 0);
+	assert_int_equal(socketpair(AF_UNIX,
+				    SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+				    chan),
+			 0);
 }
 
 static void test_messages_keep_their_order(void **state)
@@ -84,7 +86,7 @@ static void test_send_never_blocks(void **state)
 static void test_wrong_size_is_an_error(void **state)
 {
 	struct kid_msg m;
-	char big[64] = { 0 };
+	char big[64] = {0};
 	int chan[2], fd;
 
 	(void)state;
@@ -110,10 +112,10 @@ static void test_conf_crosses_in_a_sealed_file(void **state)
 	make_chan(chan);
 	packed = kid_pack("test", &in, sizeof in, err);
 	assert_true(packed >= 0);
-	assert_int_equal(pwrite(packed, "x", 1, 0), -1);	/* sealed */
+	assert_int_equal(pwrite(packed, "x", 1, 0), -1); /* sealed */
 	assert_int_equal(ftruncate(packed, 1), -1);
 	assert_int_equal(kid_send(chan[1], KID_M_CONF, 0, packed), 0);
-	close(packed);			/* the message holds it */
+	close(packed); /* the message holds it */
 	assert_int_equal(kid_recv(chan[0], &m, &fd), 1);
 	assert_int_equal(m.type, KID_M_CONF);
 	assert_true(fd >= 0);
@@ -134,7 +136,7 @@ static void test_conf_crosses_in_a_sealed_file(void **state)
 
 static int is_ringing(int bell)
 {
-	struct pollfd p = { .fd = bell, .events = POLLIN };
+	struct pollfd p = {.fd = bell, .events = POLLIN};
 
 	return poll(&p, 1, 0) == 1;
 }
@@ -145,14 +147,14 @@ static void test_bell(void **state)
 	const uint64_t most = UINT64_MAX - 1;
 
 	(void)state;
-	kid_hush(bell);			/* silent already: no wait */
+	kid_hush(bell); /* silent already: no wait */
 	kid_ring(bell);
 	kid_ring(bell);
 	assert_true(is_ringing(bell));
 	kid_hush(bell);
 	assert_false(is_ringing(bell));
 	assert_int_equal(write(bell, &most, sizeof most), sizeof most);
-	kid_ring(bell);			/* full: still no wait */
+	kid_ring(bell); /* full: still no wait */
 	assert_true(is_ringing(bell));
 	close(bell);
 }
@@ -223,9 +225,9 @@ static int worker_keeps(void)
 		return 2;
 	if (!is_open(kid.worker_bell_fd[1]) || is_open(kid.worker_bell_fd[0]) ||
 	    is_open(kid.worker_bell_fd[2]))
-		return 3;		/* its own bell only */
+		return 3; /* its own bell only */
 	if (!is_open(kid.listen_fd[0][0]) || !is_open(kid.listen_fd[1][0]))
-		return 4;		/* every index's socket: it may stand in */
+		return 4; /* every index's socket: it may stand in */
 	return is_open(foreign_fd) || is_open(pid_fd) ? 5 : 0;
 }
 
@@ -236,7 +238,8 @@ static int collector_keeps(void)
 	for (int i = 0; i < 4; i++)
 		if (!is_open(kid.worker_bell_fd[i]))
 			return 2;
-	if (!is_open(kid.chan_fd) || !is_open(kid.seg_fd) || !is_open(kid.collector_bell_fd))
+	if (!is_open(kid.chan_fd) || !is_open(kid.seg_fd) ||
+	    !is_open(kid.collector_bell_fd))
 		return 3;
 	if (is_open(kid.listen_fd[0][0]) || is_open(kid.listen_fd[1][0]))
 		return 4;
@@ -245,7 +248,7 @@ static int collector_keeps(void)
 
 static int signals_are_reset(void)
 {
-	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE };
+	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
 	struct sigaction sa;
 	sigset_t blocked;
 	int deathsig = 0;
@@ -265,8 +268,8 @@ static int signals_are_reset(void)
 		return 4;
 	if (prctl(PR_GET_PDEATHSIG, &deathsig) != 0 || deathsig != SIGTERM)
 		return 5;
-	raise(SIGTERM);			/* the master lives: nothing happens ... */
-	return alarm(0) == 0 ? 0 : 6;	/* ... and no clock runs */
+	raise(SIGTERM);               /* the master lives: nothing happens ... */
+	return alarm(0) == 0 ? 0 : 6; /* ... and no clock runs */
 }
 
 static int log_file_survives(void)
@@ -278,7 +281,8 @@ static int log_file_survives(void)
 	close(fd);
 	snprintf(kid.conf.log_file, sizeof kid.conf.log_file, "%s", path);
 	/* As in the master: a file is open when the child is forked. */
-	if (log_open("master", LOG_NOTICE, 0, path, err) != 0 || kid_enter(&kid, err) != 0)
+	if (log_open("master", LOG_NOTICE, 0, path, err) != 0 ||
+	    kid_enter(&kid, err) != 0)
 		return 1;
 	log_notice("test", "hello from the child");
 	back = open(path, O_RDONLY);
@@ -301,7 +305,7 @@ static void with_kid(enum kid_role role, int (*fn)(void))
 	int chan[2];
 
 	make_chan(chan);
-	foreign_fd = chan[0];		/* the master's end, as a sibling would hold it */
+	foreign_fd = chan[0]; /* the master's end, as a sibling would hold it */
 	pid_fd = open("/dev/null", O_RDONLY);
 	fill(role, chan[1]);
 	assert_int_equal(in_child(fn), 0);
@@ -354,8 +358,8 @@ static void test_hung_orphan_leaves(void **state)
 	make_chan(chan);
 	assert_int_equal(pipe(life), 0);
 	fill(KID_WORKER, chan[1]);
-	kid.conf.master_drain_timeout_ms = 0;	/* grace: the fixed 2 s */
-	kid.listen_fd[0][1] = life[1];		/* kept, as a socket would be */
+	kid.conf.master_drain_timeout_ms = 0; /* grace: the fixed 2 s */
+	kid.listen_fd[0][1] = life[1];        /* kept, as a socket would be */
 	fflush(NULL);
 	master = fork();
 	if (master == 0) {
@@ -372,8 +376,8 @@ static void test_hung_orphan_leaves(void **state)
 	close(life[1]);
 	assert_int_equal(waitpid(master, &status, 0), master);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	p = (struct pollfd){ .fd = life[0], .events = POLLIN };
-	assert_int_equal(poll(&p, 1, 500), 0);		/* it was given time */
+	p = (struct pollfd){.fd = life[0], .events = POLLIN};
+	assert_int_equal(poll(&p, 1, 500), 0); /* it was given time */
 	assert_int_equal(poll(&p, 1, 20000), 1);
 	assert_int_equal(read(life[0], &byte, 1), 0);
 	close(life[0]);

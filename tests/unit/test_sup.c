@@ -74,7 +74,7 @@ static void show(const struct stage *s, char *text, size_t size)
 
 static void step(struct stage *s, enum sup_event_type type, int row, int code)
 {
-	struct sup_event ev = { type, row, code, s->jitter };
+	struct sup_event ev = {type, row, code, s->jitter};
 
 	sup_step(&s->t, &ev, s->now, &s->out);
 }
@@ -95,16 +95,17 @@ static void expect_at(const struct stage *s, const char *want, int line)
 #define DIES(s, row, code, want) \
 	(step(s, SUP_E_EXIT, row, code), expect_at(s, want, __LINE__))
 #define HUP(s, want) (step(s, SUP_E_HUP, 0, 0), expect_at(s, want, __LINE__))
-#define GENERATION(s, want) (step(s, SUP_E_GENERATION, 0, 0), expect_at(s, want, __LINE__))
+#define GENERATION(s, want) \
+	(step(s, SUP_E_GENERATION, 0, 0), expect_at(s, want, __LINE__))
 #define TERM(s, want) (step(s, SUP_E_TERM, 0, 0), expect_at(s, want, __LINE__))
 #define INT(s, want) (step(s, SUP_E_INT, 0, 0), expect_at(s, want, __LINE__))
 /* Goes to the time of the next tick and no further. */
-#define TICK(s, after_ms, want)                                               \
-	do {                                                                  \
+#define TICK(s, after_ms, want)                                                \
+	do {                                                                   \
 		assert_int_equal(sup_next_ms(&(s)->t), (s)->now + (after_ms)); \
-		(s)->now += (after_ms);                                       \
-		step(s, SUP_E_TICK, 0, 0);                                    \
-		expect_at(s, want, __LINE__);                                 \
+		(s)->now += (after_ms);                                        \
+		step(s, SUP_E_TICK, 0, 0);                                     \
+		expect_at(s, want, __LINE__);                                  \
 	} while (0)
 
 #define C(s) sup_collector_row(&(s)->t)
@@ -221,7 +222,7 @@ static void test_term_during_start(void **state)
 	START(&s, "start(r,0) start(c,1) start(w0,1) start(w1,1)");
 	READY(&s, 0, "listen(w0,3)");
 	TERM(&s, "drain(w0) drain(w1)");
-	READY(&s, 1, "");		/* too late: it drains */
+	READY(&s, 1, ""); /* too late: it drains */
 	DIES(&s, 1, 0, "");
 	DIES(&s, 0, 0, "drain(c)");
 	DIES(&s, C(&s), 0, "drain(r)");
@@ -239,14 +240,14 @@ static void test_first_death_is_replaced_at_once(void **state)
 	s.now += 5000;
 	DIES(&s, 0, -1, "start(w0,2) listen(w1,3)");
 	READY(&s, 0, "listen(w1,2)");
-	s.now += SUP_FORGIVE_MS;	/* forgiven: at once again */
+	s.now += SUP_FORGIVE_MS; /* forgiven: at once again */
 	DIES(&s, 0, -1, "start(w0,3) listen(w1,3)");
 }
 
 static void test_crash_loop(void **state)
 {
-	static const uint32_t delays[] = { 200,	 400,	800,   1600,  3200,  6400,
-					   12800, 25600, 30000, 30000, 30000 };
+	static const uint32_t delays[] = {200,   400,   800,   1600,  3200, 6400,
+					  12800, 25600, 30000, 30000, 30000};
 	struct stage s;
 	uint32_t gen = 1;
 	char want[64];
@@ -276,10 +277,10 @@ static void test_jitter_is_bounded(void **state)
 	setup_up(&s);
 	s.jitter = UINT32_MAX;
 	DIES(&s, 0, -1, "start(w0,2) listen(w1,3)");
-	DIES(&s, 0, -1, "cool(w0,245)");	/* 200 + UINT32_MAX % 50 */
+	DIES(&s, 0, -1, "cool(w0,245)"); /* 200 + UINT32_MAX % 50 */
 	s.jitter = 49;
 	TICK(&s, 245, "start(w0,3)");
-	DIES(&s, 0, -1, "cool(w0,449)");	/* 400 + 49 % 100 */
+	DIES(&s, 0, -1, "cool(w0,449)"); /* 400 + 49 % 100 */
 }
 
 static void test_hanging_restart(void **state)
@@ -290,7 +291,7 @@ static void test_hanging_restart(void **state)
 	setup_up(&s);
 	DIES(&s, 0, -1, "start(w0,2) listen(w1,3)");
 	TICK(&s, SUP_READY_MS, "kill(w0)");
-	READY(&s, 0, "");		/* said too late */
+	READY(&s, 0, ""); /* said too late */
 	DIES(&s, 0, -1, "cool(w0,200)");
 }
 
@@ -304,7 +305,7 @@ static void test_exit_78_stays_down(void **state)
 	assert_int_equal(sup_next_ms(&s.t), SUP_NEVER);
 	DIES(&s, C(&s), EXIT_STAY_DOWN, "down(c)");
 	assert_int_equal(sup_next_ms(&s.t), SUP_NEVER);
-	HUP(&s, "reload");		/* other settings: all get another chance */
+	HUP(&s, "reload"); /* other settings: all get another chance */
 	GENERATION(&s, "start(w2,2) start(w3,2)");
 	READY(&s, 3, "listen(w0,1)");
 	READY(&s, 2, "adopt drain(w0) start(c,2)");
@@ -319,11 +320,11 @@ static void test_collector_never_overlaps(void **state)
 	setup_up(&s);
 	DIES(&s, C(&s), -1, "start(c,2)");
 	TICK(&s, SUP_READY_MS, "kill(c)");
-	s.now += 3600000;		/* stuck in the kernel: nothing takes its place */
+	s.now += 3600000; /* stuck in the kernel: nothing takes its place */
 	step(&s, SUP_E_TICK, 0, 0);
 	expect_at(&s, "", __LINE__);
 	assert_int_equal(sup_next_ms(&s.t), SUP_NEVER);
-	DIES(&s, C(&s), -1, "cool(c,100)");	/* it was alive for long: forgiven */
+	DIES(&s, C(&s), -1, "cool(c,100)"); /* it was alive for long: forgiven */
 	TICK(&s, 100, "start(c,3)");
 }
 
@@ -381,7 +382,7 @@ static void test_reload(void **state)
 	READY(&s, 2, "adopt drain(w0) drain(w1)");
 	DIES(&s, 0, 0, "");
 	DIES(&s, 1, 0, "");
-	HUP(&s, "reload");		/* and back into the first half */
+	HUP(&s, "reload"); /* and back into the first half */
 	GENERATION(&s, "start(w0,3) start(w1,3)");
 }
 
@@ -391,7 +392,7 @@ static void test_reload_refused(void **state)
 
 	(void)state;
 	setup_up(&s);
-	HUP(&s, "reload");		/* the file is broken: no GENERATION comes */
+	HUP(&s, "reload"); /* the file is broken: no GENERATION comes */
 	s.now += 1000;
 	HUP(&s, "reload");
 }
@@ -407,7 +408,7 @@ static void test_two_hups_at_once(void **state)
 	READY(&s, 2, "");
 	READY(&s, 3, "adopt drain(w0) drain(w1)");
 	DIES(&s, 0, 0, "");
-	DIES(&s, 1, 0, "reload");	/* both were one */
+	DIES(&s, 1, 0, "reload"); /* both were one */
 	GENERATION(&s, "start(w0,3) start(w1,3)");
 	READY(&s, 0, "");
 	READY(&s, 1, "adopt drain(w2) drain(w3)");
@@ -449,7 +450,7 @@ static void test_generation_fails(void **state)
 	READY(&s, 2, "");
 	DIES(&s, 3, 1, "give-up drain(w2)");
 	DIES(&s, 2, 0, "");
-	HUP(&s, "reload");		/* numbers are not used twice */
+	HUP(&s, "reload"); /* numbers are not used twice */
 	GENERATION(&s, "start(w2,3) start(w3,3)");
 	DIES(&s, 2, -1, "give-up kill(w3)");
 	HUP(&s, "");
@@ -490,7 +491,7 @@ static void test_old_death_during_generation(void **state)
 	(void)state;
 	setup_staged(&s);
 	DIES(&s, 0, -1, "start(w0,3) listen(w1,3)");
-	READY(&s, 2, "listen(w1,2)");	/* the new one serves that index too */
+	READY(&s, 2, "listen(w1,2)"); /* the new one serves that index too */
 	DIES(&s, 0, -1, "cool(w0,200)");
 	DIES(&s, 1, -1, "start(w1,4) listen(w2,3)");
 	READY(&s, 3, "adopt drain(w1) listen(w2,1)");
@@ -518,13 +519,13 @@ static void test_term(void **state)
 	(void)state;
 	setup_up(&s);
 	TERM(&s, "drain(w0) drain(w1)");
-	HUP(&s, "");			/* nothing starts any more */
+	HUP(&s, ""); /* nothing starts any more */
 	DIES(&s, 0, -1, "");
 	TICK(&s, 30000, "kill(w1)");
 	DIES(&s, 1, -1, "drain(c)");
 	TICK(&s, SUP_COLLECTOR_STOP_MS, "kill(c)");
 	DIES(&s, C(&s), -1, "exit(0)");
-	DIES(&s, C(&s), -1, "");	/* after the end: nothing */
+	DIES(&s, C(&s), -1, ""); /* after the end: nothing */
 }
 
 static void test_second_term(void **state)
@@ -565,7 +566,7 @@ static void test_term_during_generation(void **state)
 	READY(&s, 3, "");
 	for (int i = 0; i < 3; i++)
 		DIES(&s, i, 0, "");
-	DIES(&s, 3, 1, "drain(c)");	/* its failure is no news any more */
+	DIES(&s, 3, 1, "drain(c)"); /* its failure is no news any more */
 }
 
 static void test_term_with_dead(void **state)
@@ -611,7 +612,7 @@ static void carry_out(struct world *w, const struct stage *s)
 		assert_false(w->gone);
 		switch (a->type) {
 		case SUP_A_START:
-			assert_false(w->alive[r]);	/* reaped before it is used again */
+			assert_false(w->alive[r]); /* reaped before it is used again */
 			if (r < 2 * s->t.nworkers) {
 				assert_true(a->gen >= w->seen_gen);
 				assert_int_not_equal(a->gen, w->gen[r]);
@@ -635,21 +636,15 @@ static void carry_out(struct world *w, const struct stage *s)
 			assert_true(w->alive[r] && w->ready[r] && !w->drained[r]);
 			w->mask[r] = a->mask;
 			break;
-		case SUP_A_RELOAD:
-			w->reload = 1;
-			break;
-		case SUP_A_ADOPT:
-			w->adopts++;
-			break;
-		case SUP_A_GIVE_UP:
-			w->give_ups++;
-			break;
+		case SUP_A_RELOAD: w->reload = 1; break;
+		case SUP_A_ADOPT: w->adopts++; break;
+		case SUP_A_GIVE_UP: w->give_ups++; break;
 		case SUP_A_COOL:
-			assert_in_range(a->arg, SUP_DELAY_MIN_MS, SUP_DELAY_MAX_MS * 5 / 4);
+			assert_in_range(a->arg, SUP_DELAY_MIN_MS,
+					SUP_DELAY_MAX_MS * 5 / 4);
 			break;
 		case SUP_A_DOWN:
-		case SUP_A_UP:
-			break;
+		case SUP_A_UP: break;
 		case SUP_A_EXIT:
 			w->gone = 1;
 			w->exits++;
@@ -660,7 +655,7 @@ static void carry_out(struct world *w, const struct stage *s)
 
 static void check_world(const struct world *w, const struct stage *s)
 {
-	int n = s->t.nworkers, serving[2] = { 0, 0 }, any = 0;
+	int n = s->t.nworkers, serving[2] = {0, 0}, any = 0;
 	uint32_t served = 0;
 
 	for (int i = 0; i < 2 * n; i++) {
@@ -674,13 +669,13 @@ static void check_world(const struct world *w, const struct stage *s)
 		}
 	}
 	if (serving[0] && serving[1])
-		assert_true(s->t.staged);	/* two live generations: one is starting */
+		assert_true(s->t.staged); /* two live generations: one is starting */
 	if (any && s->t.phase < SUP_LEAVE)
 		assert_int_equal(served, n == 32 ? UINT32_MAX : (1u << n) - 1);
 	if (w->gone)
 		for (int i = 0; i < SUP_ROWS; i++)
 			assert_false(w->alive[i]);
-	for (int i = 0; i < SUP_ROWS; i++)	/* what is killed or drained ends */
+	for (int i = 0; i < SUP_ROWS; i++) /* what is killed or drained ends */
 		if (w->alive[i] && w->drained[i] && !w->killed[i])
 			assert_true(s->t.row[i].due_ms != SUP_NEVER);
 }
@@ -688,7 +683,8 @@ static void check_world(const struct world *w, const struct stage *s)
 /* 1: an event was sent. */
 static int walk_step(struct world *w, struct stage *s)
 {
-	static const int codes[] = { 0, 1, 127, -1, -1, -1, -1, -1, -1, -1, -1, EXIT_STAY_DOWN };
+	static const int codes[] = {0,  1,  127, -1, -1, -1,
+				    -1, -1, -1,  -1, -1, EXIT_STAY_DOWN};
 	uint32_t what = rnd(1000);
 	int row = (int)rnd((uint32_t)(2 * s->t.nworkers + 2));
 	uint64_t next = sup_next_ms(&s->t);
@@ -697,7 +693,7 @@ static int walk_step(struct world *w, struct stage *s)
 	if (w->reload) {
 		w->reload = 0;
 		if (rnd(4) == 0)
-			return 0;			/* a broken file */
+			return 0; /* a broken file */
 		step(s, SUP_E_GENERATION, 0, 0);
 	} else if (what < 550) {
 		if (!w->alive[row] || w->ready[row] || row == R(s))
@@ -735,7 +731,7 @@ static void test_random_walk(void **state)
 	(void)state;
 	rnd_state = 0x9e3779b97f4a7c15u;
 	for (int i = 0; i < 100000;) {
-		static const int sizes[] = { 1, 2, 3, 5, CONF_MAX_WORKERS };
+		static const int sizes[] = {1, 2, 3, 5, CONF_MAX_WORKERS};
 
 		setup(&s, sizes[lives++ % PS_ARRAY_LEN(sizes)], rnd(2) == 0);
 		memset(&w, 0, sizeof w);
@@ -752,8 +748,8 @@ static void test_random_walk(void **state)
 		give_ups += w.give_ups;
 		exits += w.exits;
 	}
-	print_message("lives %d starts %lu adopts %lu give-ups %lu exits %lu\n", lives, starts,
-		      adopts, give_ups, exits);
+	print_message("lives %d starts %lu adopts %lu give-ups %lu exits %lu\n", lives,
+		      starts, adopts, give_ups, exits);
 	/* The walk went everywhere. */
 	assert_true(lives > 20 && starts > 5000);
 	assert_true(adopts > 50 && give_ups > 50 && exits > 20);
