@@ -248,9 +248,10 @@ int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 		return 0;
 	now = clock_wall_ms();
 	age = answer_age_ms(s.cached_at_ms, now);
-	if (age >= w->conf->cache_ttl_ms)
+	if (age >= w->conf->cache_ttl_ms || s.phase == SWARM_JOINING)
 		return 0;
 	stat_inc(peers_hit);
+	peers_touch(w, c, id);
 	if (http_none_match(rq, body->etag)) {
 		hot_unchanged(w, c, body, age / 1000);
 		return 1;

@@ -71,7 +71,6 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 {
 	const void *text = NULL;
 
-	job->kind = JOB_PEERS;
 	memcpy(job->id, id->key, IH_LEN);
 	if (id->form == IDENT_V2) {
 		job->flags |= JOB_F_V2;
@@ -86,31 +85,51 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 	return 0;
 }
 
-/* Behind an answer; now and then is enough. A full lane is fine: who asks next tries
+/* Behind an answer, at most once in gap_ms. A full lane is fine: who asks next tries
  * again. Two ids in one place of the table only refresh more often. */
-static void refresh(struct ask *a, const struct ident *id)
+static void refresh(struct worker *w, const struct gate_conn *conn, const struct ident *id,
+		    uint64_t gap_ms)
 {
-	struct worker *w = a->w;
-	struct shm_job job = {.flags = JOB_F_REFRESH};
+	struct shm_job job = {.kind = JOB_PEERS, .flags = JOB_F_REFRESH};
 	uint64_t now = clock_ms();
 	uint32_t at;
 
 	memcpy(&at, id->key, sizeof at);
 	at %= WORKER_REFRESH_SLOTS;
 	if (memcmp(w->refreshed[at].id, id->key, IH_LEN) == 0 &&
-	    now - w->refreshed[at].at_ms < WORKER_REFRESH_MS)
+	    now - w->refreshed[at].at_ms < gap_ms)
 		return;
 	memcpy(w->refreshed[at].id, id->key, IH_LEN);
 	w->refreshed[at].at_ms = now;
-	gate_peer(a->conn, job.client);
+	gate_peer(conn, job.client);
 	(void)push(w, id, &job);
+}
+
+/* The collector does not see what the table answers: without a word now and then it
+ * would leave a swarm that is asked for all the time (swarm.linger). */
+static uint64_t touch_gap_ms(const struct worker *w)
+{
+	uint64_t ttl = w->conf->cache_ttl_ms / 2, linger = w->conf->swarm_linger_ms / 4;
+	uint64_t gap = ttl < linger ? ttl : linger;
+
+	return gap < WORKER_REFRESH_MS ? WORKER_REFRESH_MS : gap;
+}
+
+void peers_touch(struct worker *w, const struct gate_conn *conn, const uint8_t key[IH_LEN])
+{
+	struct ident id = {.form = IDENT_HEX40};
+
+	memcpy(id.key, key, IH_LEN);
+	refresh(w, conn, &id, touch_gap_ms(w));
 }
 
 static void push_parked(struct parked *p)
 {
 	struct worker *w = p->ask.w;
 	uint64_t now = clock_ms();
-	struct shm_job job = {.token = p->token,
+	struct shm_job job = {.kind = JOB_PEERS,
+			      .flags = p->q.wait_ms > 0 ? JOB_F_SETTLED : 0,
+			      .token = p->token,
 			      .deadline_ms = p->until_ms + PEERS_MARGIN_MS};
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
@@ -144,13 +163,22 @@ static void park(struct ask *a, const struct peers_question *q)
 	gate_set_user(a->conn, p);
 }
 
+/* Its place is used again: the collector must not keep the old token. */
+static void forget(struct worker *w, struct parked *p)
+{
+	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
+
+	if (p->pushed)
+		(void)push(w, &p->q.id, &job);	/* full: its wait ends by itself */
+	park_release(w->park, p);
+}
+
 void peers_gone(void *arg, struct gate_conn *c)
 {
-	struct worker *w = arg;
 	struct parked *p = gate_user(c);
 
 	if (p)
-		park_release(w->park, p);
+		forget(arg, p);
 }
 
 /* What there is, now that waiting is over; else 0. */
@@ -193,7 +221,7 @@ void peers_late(struct parked *p)
 	struct worker *w = a.w;
 
 	stat_inc(peers_park_late);
-	park_release(w->park, p);
+	forget(w, p);
 	gate_set_user(a.conn, NULL);
 	if (answer_table(&a, &q) == 0)
 		return;
@@ -250,6 +278,8 @@ static int has_to_wait(const struct worker *w, const struct peers_question *q,
 		return 0;
 	if (q->wait_ms > 0)
 		return !settled || age >= w->conf->cache_ttl_ms;
+	if (s->phase == SWARM_JOINING)
+		return 1;		/* not yet an answer: the lucky few */
 	return age >= w->conf->cache_ttl_ms + w->conf->cache_grace_ms;
 }
 
@@ -276,15 +306,14 @@ void peers_get(struct ask *a)
 			    w->conf->cache_ttl_ms;
 
 		if (answer_table(a, &q) == 0) {
-			if (stale) {
-				stat_inc(peers_stale);
-				refresh(a, &q.id);
-			}
+			stat_add(STAT_peers_stale, (uint64_t)stale);
+			refresh(w, a->conn, &q.id,
+				stale ? WORKER_REFRESH_MS : touch_gap_ms(w));
 			return;
 		}
 	}
 	if (q.wait_ms == 0) {
-		refresh(a, &q.id);
+		refresh(w, a->conn, &q.id, WORKER_REFRESH_MS);
 		answer_nothing(a, &q,
 			       "Nothing is known of this swarm yet; it is being asked.");
 		return;

@@ -3,6 +3,7 @@
  *
  *   fresh in the table ---------------------> answered at once
  *   stale, within cache.grace --------------> answered at once; a job makes it fresh
+ *   first round still under way (joining) --> a job; the request is parked
  *   else, or ?wait= and not settled yet ----> a job; the request is parked
  */
 #ifndef PEERSCOPE_WORKER_PEERS_H
@@ -22,6 +23,8 @@ void peers_gone(void *arg, struct gate_conn *c);
 /* The collector rang, or a second passed. */
 void peers_bell(struct worker *w);
 void peers_late(struct parked *p);
+/* An answer was given without the collector: tell it now and then. */
+void peers_touch(struct worker *w, const struct gate_conn *conn, const uint8_t key[IH_LEN]);
 
 /* limit and wait of a query; 0, or -1 with a sentence. */
 PS_MUST int peers_query(struct peers_question *q, const char *query, char err[ERRLEN]);
