@@ -249,13 +249,11 @@ private:
 
 		have_ = static_cast<uint32_t>(have);
 		pieces_ = static_cast<uint32_t>(size);
-		/* Without metadata the field's length is known to the byte only: a
-		 * field that lacks nothing but its spare bits is a seed's. */
-		for (int i = have; i < size; i++)
-			if (size - have > 7 || bits[i])
-				return;
-		if (have > 0)
-			have_ = pieces_ = LT_ALL_PIECES;
+		/* Without metadata the field's length is known to the byte only: one that
+		 * lacks nothing but bits at its end may be a seed's. */
+		likely_seed_ = have > 0 && size - have <= 7;
+		for (int i = have; i < size && likely_seed_; i++)
+			likely_seed_ = !bits[i];
 	}
 
 	void say_handshake()
@@ -316,6 +314,7 @@ private:
 		e.have = have_;
 		e.pieces = said_none_ && pieces_ == 0 ? 1 : pieces_;
 		e.extended = told_extension_;
+		e.likely_seed = likely_seed_;
 		e.flags = flags_;
 		e.down_rate = down_;
 		e.up_rate = up_;
@@ -331,7 +330,7 @@ private:
 	unsigned ticks_ = 0;
 	uint8_t flags_ = 0;
 	bool shaken_ = false, extended_ = false, told_extension_ = false;
-	bool said_handshake_ = false, said_none_ = false, dirty_ = false, unsent_ = false;
+	bool likely_seed_ = false, said_handshake_ = false, said_none_ = false, dirty_ = false, unsent_ = false;
 };
 
 /* One torrent: hears of every endpoint, and watches every connection. */
@@ -758,7 +757,10 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 		else
 			p.info_hashes.v1 = libtorrent::sha1_hash(reinterpret_cast<const char *>(id));
 		p.save_path = "/";		/* wanted, never used: the disk is disabled */
-		p.flags = libtorrent::torrent_flags::upload_mode
+		/* Of the defaults stay the IP filter and the state updates. */
+		p.flags &= ~(libtorrent::torrent_flags::auto_managed
+			| libtorrent::torrent_flags::paused);
+		p.flags |= libtorrent::torrent_flags::upload_mode
 			| libtorrent::torrent_flags::no_verify_files;
 		add_trackers(p, *c);
 		for (size_t i = 0; i < n; i++)

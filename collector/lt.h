@@ -53,6 +53,7 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t incoming;		/* the peer dialled us */
 	uint8_t extended;		/* an extension handshake follows (BEP 10) */
 	uint8_t self;			/* we met ourselves */
+	uint8_t likely_seed;		/* lacks only what may be spare bits of its last byte */
 	uint8_t id[IH_LEN];		/* key of the swarm */
 	uint8_t addr[ADDR_LEN];
 	uint16_t port;			/* where the peer listens, as far as it is known */

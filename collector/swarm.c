@@ -301,7 +301,8 @@ static void set_progress(const struct swarm *w, struct peer *p)
 	uint32_t all = w->pieces ? w->pieces : p->pieces;
 
 	p->flags &= (uint8_t)~PEER_F_SEED;
-	if (p->have == LT_ALL_PIECES || (all && p->have >= all)) {
+	if (p->have == LT_ALL_PIECES || (all && p->have >= all) ||
+	    (p->likely_seed && !w->pieces)) {
 		p->progress = 10000;
 		p->flags |= PEER_F_SEED;
 	} else if (all) {
@@ -345,6 +346,7 @@ static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
 		p->told |= TOLD_PIECES;
 		p->have = e->have;
 		p->pieces = e->pieces;
+		p->likely_seed = e->likely_seed;
 		set_progress(w, p);
 		important = 1;
 	}

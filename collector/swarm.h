@@ -36,6 +36,7 @@ struct peer {
 	uint8_t links;			/* connections and attempts now */
 	uint8_t told;			/* TOLD_* */
 	uint8_t dialled;		/* an attempt was made and has ended, or stands */
+	uint8_t likely_seed;		/* as in struct lt_event: counts until there is metadata */
 	uint16_t progress;		/* hundredths of a percent */
 	uint32_t have, pieces;		/* as the peer says; LT_ALL_PIECES: all */
 	uint32_t down_rate, up_rate;	/* bytes per second */

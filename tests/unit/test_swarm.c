@@ -276,6 +276,25 @@ static void test_progress(void **state)
 	assert_false(list(f, &head)[0].flags & PEER_F_SEED);
 }
 
+/* 98 of 104 bits, the missing ones last: a seed of 98 pieces, or a leech of 100? */
+static void test_progress_spare_bits(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_TOLD, 1), m = peer_ev(LT_METADATA, 0);
+	struct shm_swarm head;
+
+	shake(f, 1);
+	e.have = 98;
+	e.pieces = 104;
+	e.likely_seed = 1;
+	feed(f, &e);
+	assert_int_equal(list(f, &head)[0].progress, 10000);
+	m.pieces = 100;
+	feed(f, &m);
+	assert_int_equal(list(f, &head)[0].progress, 9800);
+	assert_false(list(f, &head)[0].flags & PEER_F_SEED);
+}
+
 static void test_order(void **state)
 {
 	struct fix *f = *state;
@@ -420,7 +439,7 @@ int main(void)
 		T(test_states), T(test_second_link_keeps_connected), T(test_round),
 		T(test_round_silent_peer), T(test_tracker_asked_from_two_addresses),
 		T(test_failing_tracker), T(test_dht_pending), T(test_no_source), T(test_phase),
-		T(test_progress), T(test_order), T(test_expiry), T(test_full), T(test_many),
+		T(test_progress), T(test_progress_spare_bits), T(test_order), T(test_expiry), T(test_full), T(test_many),
 		T(test_self), T(test_seed_from_table), T(test_all_swarms),
 	};
 
