@@ -29,6 +29,7 @@ int cmd_config(const struct cli *cli);
 int cmd_top(const struct cli *cli);
 int cmd_healthcheck(const struct cli *cli);
 int cmd_peers(const struct cli *cli);
+int cmd_version(const struct cli *cli);
 
 /* http.workers, or one per core we may run on. */
 int cli_workers(const struct conf *c);
