@@ -123,7 +123,8 @@ static int parse(struct cli *cli, int argc, char **argv)
 /* The exec'd half of the collector's birth; see spawn.c. */
 static int collector(const char *fd_text)
 {
-	struct kid *k = xcalloc(1, sizeof *k);
+	static struct kid kid;
+	struct kid *k = &kid;
 	char err[ERRLEN], *end;
 	long fd = strtol(fd_text, &end, 10);
 
