@@ -49,34 +49,40 @@ LIBOBJ := $(filter-out $(B)/master/main.o,$(OBJ))
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 TORTURE := $(patsubst tests/torture/%.c,$(B)/torture/%,$(wildcard tests/torture/*.c))
 
+# One line per step; V=1 shows the commands.
+V ?=
+ifeq ($(V),)
+run = @echo '  $(1) $(2)';
+endif
+
 all: $(BIN)
 
 $(BIN): $(OBJ)
 	@mkdir -p $(@D)
-	$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+	$(call run,LD,$@)$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(B)/collector/lt.o: collector/lt.cc
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call run,CXX,$@)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # llhttp comes as C source in Debian's node-llhttp; it is compiled, never copied. Its strict
 # mode is a matter of compiling: without it "Host : a" and raw bytes in a URL pass.
 $(B)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O2 -g $(SANFLAGS) -fPIE -w -DLLHTTP_STRICT_MODE=1 \
+	$(call run,CC,$@)$(CC) -std=gnu11 -O2 -g $(SANFLAGS) -fPIE -w -DLLHTTP_STRICT_MODE=1 \
 		-I/usr/share/include/llhttp -c -o $@ $<
 
 $(B)/unit/%: tests/unit/%.c $(LIBOBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(LIBOBJ) $(LDLIBS_ALL) -lcmocka
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(LIBOBJ) $(LDLIBS_ALL) -lcmocka
 
 $(B)/torture/%: tests/torture/%.c $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CC) $(LDFLAGS_ALL) -o $@ $@.o $(filter %.o,$(wordlist 2,99,$^)) $(shell pkg-config --libs libcjson) -lrt -lpthread
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CC) $(LDFLAGS_ALL) -o $@ $@.o $(filter %.o,$(wordlist 2,99,$^)) $(shell pkg-config --libs libcjson) -lrt -lpthread
 
 -include $(OBJ:.o=.d)
 
