@@ -76,15 +76,27 @@ $(B)/llhttp/%.o: /usr/share/llhttp/%.c
 	$(call run,CC,$@)$(CC) -std=gnu11 -O2 -g $(SANFLAGS) -fPIE -w -DLLHTTP_STRICT_MODE=1 \
 		-I/usr/share/include/llhttp -c -o $@ $<
 
-$(B)/unit/%: tests/unit/%.c $(LIBOBJ)
-	@mkdir -p $(@D)
-	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(LIBOBJ) $(LDLIBS_ALL) -lcmocka
+# Of an archive a test links what it uses and no more.
+$(B)/parts.a: $(LIBOBJ)
+	@rm -f $@
+	$(call run,AR,$@)ar rcs $@ $^
 
-$(B)/torture/%: tests/torture/%.c $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
+$(B)/unit/%: tests/unit/%.c $(B)/parts.a
 	@mkdir -p $(@D)
-	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -c -o $@.o $< && $(CC) $(LDFLAGS_ALL) -o $@ $@.o $(filter %.o,$(wordlist 2,99,$^)) $(shell pkg-config --libs libcjson) -lrt -lpthread
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
+		$(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(B)/parts.a $(LDLIBS_ALL) -lcmocka
 
--include $(OBJ:.o=.d)
+# Without libtorrent and the other libraries: they need only these two rooms.
+$(B)/segment.a: $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
+	@rm -f $@
+	$(call run,AR,$@)ar rcs $@ $^
+
+$(B)/torture/%: tests/torture/%.c $(B)/segment.a
+	@mkdir -p $(@D)
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
+		$(CC) $(LDFLAGS_ALL) -o $@ $@.o $(B)/segment.a -lcjson -lrt -lpthread
+
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d)
 
 # Parts of `make check`; each can be run alone. E2E='-k pex' picks tests.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
