@@ -1,0 +1,233 @@
+"""Any process killed at any moment: no wrong answer, no hung request, back at once."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from daemon import BIN
+from load import Load
+from procs import cmdline, slow, wait_until
+
+
+def kill_and_wait_for_another(d, role, pid):
+    """kill -9; seconds until a new process of that role lives."""
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    wait_until(lambda: pid not in d.pids(), what='it is dead and reaped')
+    wait_until(lambda: [p for p in d.roles()[role] if p != pid], what=f'a new {role}')
+    return time.monotonic() - began
+
+
+# A worker -------------------------------------------------------------------
+def test_killed_worker_under_load(daemon):
+    """Connections that the dead worker held break; whoever connects anew is served, also
+    while the worker's own socket waits for its successor."""
+    d = daemon({'http.workers': 2})
+    load = Load(d, '/livez', threads=6)
+    wait_until(lambda: load.answers > 100, what='load')
+    for n in range(1, 4):
+        victim = d.roles()['worker'][0]
+        before = load.answers
+        assert kill_and_wait_for_another(d, 'worker', victim) < 1 * slow() or n > 1
+        wait_until(lambda: len(d.roles()['worker']) == 2 and load.answers > before + 100,
+                   what='load goes on')
+    load.stop()
+    # At most what was under way in, or queued at, the dead worker: one per client and kill.
+    assert len(load.failures) + load.closed_idle <= 6 * 3, load.failures
+    assert all('Reset' in f or 'Disconnected' in f for f in load.failures), load.failures
+    top = d.top()
+    assert top['counters']['deaths_signal'] == 3
+    assert len(d.log_lines('died: signal 9, Killed')) == 3
+
+
+def test_killed_worker_breaks_no_other_connection(daemon):
+    d = daemon({'http.workers': 2})
+    conns = []
+    for _ in range(16):
+        s = socket.create_connection((d.host, d.port), 10 * slow())
+        s.sendall(b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+        assert s.recv(65536).startswith(b'HTTP/1.1 200')
+        conns.append(s)
+    mine = {p: [s for s in conns if holds(p, s)] for p in d.roles()['worker']}
+    assert all(mine.values()), 'both workers have clients'
+    victim, other = mine
+    os.kill(victim, signal.SIGKILL)
+    for s in mine[victim]:
+        assert s.recv(1) == b'', 'closed, at once'
+    for s in mine[other]:
+        s.sendall(b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+        assert s.recv(65536).startswith(b'HTTP/1.1 200')
+    for s in conns:
+        s.close()
+
+
+def holds(pid, sock):
+    """Does the process hold the other end of this TCP connection?"""
+    here, there = sock.getsockname(), sock.getpeername()
+    want = '%s %s' % (hex_of(there), hex_of(here))
+    with open('/proc/net/tcp', encoding='ascii') as f:
+        inodes = {line.split()[9] for line in f if want in line}
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            if os.readlink(f'/proc/{pid}/fd/{fd}') in {f'socket:[{i}]' for i in inodes}:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def hex_of(name):
+    return '%08X:%04X' % (int.from_bytes(socket.inet_aton(name[0]), 'little'), name[1])
+
+
+def test_sibling_serves_a_worker_that_stays_away(daemon):
+    """A worker in a crash loop is away for longer and longer; its socket is served."""
+    d = daemon({'http.workers': 2})
+    for _ in range(3):
+        victim = [p for p in d.roles()['worker'] if 'worker 1 ' in cmdline(p)]
+        if victim:
+            os.kill(victim[0], signal.SIGKILL)
+            wait_until(lambda: victim[0] not in d.pids())
+        wait_until(lambda: any('worker 1 ' in cmdline(p) for p in d.pids()), 20)
+    victim = [p for p in d.roles()['worker'] if 'worker 1 ' in cmdline(p)][0]
+    os.kill(victim, signal.SIGKILL)     # now it is away for 800 ms
+    wait_until(lambda: re.search(r'worker 1 \(gen \d+\) starts again in (8|9)\d\d ms', d.log()),
+               what='it waits')
+    for _ in range(40):                 # half of them go to its socket
+        assert d.get('/livez', timeout=5).status == 200
+    wait_until(lambda: any('worker 1 ' in cmdline(p) for p in d.pids()), what='it is back')
+
+
+# The collector --------------------------------------------------------------
+def test_killed_collector_under_load(daemon, swarm, tracker):
+    t = tracker(register=True)
+    s = swarm([{'count': 5, 'progress': 100}], trackers=[t.http])
+    d = daemon({'swarm.trackers': t.http, 'cache.ttl': '1h'})
+    assert d.peers(s.infohash)['total_peers'] == 5
+    load = Load(d, f'/peers/{s.infohash}')
+    wait_until(lambda: load.answers > 50, what='load')
+    for _ in range(3):
+        pid = d.collector()
+        kill_and_wait_for_another(d, 'collector', pid)
+        was = load.answers
+        wait_until(lambda: load.answers > was + 50, what='answers go on')
+        assert d.get('/livez').status == 200
+    load.stop()
+    assert load.failures == [] and load.closed_idle == 0
+    assert d.peers(s.infohash)['total_peers'] == 5
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 20,
+               'the new one listens')
+
+
+def test_killed_collector_with_a_parked_question(daemon, swarm, tracker):
+    """The question is pushed again to the next collector, and answered in full."""
+    t = tracker(register=True)
+    s = swarm([{'count': 5, 'progress': 100, 'delay_ms': 300}], trackers=[t.http])
+    d = daemon({'swarm.trackers': t.http, 'swarm.discovery_wait': '8s'})
+    box = Load(d, f'/peers/{s.infohash}?wait=8s', threads=1)
+    wait_until(lambda: sum(p['parked'] for p in d.top()['processes']
+                           if p['role'].startswith('worker')) == 1, what='it is parked')
+    os.kill(d.collector(), signal.SIGKILL)
+    wait_until(lambda: box.answers, 20, 'an answer')
+    box.stop()
+    assert box.failures == []
+    d.until_peers(s.infohash, lambda p: len(p) == 5)
+
+
+# The master -----------------------------------------------------------------
+def test_killed_master_takes_all_along(daemon):
+    d = daemon({'redis.mode': 'bundled'})
+    d.exit_expected = -signal.SIGKILL
+    wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
+    family = d.pids()
+    assert len(family) == 4             # two workers, collector, Redis
+    d.kill(signal.SIGKILL)
+    d.proc.wait()
+    wait_until(lambda: not any(os.path.exists(f'/proc/{p}') for p in family), 5,
+               'everything left')
+
+
+def test_start_at_once_after_a_killed_master(daemon, net):
+    """The same directory, segment, port and Redis socket, while the orphans still leave."""
+    with socket.create_server((net.take(), 0)) as probe:
+        listen = '%s:%d' % probe.getsockname()
+    conf = {'http.listen': listen, 'redis.mode': 'bundled'}
+    d = daemon(conf)
+    for _ in range(4):
+        d.exit_expected = None
+        d.finished = True               # its successor takes its files over
+        wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
+        idle = socket.create_connection((d.host, d.port))   # keeps an orphan busy
+        idle.sendall(b'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+        idle.recv(65536)
+        orphans = d.pids()
+        d.kill(signal.SIGKILL)
+        d.proc.wait()
+        nxt = daemon({**conf, 'master.run_dir': d.run_dir, 'shm.name': d.conf['shm.name']})
+        assert 'made anew' in nxt.log()
+        for _ in range(30):             # none of these may land in an orphan's queue
+            assert nxt.get('/livez', timeout=5).status == 200
+        idle.close()
+        wait_until(lambda: not any(os.path.exists(f'/proc/{p}') for p in orphans), 10,
+                   'the orphans left')
+        wait_until(lambda: nxt.get('/health').json['redis_available'],
+                   what='the new Redis is up, and its socket was not taken along')
+        d = nxt
+
+
+# Redis ----------------------------------------------------------------------
+def test_missing_redis_server_is_loud_and_harmless(daemon, stage):
+    d = daemon({'redis.mode': 'bundled'}, env={'PATH': stage.fresh_dir('nopath')})
+    wait_until(lambda: "redis-server can't be started" in d.log(), what='it is said')
+    assert d.get('/readyz').status == 200
+    assert len(d.log_lines("can't be started")) >= 1
+
+
+def test_stale_redis_socket(daemon, stage):
+    """A file of that name which nobody listens on is removed."""
+    run = stage.fresh_dir('run', 0o700)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(os.path.join(run, 'redis.sock'))
+    d = daemon({'redis.mode': 'bundled', 'master.run_dir': run})
+    wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
+
+
+# No room --------------------------------------------------------------------
+def in_small_shm(size, *args):
+    script = (f'mount --make-rprivate / && mount -t tmpfs -o size={size} none /dev/shm && '
+              'exec "$@"')
+    return subprocess.run(
+        ['unshare', '-m', '/bin/sh', '-c', script, 'sh', BIN, *args,
+         '-o', 'http.listen=127.0.0.1:0', '-o', 'redis.mode=off', '-o', 'swarm.listen='],
+        capture_output=True, text=True, timeout=30 * slow(), check=False,
+        env={'PATH': os.environ['PATH']})
+
+
+@pytest.fixture
+def namespaces():
+    if os.getuid() != 0:
+        pytest.skip('needs root, to mount a small /dev/shm')
+    if subprocess.run(['unshare', '-m', 'true'], check=False, capture_output=True).returncode:
+        pytest.skip('this container may not make mount namespaces')
+
+
+def test_full_dev_shm_is_said_clearly(namespaces, stage):
+    run = stage.fresh_dir('run', 0o700)
+    r = in_small_shm('512k', 'serve', '-o', f'master.run_dir={run}')
+    assert r.returncode == 1
+    fatal = [line for line in r.stderr.splitlines() if ' fatal ' in line]
+    assert len(fatal) == 1, r.stderr
+    assert '/dev/shm has ' in fatal[0] and 'needs ' in fatal[0] and 'shm.peers' in fatal[0]
+    assert 'SIGBUS' not in r.stderr and os.listdir(run) == []
+
+
+def test_check_holds_the_segment_against_dev_shm(namespaces):
+    r = in_small_shm('512k', 'check')
+    assert r.returncode == 1
+    assert re.search(r'shm\.peers: the segment takes \d+ KiB at start', r.stderr), r.stderr
+    r = in_small_shm('16m', 'check')    # starts, but can't fill
+    assert r.returncode == 0
+    assert '(warning)' in r.stderr and 'when full' in r.stderr

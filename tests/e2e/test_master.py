@@ -1,0 +1,454 @@
+"""The master: start, reload, drain, ownership, the command line, any user."""
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from daemon import BIN
+from load import Load
+from procs import cmdline, slow, wait_until
+
+IH = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
+
+
+def workers(d):
+    return sorted(d.roles()['worker'])
+
+
+def generation(d):
+    """The workers when both are of one generation and no other lives, else None."""
+    now = workers(d)
+    gens = {re.search(r'gen (\d+)', cmdline(p)) for p in now}
+    names = {m[1] for m in gens if m}
+    return now if len(now) == 2 and len(names) == 1 and None not in gens else None
+
+
+def write(d, text):
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(text)
+
+
+def reload(d):
+    """HUP, until only the new generation lives."""
+    before = workers(d)
+    done = len(d.log_lines('reload done'))
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: len(d.log_lines('reload done')) > done, what='reload done')
+    return wait_until(lambda: not set(workers(d)) & set(before) and generation(d),
+                      what='the old generation is gone')
+
+
+def parked(d):
+    return sum(p['parked'] for p in d.top()['processes'] if p['role'].startswith('worker'))
+
+
+@pytest.fixture
+def silent_tracker(stage):
+    """A tracker that takes every packet and answers none: questions stay parked."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind((stage.net.take(), 0))
+        yield 'udp://%s:%d/announce' % s.getsockname()
+
+
+# Names ----------------------------------------------------------------------
+def test_processes_have_names(daemon):
+    d = daemon()
+    assert cmdline(d.pid) == 'peerscope: master'
+    names = wait_until(lambda: len(d.pids()) == 3 and sorted(map(cmdline, d.pids())))
+    assert names == ['peerscope: collector', 'peerscope: worker 1 (gen 1)',
+                     'peerscope: worker 2 (gen 1)']
+
+
+# Reload ---------------------------------------------------------------------
+def test_reload_under_load_fails_no_request(daemon):
+    d = daemon()
+    load = Load(d, '/livez')
+    for _ in range(4):
+        was = load.answers
+        reload(d)
+        wait_until(lambda: load.answers > was + 50, what='requests after a reload')
+    load.stop()
+    assert load.failures == []
+    assert load.closed_idle == 0
+    assert d.top()['counters']['config_reloads'] == 4
+
+
+def test_reload_takes_new_settings(daemon):
+    d = daemon(file='[http]\nmax_uri = 8k\n')
+    long = '/livez?' + 'x' * 2000
+    assert d.get(long).status == 200
+    write(d, '[http]\nmax_uri = 1k\n')
+    reload(d)
+    assert d.get(long).status == 414
+    wait_until(lambda: 'new settings taken' in d.log(), what='the collector has them, too')
+    assert 'reload: changed http.max_uri' in d.log()
+
+
+def test_broken_file_changes_nothing(daemon):
+    d = daemon(file='[cache]\nttl = 30s\n')
+    before = d.pids()
+    write(d, '[cache]\nttl = 5\nnonsense = 1\n[http]\nmax_uri = 1\n')
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: 'reload refused' in d.log(), what='it is refused')
+    name = os.path.basename(d.file)
+    for line in 2, 3, 5:                # all errors, not the first
+        assert re.search(re.escape(name) + f':{line}: ', d.log())
+    assert 'needs a unit' in d.log()
+    assert d.pids() == before
+    assert d.get('/livez').status == 200
+    write(d, '[cache]\nttl = 31s\n')    # and mended it works
+    reload(d)
+
+
+def test_restart_key_is_refused_by_name(daemon):
+    d = daemon()
+    before = d.pids()
+    write(d, '[shm]\nswarms = 64\n[cache]\nttl = 7s\n')
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: 'reload refused' in d.log(), what='it is refused')
+    line, = d.log_lines('reload refused')
+    assert 'shm.swarms' in line and 'cache.ttl' not in line
+    assert d.pids() == before
+
+
+def test_a_generation_that_fails_leaves_the_old(daemon, stage):
+    """The new workers can't open their log file: they die before they are ready."""
+    if os.getuid() == 0:
+        bad = '/proc/peerscope.log'     # not even root makes a file there
+    else:
+        bad = '/peerscope.log'
+    d = daemon(file='[cache]\nttl = 30s\n')
+    before = workers(d)
+    write(d, f'[log]\nfile = {bad}\n')
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: 'the old generation stays' in d.log(), what='it is given up')
+    wait_until(lambda: workers(d) == before, what='the new ones are gone')
+    assert d.get('/livez').status == 200
+    write(d, '[cache]\nttl = 31s\n')
+    reload(d)
+
+
+def test_two_hups_at_once(daemon):
+    d = daemon()
+    first = workers(d)
+    load = Load(d, '/livez')
+    for _ in range(5):
+        d.kill(signal.SIGHUP)
+    wait_until(lambda: 'reload done' in d.log(), what='reload done')
+    wait_until(lambda: not set(workers(d)) & set(first) and generation(d),
+               what='one generation')
+    was = len(d.log_lines('reload done'))
+    reload(d)                           # it still can
+    load.stop()
+    assert load.failures == []
+    assert was <= 5
+
+
+def test_hup_during_a_drain_is_remembered(daemon):
+    d = daemon()
+    held = []
+    for _ in range(8):                  # idle: the old generation waits for them
+        c = http.client.HTTPConnection(d.host, d.port, timeout=10 * slow())
+        c.request('GET', '/livez')
+        c.getresponse().read()
+        held.append(c)
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: len(d.log_lines('reload done')) == 1, what='reload done')
+    assert len(workers(d)) > 2          # still draining
+    d.kill(signal.SIGHUP)
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: len(d.log_lines('HUP: reload')) >= 2, what='the HUP was seen')
+    assert len(d.log_lines('reload done')) == 1
+    for c in held:
+        c.request('GET', '/livez')      # one more answer each, which closes
+        r = c.getresponse()
+        assert r.status == 200 and r.will_close
+        r.read()
+        c.close()
+    wait_until(lambda: len(d.log_lines('reload done')) == 2, what='the remembered one')
+    wait_until(lambda: generation(d), what='one generation')
+
+
+def test_usr1_opens_the_log_again(daemon, stage):
+    path = stage.path('peerscope.log')
+    d = daemon({'log.file': path}, wait=False)
+
+    def lines(p):
+        try:
+            with open(p, encoding='utf-8') as f:
+                return f.read()
+        except FileNotFoundError:
+            return ''
+
+    found = wait_until(lambda: re.search(r'serving on http://([0-9.]+):(\d+)', lines(path)))
+    d.host, d.port = found[1], int(found[2])
+    wait_until(d.ready)
+    os.rename(path, path + '.1')
+    d.kill(signal.SIGUSR1)
+    wait_until(lambda: 'log opened again' in lines(path), what='a new file')
+    size = os.path.getsize(path + '.1')
+    os.kill(workers(d)[0], signal.SIGKILL)
+    wait_until(lambda: 'died: signal 9' in lines(path), what='the next line is there')
+    assert os.path.getsize(path + '.1') == size
+    # A worker, which got the word over its channel, says that it drains in the new file.
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: re.search(r'\[w\d\.g\d+ \d+\] info http: draining', lines(path)))
+    assert os.path.getsize(path + '.1') == size
+
+
+# Leaving --------------------------------------------------------------------
+def ask_in_thread(d, path):
+    box = {}
+
+    def run():
+        try:
+            box['answer'] = d.get(path)
+        except OSError as e:
+            box['error'] = e
+    t = threading.Thread(target=run, daemon=True)
+    t.start()
+    return t, box
+
+
+@pytest.mark.parametrize('signo', [signal.SIGTERM, signal.SIGQUIT])
+def test_term_drains_a_parked_request(daemon, silent_tracker, signo):
+    d = daemon({'swarm.trackers': silent_tracker, 'swarm.discovery_wait': '3s'})
+    t, box = ask_in_thread(d, f'/peers/{IH}')
+    wait_until(lambda: parked(d) == 1, what='it is parked')
+    d.kill(signo)
+
+    def refused():
+        try:
+            socket.create_connection((d.host, d.port), 5).close()
+            return False
+        except ConnectionRefusedError:
+            return True
+    wait_until(refused, what='a newcomer is refused')
+    assert t.is_alive(), 'the parked one waits on'
+    t.join(20 * slow())
+    assert box['answer'].status == 200 and box['answer'].json['peers'] == []
+    assert d.proc.wait(20) == 0
+    assert not os.path.exists(os.path.join(d.run_dir, 'peerscope.pid'))
+
+
+def test_second_term_leaves_now(daemon, silent_tracker):
+    d = daemon({'swarm.trackers': silent_tracker, 'swarm.discovery_wait': '20s'})
+    t, box = ask_in_thread(d, f'/peers/{IH}')
+    wait_until(lambda: parked(d) == 1, what='it is parked')
+    d.kill(signal.SIGTERM)
+    wait_until(lambda: 'draining, then leaving' in d.log())
+    d.kill(signal.SIGTERM)
+    began = time.monotonic()
+    assert d.proc.wait(10) == 0
+    assert time.monotonic() - began < 5 * slow()
+    t.join(10 * slow())
+    assert 'error' in box
+    assert 'leaving now' in d.log()
+
+
+def test_int_leaves_now(daemon, silent_tracker):
+    d = daemon({'swarm.trackers': silent_tracker, 'swarm.discovery_wait': '20s'})
+    t, _ = ask_in_thread(d, f'/peers/{IH}')
+    wait_until(lambda: parked(d) == 1, what='it is parked')
+    assert d.stop(signal.SIGINT, 5) == 0
+    t.join(10 * slow())
+
+
+# Ownership ------------------------------------------------------------------
+def test_second_daemon_on_the_same_directory_is_refused(daemon):
+    d = daemon()
+    other = daemon({'master.run_dir': d.run_dir}, wait=False)
+    other.exit_expected = 1
+    assert other.proc.wait(10) == 1
+    assert f'another daemon runs in {d.run_dir}, pid {d.pid}' in other.log()
+    assert d.get('/livez').status == 200
+
+
+def test_second_daemon_with_the_same_segment_is_refused(daemon):
+    d = daemon()
+    other = daemon({'shm.name': d.conf['shm.name']}, wait=False)
+    other.finished = True               # its end must not remove the first one's segment
+    assert other.proc.wait(10) == 1
+    assert f'belongs to a running daemon, pid {d.pid}' in other.log()
+    assert 'shm.name' in other.log()
+    assert d.get('/readyz').status == 200
+    assert d.top()['processes']
+
+
+@pytest.mark.parametrize('how', ['symlink', 'mode'])
+def test_a_directory_that_others_can_fill_is_refused(daemon, stage, how):
+    real = stage.fresh_dir('real', 0o700)
+    path = stage.path('evil')
+    if how == 'symlink':
+        os.symlink(real, path)
+    else:
+        os.mkdir(path)
+        os.chmod(path, 0o777)
+    d = daemon({'master.run_dir': path}, wait=False)
+    d.exit_expected = 1
+    assert d.proc.wait(10) == 1
+    assert path in d.log()
+    assert os.listdir(real) == []
+
+
+def test_first_start_that_fails_ends_with_1(daemon, net):
+    """The address is another user's or program's: no second listener without a word."""
+    address = net.take()
+    with socket.create_server((address, 0)) as s:
+        d = daemon({'http.listen': '%s:%d' % s.getsockname()}, wait=False)
+        d.exit_expected = 1
+        assert d.proc.wait(10) == 1
+    assert "can't listen on" in d.log() and 'Address already in use' in d.log()
+
+
+# Command line ---------------------------------------------------------------
+def run(*args, env=None, timeout=20):
+    return subprocess.run([BIN, *args], capture_output=True, text=True, check=False,
+                          env={'PATH': os.environ['PATH'], **(env or {})},
+                          timeout=timeout * slow())
+
+
+@pytest.mark.parametrize('args', [[], ['nonsense'], ['peers'], ['serve', 'x'],
+                                  ['serve', '--nonsense'], ['peers', IH, '--limit', '0'],
+                                  ['peers', IH, '--wait', '1 s']])
+def test_usage_goes_to_stderr(args):
+    r = run(*args)
+    assert r.returncode == 2
+    assert r.stdout == ''
+    assert 'usage: peerscope' in r.stderr
+
+
+def test_version():
+    r = run('version')
+    assert r.returncode == 0 and re.fullmatch(r'peerscope \d+\.\d+\.\d+ \(\S+\)\n', r.stdout)
+
+
+def test_precedence(tmp_path):
+    f = tmp_path / 'p.conf'
+    f.write_text('[cache]\nttl = 11s\nmax_peers = 7\ngrace = 3m\n')
+    r = run('config', '-c', str(f), '-o', 'cache.ttl=13s', '-o', 'redis.url=redis://:hunter2@h/1',
+            env={'PEERSCOPE_CACHE_TTL': '12s', 'PEERSCOPE_CACHE_MAX_PEERS': '8'})
+    assert r.returncode == 0
+    shown = dict(line.split(' = ', 1) for line in r.stdout.splitlines() if ' = ' in line)
+    assert shown['cache.ttl'].startswith('13s') and '-o' in shown['cache.ttl']
+    assert shown['cache.max_peers'].startswith('8')
+    assert 'PEERSCOPE_CACHE_MAX_PEERS' in shown['cache.max_peers']
+    assert shown['cache.grace'].startswith('3m') and 'p.conf:4' in shown['cache.grace']
+    assert 'default' in shown['cache.ttl'] or 'default' in shown['http.listen']
+    assert 'hunter2' not in r.stdout and '***' in shown['redis.url']
+
+
+def test_check_reports_all_errors(tmp_path):
+    f = tmp_path / 'bad.conf'
+    f.write_text('[http]\nlisten = localhost:80\nmax_uri = 1\nnonsense = 1\n'
+                 '[geo]\ncity_db = /nonexistent.mmdb\n[swarm]\nlisten = tun0\n')
+    r = run('check', '-c', str(f))
+    assert r.returncode == 1
+    for line in 2, 3, 4, 6, 8:
+        assert re.search(rf'^\S*bad\.conf:{line}: ', r.stderr, re.M), (line, r.stderr)
+    assert '/nonexistent.mmdb' in r.stderr
+
+
+def test_check_passes_and_warns(tmp_path):
+    f = tmp_path / 'good.conf'
+    f.write_text('[redis]\nmode = external\nurl = redis://127.0.0.1:1\n'
+                 '[swarm]\nlisten = tun0:42069,[::1]:5\n')
+    r = run('check', '-c', str(f))
+    assert r.returncode == 0, r.stderr
+    assert re.search(r'good\.conf:3: .*reached.*\(warning\)', r.stderr)
+    f.write_text('[shm]\npeers = 4g\nswarms = 100000\n')
+    r = run('check', '-c', str(f))
+    room = os.statvfs('/dev/shm')
+    if room.f_bavail * room.f_frsize < 4 << 30:
+        assert 'good.conf:2: shm.peers:' in r.stderr
+
+
+def test_serve_with_a_broken_file_does_not_start(daemon):
+    d = daemon(file='[http]\nmax_uri = x\n', wait=False)
+    d.exit_expected = 78
+    assert d.proc.wait(10) == 78
+    assert re.search(r'\.conf:2: ', d.log())
+
+
+def test_healthcheck(daemon):
+    d = daemon()
+    for args in ['healthcheck'], ['healthcheck', '--ready']:
+        r = d.command(*args)
+        assert (r.returncode, r.stdout, r.stderr) == (0, '', '')
+    d.stop()
+    r = d.command('healthcheck')
+    assert r.returncode == 1 and len(r.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '[::1]'])
+def test_peers_prints_a_table(daemon, swarm, tracker, host):
+    t = tracker(register=True)
+    s = swarm([{'count': 3, 'progress': 100, 'name': 'Evil\x1b[2J 1.0'}], trackers=[t.http])
+    d = daemon({'swarm.trackers': t.http, 'http.listen': f'{host}:0'})
+    r = d.command('peers', s.infohash, '--wait', '2s', '--limit', '2')
+    assert r.returncode == 0, r.stderr
+    lines = r.stdout.splitlines()
+    assert re.match(r'ADDRESS +CLIENT +DONE +STATE', lines[0])
+    assert len(lines) == 5              # title, two peers, a blank, the sum
+    assert '\x1b' not in r.stdout
+    assert re.search(rf'^{s.infohash}: 2 of 3 peers', lines[-1])
+    r = d.command('peers', 'zz')
+    assert r.returncode == 1 and '400' in r.stderr and r.stdout == ''
+    r = d.command('peers', IH, '--url', 'http://127.0.0.1:1')
+    assert r.returncode == 1 and len(r.stderr.splitlines()) == 1
+
+
+# Any user, nothing writable -------------------------------------------------
+def test_runs_as_any_user_on_a_read_only_root(stage):
+    if os.getuid() != 0:
+        pytest.skip('needs root, to make a mount namespace')
+    uid = 41234
+    name = f'/peerscope-test-{os.getpid()}'
+    # In a mount namespace of its own: every file system read-only, but /dev/shm.
+    script = f'''
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs -o size=64m,mode=1777 none /dev/shm
+        cp "{BIN}" /dev/shm/peerscope; chmod 755 /dev/shm/peerscope
+        awk '{{print $5}}' /proc/self/mountinfo | while read -r m; do
+            case "$m" in /dev/shm|/proc*|/sys*) ;;
+            *) mount -o remount,bind,ro "$m" 2>/dev/null || true ;; esac
+        done
+        ! touch /tmp/peerscope-probe 2>/dev/null
+        ! touch /run/peerscope-probe 2>/dev/null
+        cd /
+        exec setpriv --reuid {uid} --regid {uid} --clear-groups env -i PATH="$PATH" \\
+            ASAN_OPTIONS=detect_leaks=0 /dev/shm/peerscope serve \\
+            -o http.listen=127.0.0.1:0 -o shm.name={name} -o swarm.trackers= \\
+            -o swarm.dht=off -o swarm.listen= -o swarm.allow_private=on -o geo.online=off
+    '''
+    if not shutil.which('setpriv') or not shutil.which('unshare'):
+        pytest.skip('needs unshare and setpriv (util-linux)')
+    if subprocess.run(['unshare', '-m', 'true'], check=False, capture_output=True).returncode:
+        pytest.skip('this container may not make mount namespaces')
+    p = stage.start('readonly', ['unshare', '-m', '/bin/sh', '-c', script])
+
+    def get(path):
+        c = http.client.HTTPConnection('127.0.0.1', port, timeout=10 * slow())
+        c.request('GET', path)
+        r = c.getresponse()
+        body = r.read()
+        c.close()
+        return r.status, body.replace(b' ', b'')
+    found = wait_until(lambda: p.must_live() and
+                       re.search(r'serving on http://127.0.0.1:(\d+)', p.log()), 15)
+    port = int(found[1])
+    assert get('/readyz')[0] == 200
+    assert f'run_dir /dev/shm/peerscope-{uid},' in p.log()
+    wait_until(lambda: b'"redis_available":true' in get('/health')[1],
+               what='the bundled Redis is up')
+    with open(f'/proc/{p.pid}/status', encoding='utf-8') as f:
+        assert f'Uid:\t{uid}' in f.read()
+    os.kill(p.pid, signal.SIGTERM)
+    assert p.wait(20) == 0, p.log()

@@ -1,0 +1,334 @@
+/* test_own.c -- one daemon per directory and per segment; what the lock outlives. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "master/own.h"
+#include "master/sock.h"
+
+static char err[ERRLEN], dir[64], name[64];
+static struct shm_dims dims;
+
+static int setup(void **state)
+{
+	static struct conf c;
+
+	(void)state;
+	snprintf(dir, sizeof dir, "/tmp/peerscope-test-own-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(name, sizeof name, "/peerscope-test-own-%ld", (long)getpid());
+	conf_defaults(&c);
+	c.shm_swarms = 16;
+	c.shm_peers_bytes = 1 << 20;
+	seg_dims(&dims, &c, 1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/peerscope.pid", dir);
+	unlink(path);
+	seg_unlink(name);
+	return rmdir(dir);
+}
+
+/* Another process: fn's answer. The lock is per process, so it has to be one. */
+static int elsewhere(int (*fn)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(fn());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* --- directory ---------------------------------------------------------- */
+
+static int open_refused(void)
+{
+	struct own o;
+	char want[64];
+
+	snprintf(want, sizeof want, "pid %ld", (long)getppid());
+	return own_open(&o, dir, err) == -1 && strstr(err, want) ? 0 : 1;
+}
+
+static int open_works(void)
+{
+	struct own o;
+
+	if (own_open(&o, dir, err) != 0)
+		return 1;
+	own_close(&o);
+	return 0;
+}
+
+static int open_and_die(void)
+{
+	struct own o;
+
+	return own_open(&o, dir, err); /* no own_close: as kill -9 leaves it */
+}
+
+static void test_one_daemon_per_directory(void **state)
+{
+	struct own o;
+	char text[32] = "";
+	int fd;
+
+	(void)state;
+	assert_int_equal(own_open(&o, dir, err), 0);
+	fd = open(o.pid_path, O_RDONLY); /* in this process it would drop the lock: */
+	assert_true(read(fd, text, sizeof text - 1) > 0);
+	assert_int_equal(strtol(text, NULL, 10), getpid());
+	close(fd); /* ... as it does now */
+	assert_int_equal(elsewhere(open_works), 0);
+	own_close(&o);
+
+	assert_int_equal(own_open(&o, dir, err), 0);
+	assert_int_equal(elsewhere(open_refused), 0);
+	own_close(&o);
+	assert_int_equal(access(o.pid_path, F_OK), -1);
+	assert_int_equal(elsewhere(open_works), 0);
+}
+
+static void test_a_dead_owner_is_none(void **state)
+{
+	struct own o;
+
+	(void)state;
+	assert_int_equal(elsewhere(open_and_die), 0);
+	assert_int_equal(own_open(&o, dir, err), 0);
+	assert_int_equal(access(o.pid_path, F_OK), 0);
+	own_close(&o);
+}
+
+static void test_directory_must_be_safe(void **state)
+{
+	char link[128], out[OWN_PATH];
+
+	(void)state;
+	snprintf(link, sizeof link, "%s/link", dir);
+	assert_int_equal(symlink(dir, link), 0);
+	assert_int_equal(own_dir(out, link, err), -1);
+	assert_non_null(strstr(err, "symlinks"));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(own_dir(out, dir, err), -1);
+	assert_non_null(strstr(err, "0777"));
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_int_equal(own_dir(out, dir, err), 0);
+	assert_string_equal(out, dir);
+}
+
+/* --- segment ------------------------------------------------------------ */
+
+static int segment_refused(void)
+{
+	struct seg *s = NULL;
+	char want[64];
+	int leftover;
+
+	snprintf(want, sizeof want, "pid %ld", (long)getppid());
+	return own_segment(&s, name, &dims, &leftover, err) == -1 && strstr(err, want)
+		       ? 0
+		       : 1;
+}
+
+static int segment_made_and_left(void)
+{
+	struct seg *s = NULL;
+	int leftover;
+
+	return own_segment(&s, name, &dims, &leftover, err) == 0 && !leftover ? 0 : 1;
+}
+
+static void test_one_daemon_per_segment(void **state)
+{
+	struct seg *s = NULL, *again = NULL;
+	int leftover = -1;
+
+	(void)state;
+	assert_int_equal(own_segment(&s, name, &dims, &leftover, err), 0);
+	assert_int_equal(leftover, 0);
+	for (int i = 0; i < 3; i++) /* a refusal must not harm the owner */
+		assert_int_equal(elsewhere(segment_refused), 0);
+	assert_int_equal(seg_view(&again, name, err), 0);
+	seg_close(&again);
+	seg_unlink(name);
+	seg_close(&s);
+}
+
+static void test_leftover_of_the_dead_is_taken(void **state)
+{
+	struct seg *s = NULL;
+	int leftover = -1;
+
+	(void)state;
+	assert_int_equal(elsewhere(segment_made_and_left), 0);
+	assert_int_equal(own_segment(&s, name, &dims, &leftover, err), 0);
+	assert_int_equal(leftover, 1);
+	assert_int_equal(elsewhere(segment_refused), 0);
+	seg_unlink(name);
+	seg_close(&s);
+}
+
+/* One of those that race for the name: waits for the start, tries, says how it went,
+ * and holds what it got until all have tried. */
+static int race(const int go[2], const int hold[2], int done)
+{
+	struct seg *s = NULL;
+	char word;
+	int leftover;
+
+	close(go[1]);
+	close(hold[1]);
+	if (read(go[0], &word, 1) != 0)
+		return 1;
+	word = own_segment(&s, name, &dims, &leftover, err) == 0 ? 'y' : 'n';
+	return write(done, &word, 1) == 1 && read(hold[0], &word, 1) == 0 ? 0 : 1;
+}
+
+static int winners_of_a_race(int racers)
+{
+	int go[2], hold[2], done[2], winners = 0, status;
+	char word;
+
+	assert_int_equal(pipe(go), 0);
+	assert_int_equal(pipe(hold), 0);
+	assert_int_equal(pipe(done), 0);
+	fflush(NULL);
+	for (int i = 0; i < racers; i++)
+		if (fork() == 0)
+			_exit(race(go, hold, done[1]));
+	close(go[0]);
+	close(go[1]);
+	for (int i = 0; i < racers; i++) {
+		assert_int_equal(read(done[0], &word, 1), 1);
+		winners += word == 'y';
+	}
+	close(hold[0]);
+	close(hold[1]);
+	close(done[0]);
+	close(done[1]);
+	for (int i = 0; i < racers; i++) {
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+	}
+	return winners;
+}
+
+static void test_race_for_the_segment(void **state)
+{
+	int won = 0;
+
+	(void)state;
+	for (int round = 0; round < 50; round++) {
+		int winners = winners_of_a_race(8);
+
+		assert_in_range(winners, 0, 1); /* 0: each was in the other's way */
+		won += winners;
+	}
+	assert_true(won > 0);
+	seg_unlink(name);
+}
+
+/* --- addresses ---------------------------------------------------------- */
+
+static void test_addresses(void **state)
+{
+	static const char *const good[] = {"0.0.0.0:8080", "127.0.0.1:0", "[::]:65535",
+					   "[::1]:80"};
+	static const char *const bad[] = {"",
+					  ":80",
+					  "1.2.3.4",
+					  "1.2.3.4:",
+					  "host:80",
+					  "::1:80",
+					  "[::1]",
+					  "[::1:80",
+					  "[]:80",
+					  "1.2.3.4:65536",
+					  "1.2.3.4:-1",
+					  "1.2.3.4:8x",
+					  "[1.2.3.4]:80",
+					  "1.2.3.4: 80",
+					  "1.2.3.4:000080"};
+	struct sock_addr a, list[CONF_MAX_LISTEN];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(good); i++) {
+		assert_int_equal(sock_parse(&a, good[i], err), 0);
+		assert_string_equal(a.text, good[i]);
+	}
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad); i++)
+		if (sock_parse(&a, bad[i], err) != -1)
+			fail_msg("'%s' was taken", bad[i]);
+	assert_int_equal(sock_parse_list(list, "1.2.3.4:1, [::1]:2", err), 2);
+	assert_int_equal(sock_parse_list(list, "", err), -1);
+	assert_int_equal(
+		sock_parse_list(list, "1.1.1.1:1,1.1.1.1:2,1.1.1.1:3,1.1.1.1:4,1.1.1.1:5",
+				err),
+		-1);
+}
+
+static void test_sockets_share_one_port(void **state)
+{
+	struct sock_set s, t;
+	char list[80];
+
+	(void)state;
+	assert_int_equal(sock_open(&s, "127.0.0.1:0", 3, err), 0);
+	assert_int_equal(s.naddr, 1);
+	assert_false(s.shared[0]);
+	assert_null(strstr(s.addr[0].text, ":0"));
+	for (int i = 0; i < 3; i++)
+		assert_true(s.fd[i][0] >= 0 && fcntl(s.fd[i][0], F_GETFD) == FD_CLOEXEC);
+	snprintf(list, sizeof list, "%s", s.addr[0].text);
+	assert_int_equal(sock_open(&t, list, 1, err), 0);
+	assert_true(t.shared[0]); /* said, not refused: orphans leave by themselves */
+	sock_close(&t);
+	sock_close(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_one_daemon_per_directory, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_dead_owner_is_none, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_directory_must_be_safe, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_one_daemon_per_segment, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_leftover_of_the_dead_is_taken, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_race_for_the_segment, setup,
+						teardown),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_sockets_share_one_port),
+	};
+
+	return cmocka_run_group_tests_name("own", tests, NULL, NULL);
+}
