@@ -35,17 +35,21 @@ def test_all_real_clients_are_listed(stage, daemon, payload, opentracker, transm
     assert s.asked_for_no_piece()
 
 
-def test_utp_only_and_encrypted_only_peers_are_reached(daemon, payload, tracker, ltpeer):
+def test_utp_only_and_encrypted_only_peers_that_call_are_listed(daemon, payload, tracker,
+                                                                ltpeer):
     t = tracker(register=True)
     p = payload([t.http])
-    peers = [ltpeer(p, name='Plain TCP'),
-             ltpeer(p, LEECH, name='uTP alone', options=['--utp-only']),
-             ltpeer(p, LEECH, name='Encrypted alone', options=['--encrypted-only'])]
-    wait_until(lambda: len(t.announces(p.infohash)) >= 3, what='all three have announced')
-    d = daemon({'swarm.trackers': t.udp, 'swarm.discovery_wait': '1s'})
-    d.until_peers(p.infohash, lambda got: all(
-        got.get(x.address, {}).get('client') == x.shown for x in peers), 40,
-        'all three by name')
+    d = daemon({'swarm.trackers': t.udp, 'swarm.discovery_wait': '300ms'})
+    d.peers(p.infohash)
+    wait_until(lambda: t.announces(p.infohash), what='the daemon is known to the tracker')
+    # They hear of the daemon from the tracker and call it.
+    kinds = {'E': ltpeer(p, LEECH, name='Encrypted alone', options=['--encrypted-only']),
+             'U': ltpeer(p, LEECH, name='uTP alone', options=['--utp-only'])}
+    got = d.until_peers(p.infohash, lambda got: all(
+        got.get(x.address, {}).get('client') == x.shown for x in kinds.values()), 40,
+        'both by name')
+    for flag, x in kinds.items():
+        assert 'incoming' in got[x.address]['sources'] and flag in got[x.address]['flags']
 
 
 def test_the_dht_alone_finds_a_swarm(daemon, payload, ltpeer, stage):

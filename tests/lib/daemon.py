@@ -87,6 +87,8 @@ class Daemon:
         self.host, self.port = found[1].strip('[]'), int(found[2])
         self.url = f'http://{found[1]}:{self.port}'
         wait_until(self.ready, timeout, 'the daemon is ready')
+        wait_until(lambda: self.get('/health').json['libtorrent_available'], timeout,
+                   'the BitTorrent session listens')
         self.fds_at_start = {pid: len(fds(pid, sockets=False)) for pid in self.pids()}
 
     def ready(self):
@@ -131,7 +133,7 @@ class Daemon:
         for k, v in self.conf.items():
             if k != 'http.listen':
                 argv += ['-o', f'{k}={v}']
-        argv += ['-o', f'http.listen={self.host}:{self.port}', *args[1:]]
+        argv += ['-o', 'http.listen=' + self.url.partition('//')[2], *args[1:]]
         return subprocess.run(argv, env=self.env, cwd=self.cwd, capture_output=True,
                               text=True, timeout=timeout * slow(), check=False)
 
@@ -184,10 +186,17 @@ class Daemon:
 
     def until_peers(self, infohash, fn, timeout=15, what='', **query):
         """Ask until fn({address: peer}) is true; then that dictionary."""
+        seen = {}
+
         def ask():
-            d = self.by_address(infohash, **query)
-            return d if fn(d) else None
-        return wait_until(ask, timeout, what or 'peers as expected', every=0.05)
+            seen['last'] = self.by_address(infohash, **query)
+            return seen['last'] if fn(seen['last']) else None
+        try:
+            return wait_until(ask, timeout, what or 'peers as expected', every=0.05)
+        except AssertionError as e:
+            lines = [f'{a}:{p["port"]} {p["client"]!r} {p["progress"]} {p["state"]} '
+                     f'{p["sources"]} {p["flags"]}' for a, p in seen['last'].items()]
+            raise AssertionError(f'{e}; last seen:\n' + '\n'.join(lines[:300])) from None
 
     # The end --------------------------------------------------------------
     def stop(self, signo=signal.SIGTERM, timeout=20):

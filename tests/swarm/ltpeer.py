@@ -14,7 +14,7 @@ from loop import exit_on_signals, say_ready
 def settings(args):
     s = {
         'listen_interfaces': f'{args.address}:{args.port}', 'user_agent': args.name,
-        'outgoing_interfaces': '', 'enable_lsd': False, 'enable_upnp': False,
+        'outgoing_interfaces': args.address, 'enable_lsd': False, 'enable_upnp': False,
         'enable_natpmp': False, 'enable_dht': args.dht, 'dht_bootstrap_nodes': '',
         'allow_multiple_connections_per_ip': True, 'ssrf_mitigation': False,
         'download_rate_limit': 1024, 'alert_mask': lt.alert.category_t.status_notification,

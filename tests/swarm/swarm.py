@@ -22,6 +22,7 @@ from loop import IN, OUT, Control, Loop, accept_all, exit_on_signals, say_ready,
 # What a peer of each behaviour looks like to somebody who dials it.
 STATES = {
     'normal': 'connected',
+    'in_order': 'connected',        # got its pieces from the first to the last
     'no_bitfield': 'connected',     # progress stays 0
     'have_all': 'connected',        # BEP 6, progress 100
     'have_none': 'connected',       # BEP 6, progress 0
@@ -54,7 +55,8 @@ class Peer:
         self.fast = group.get('fast', self.behaviour in ('have_all', 'have_none'))
         self.name, self.name_bytes = self._name(group)
         prefix = group.get('peer_id', '-SC0100-').encode()
-        self.peer_id = (prefix + b'%012d' % index)[:20]
+        # By address: who sees one peer id twice takes it for one peer, and hangs up.
+        self.peer_id = (prefix + b'%012d' % int(ipaddress.ip_address(address)))[:20]
         self.progress = self._progress(group.get('progress', 100))
         self.listener = None
         self.conns = set()
@@ -79,7 +81,17 @@ class Peer:
         return float(wanted)
 
     def have(self, torrent):
+        """How many pieces."""
         return round(self.progress * torrent.pieces / 100)
+
+    def order(self, torrent):
+        """The pieces in the order in which it got them: rarest first looks random, so
+        each peer has its own."""
+        if self.behaviour == 'in_order':
+            return range(torrent.pieces)
+        out = list(range(torrent.pieces))
+        random.Random(self.index).shuffle(out)
+        return out
 
     def listen(self):
         if self.behaviour == 'dead' or self.listener:
@@ -141,7 +153,8 @@ class Peer:
         have = self.have(torrent)
         if have == 0:
             return b''                  # as BEP 3 allows
-        return wire.msg(wire.BITFIELD, wire.bitfield(have, torrent.pieces))
+        which = self.order(torrent)[:have]
+        return wire.msg(wire.BITFIELD, wire.bitfield(which, torrent.pieces))
 
     def report(self):
         progress = self.progress if STATES[self.behaviour] == 'connected' else None
@@ -318,7 +331,7 @@ class Conn:
     def send_haves(self, before, after):
         if self.greeted:
             self.send(b''.join(wire.msg(wire.HAVE, struct.pack('>I', i))
-                               for i in range(before, after)))
+                               for i in self.peer.order(self.torrent)[before:after]))
 
 
 class Swarm:

@@ -74,12 +74,11 @@ def handshake(infohash, peer_id, extended=True, fast=False):
     return PSTR + bytes(reserved) + infohash + peer_id
 
 
-def bitfield(have, pieces):
-    """The first `have` bits of `pieces` are set."""
+def bitfield(which, pieces):
+    """The bits of these pieces are set."""
     out = bytearray((pieces + 7) // 8)
-    out[:have // 8] = b'\xff' * (have // 8)
-    if have % 8:
-        out[have // 8] = 0xff00 >> (have % 8) & 0xff
+    for i in which:
+        out[i // 8] |= 0x80 >> i % 8
     return bytes(out)
 
 
