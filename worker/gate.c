@@ -39,6 +39,7 @@ void gate_conn_start(struct gate_conn *c)
 		return;
 	}
 	c->state = CONN_READING;
+	g->newborn--;
 	stat_inc(http_connections);
 	if (g->open++ < g->conf.max_connections) {
 		gate_conn_until(c, g->now + g->conf.idle_ms);
@@ -83,6 +84,7 @@ static struct bufferevent *gate_bev(struct event_base *base, void *arg)
 	evtimer_assign(&c->timer, base, gate_conn_timer, c);
 	evtimer_add(&c->timer, &now);
 	g->born = c;
+	g->newborn++; /* a drain must not overlook it: its client has begun */
 	return c->front;
 }
 
@@ -270,7 +272,7 @@ int gate_draining(const struct gate *g)
 
 uint32_t gate_connections(const struct gate *g)
 {
-	return g->open + g->lingering;
+	return g->newborn + g->open + g->lingering;
 }
 
 const struct strict *gate_request(const struct gate_conn *c)

@@ -46,7 +46,9 @@ void gate_conn_close(struct gate_conn *c)
 		return;
 	if (c->state == CONN_LINGER)
 		g->lingering--;
-	else if (c->state != CONN_NEW)
+	else if (c->state == CONN_NEW)
+		g->newborn--;
+	else
 		g->open--;
 	c->state = CONN_DEAD;
 	if (c->req)
@@ -60,7 +62,7 @@ void gate_conn_close(struct gate_conn *c)
 	}
 	if (!c->front)
 		conn_free(c);
-	if (g->draining && g->open + g->lingering == 0 && g->hooks.empty)
+	if (g->draining && gate_connections(g) == 0 && g->hooks.empty)
 		g->hooks.empty(g->hooks.arg);
 }
 

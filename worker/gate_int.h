@@ -61,6 +61,7 @@ struct gate {
 	struct gate_conf conf;
 	struct gate_hooks hooks;
 	TAILQ_HEAD(, gate_conn) conns;
+	uint32_t newborn; /* accepted, their first timer not yet run */
 	uint32_t open, lingering;
 	int draining;
 	struct gate_conn *asking; /* evhttp is being fed its request right now */
