@@ -217,7 +217,8 @@ static void hot_unchanged(struct worker *w, struct gate_conn *c, const struct bo
 	int n = snprintf(head, sizeof head,
 			 "HTTP/1.1 304 Not Modified\r\nAge: %" PRIu64
 			 "\r\nCache-Control: max-age=%u\r\nETag: %s\r\nDate: %s\r\n\r\n",
-			 age_s, max_age_s(w, body->settled), body->etag, gate_date(w->gate));
+			 age_s, max_age_s(w, body->settled), body->etag,
+			 gate_date(w->gate));
 
 	PS_ASSERT(n > 0 && (size_t)n < sizeof head);
 	status_count(304);
@@ -239,8 +240,8 @@ int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 	struct body *body;
 	uint64_t now, age;
 
-	if (rq->method != HTTP_GET || rq->minor != 1 || rq->has_body || rq->none_match < 0 ||
-	    !plain_target(&rq->target, id))
+	if (rq->method != HTTP_GET || rq->minor != 1 || rq->has_body ||
+	    rq->none_match < 0 || !plain_target(&rq->target, id))
 		return 0;
 	body = bodies_find(w->bodies, id);
 	if (!body || ptab_peek(w->ptab, id, &body->slot, &s) != PTAB_OK ||

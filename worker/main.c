@@ -121,13 +121,12 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
-	struct shm_page *p = seg_page(w->seg, (uint32_t)w->kid->slot);
+	struct shm_page *p = w->page;
 
 	(void)fd;
 	(void)what;
 	atomic_store_explicit(&p->beat_ms, clock_ms(), memory_order_relaxed);
 	atomic_store_explicit(&p->busy, gate_connections(w->gate), memory_order_relaxed);
-	atomic_store_explicit(&p->parked, park_used(w->park), memory_order_relaxed);
 	peers_bell(w); /* a new collector, or a bell that was not heard */
 }
 
@@ -211,6 +210,8 @@ static int start(struct worker *w, char err[ERRLEN])
 	    lane_open(&w->lane, w->seg, k->slot, err) != 0)
 		return -1;
 	stat_own(w->seg, (uint32_t)k->slot);
+	w->page = seg_page(w->seg, (uint32_t)k->slot);
+	atomic_store_explicit(&w->page->parked, 0, memory_order_relaxed);
 	lane_enter(w->lane);
 	w->epoch = atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
 	w->base = make_base();

@@ -22,6 +22,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	p->ask.w->park->late(p);
 }
 
+/* Our own line of the page: `top` shows it at once. */
+static void show(const struct park *park)
+{
+	if (park->w->page)
+		atomic_store_explicit(&park->w->page->parked, park->used,
+				      memory_order_relaxed);
+}
+
 struct park *park_new(struct worker *w, uint32_t places, void (*late)(struct parked *p))
 {
 	struct park *park = xcalloc(1, sizeof *park);
@@ -58,6 +66,7 @@ struct parked *park_take(struct park *park, const struct ask *ask, uint64_t ms)
 		return NULL;
 	park->free = p->next_free;
 	park->used++;
+	show(park);
 	p->ask = *ask;
 	p->ask.query = "";
 	p->used = 1;
@@ -86,6 +95,7 @@ void park_release(struct park *park, struct parked *p)
 	p->next_free = park->free;
 	park->free = p;
 	park->used--;
+	show(park);
 }
 
 uint32_t park_used(const struct park *park)

@@ -87,8 +87,8 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 
 /* Behind an answer, at most once in gap_ms. A full lane is fine: who asks next tries
  * again. Two ids in one place of the table only refresh more often. */
-static void refresh(struct worker *w, const struct gate_conn *conn, const struct ident *id,
-		    uint64_t gap_ms)
+static void refresh(struct worker *w, const struct gate_conn *conn,
+		    const struct ident *id, uint64_t gap_ms)
 {
 	struct shm_job job = {.kind = JOB_PEERS, .flags = JOB_F_REFRESH};
 	uint64_t now = clock_ms();
@@ -115,7 +115,8 @@ static uint64_t touch_gap_ms(const struct worker *w)
 	return gap < WORKER_REFRESH_MS ? WORKER_REFRESH_MS : gap;
 }
 
-void peers_touch(struct worker *w, const struct gate_conn *conn, const uint8_t key[IH_LEN])
+void peers_touch(struct worker *w, const struct gate_conn *conn,
+		 const uint8_t key[IH_LEN])
 {
 	struct ident id = {.form = IDENT_HEX40};
 
@@ -169,7 +170,7 @@ static void forget(struct worker *w, struct parked *p)
 	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
 
 	if (p->pushed)
-		(void)push(w, &p->q.id, &job);	/* full: its wait ends by itself */
+		(void)push(w, &p->q.id, &job); /* full: its wait ends by itself */
 	park_release(w->park, p);
 }
 
@@ -279,7 +280,7 @@ static int has_to_wait(const struct worker *w, const struct peers_question *q,
 	if (q->wait_ms > 0)
 		return !settled || age >= w->conf->cache_ttl_ms;
 	if (s->phase == SWARM_JOINING)
-		return 1;		/* not yet an answer: the lucky few */
+		return 1; /* not yet an answer: the lucky few */
 	return age >= w->conf->cache_ttl_ms + w->conf->cache_grace_ms;
 }
 

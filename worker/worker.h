@@ -22,6 +22,7 @@ struct worker {
 	const struct conf *conf;
 	struct event_base *base;
 	struct seg *seg;
+	struct shm_page *page;		/* ours; NULL in unit tests */
 	struct ptab *ptab;
 	struct lane *lane;
 	struct gate *gate;
