@@ -39,13 +39,15 @@ def expect_as_scripted(got, swarm):
         assert peer['state'] == want['state'], peer
         if want['name'] and want['state'] == 'connected':
             assert peer['client'] == want['name']
-            assert peer['progress'] == pytest.approx(want['progress'], abs=0.51), peer
+            assert peer['progress'] == pytest.approx(want['progress'], abs=0.75), peer
 
 
 # The whole list ------------------------------------------------------------
 @pytest.mark.parametrize('udp', [True, False], ids=['udp', 'http'])
 def test_cold_census_names_all_200_in_one_answer(census, udp):
-    d, s, _ = census([{'count': 200, 'progress': 'mixed'}], delay_ms=100, udp=udp)
+    # 1,000 pieces: without metadata a field is known to the byte only, so for a moment
+    # progress may be 7 bits off.
+    d, s, _ = census([{'count': 200, 'progress': 'mixed'}], delay_ms=100, udp=udp, pieces=1000)
     answer = d.peers(s.infohash, limit=500)
     got = {p['ip']: p for p in answer['peers']}
     assert len(named(got)) == 200
@@ -146,6 +148,17 @@ def test_every_kind_of_peer_has_its_state(census):
     ranks = [order.index(p['state']) for p in d.peers(s.infohash, limit=100)['peers']]
     assert ranks == sorted(ranks), 'best known first'
     assert s.asked_for_no_piece()
+
+
+def test_peers_without_extensions_are_named_by_their_id(census):
+    d, s, _ = census([{'count': 2, 'ext': False, 'fast': False, 'peer_id': '-TR2940-'},
+                      {'count': 2, 'ext': False, 'progress': 40}], pieces=200)
+    got = d.until_peers(s.infohash, lambda g: len(g) == 4 and all(
+        p['state'] == 'connected' and p['client'] != 'Unknown' for p in g.values()))
+    old = [got[p['address']] for p in s.peers[:2]]
+    assert all(p['client'].startswith('Transmission 2') for p in old)
+    assert all(p['progress'] == 100.0 for p in old)
+    assert all(got[p['address']]['progress'] == 40.0 for p in s.peers[2:])
 
 
 def test_peers_that_cannot_be_reached_are_tried(census):

@@ -59,7 +59,7 @@ class Daemon:
             self.wait_serving()
 
     def _write(self, text):
-        path = self.stage.path(f'peerscope-{id(self)}.conf')
+        path = self.stage.fresh_path('peerscope', '.conf')
         with open(path, 'w', encoding='utf-8') as f:
             f.write(text or '# everything is on the command line\n')
         return path

@@ -44,7 +44,7 @@ class Scripted:
     """A program of tests/swarm: one line of JSON when ready, then a control socket."""
 
     def __init__(self, stage, name, argv):
-        self.control = stage.path(f'{name}-{id(self)}.sock')
+        self.control = stage.fresh_path(name, '.sock')
         self.proc, self.ready = start_ready(stage, name, argv + ['--control', self.control])
         self.asker = Asker(self.control)
         stage.at_end(self.asker.close)
@@ -57,7 +57,7 @@ class Swarm(Scripted):
     def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
                  infohashes=(), port=6881, base=None):
         n = sum(g.get('count', 1) for g in spec)
-        spec_file = stage.path(f'spec-{id(self)}.json')
+        spec_file = stage.fresh_path('spec', '.json')
         with open(spec_file, 'w', encoding='utf-8') as f:
             json.dump(spec, f)
         base = base or stage.net.take(n)

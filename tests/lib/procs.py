@@ -131,8 +131,11 @@ class Stage:
     def path(self, *names):
         return os.path.join(self.dir, *names)
 
+    def fresh_path(self, name, end=''):
+        return self.path(f'{name}{next(self._seq)}{end}')
+
     def fresh_dir(self, name, mode=0o755):
-        path = self.path(f'{name}{next(self._seq)}')
+        path = self.fresh_path(name)
         os.mkdir(path)
         os.chmod(path, mode)
         return path
@@ -141,7 +144,7 @@ class Stage:
         self._ends.append(fn)
 
     def start(self, name, argv, **kw):
-        p = Proc(argv, self.path(f'{name}{next(self._seq)}.log'), **kw)
+        p = Proc(argv, self.fresh_path(name, '.log'), **kw)
         self.at_end(p.stop)
         return p
 

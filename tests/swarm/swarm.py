@@ -52,7 +52,7 @@ class Peer:
         self.delay_s = group.get('delay_ms', swarm.delay_ms) / 1000
         self.pex = group.get('pex', swarm.pex)
         self.ext = group.get('ext', True)
-        self.fast = group.get('fast', self.behaviour in ('have_all', 'have_none'))
+        self.fast = group.get('fast', True)
         self.name, self.name_bytes = self._name(group)
         prefix = group.get('peer_id', '-SC0100-').encode()
         # By address: who sees one peer id twice takes it for one peer, and hangs up.
@@ -139,11 +139,9 @@ class Peer:
             d['metadata_size'] = len(torrent.info)
         return wire.ext(0, wire.benc(d))
 
-    def pieces_message(self, torrent):
-        if self.behaviour == 'have_all':
+    def pieces_message(self, torrent, fast):
+        if self.behaviour == 'have_all' and fast:
             return wire.msg(wire.HAVE_ALL)
-        if self.behaviour == 'have_none':
-            return wire.msg(wire.HAVE_NONE)
         if self.behaviour == 'no_bitfield':
             return b''
         if self.behaviour == 'huge_bitfield':
@@ -151,8 +149,8 @@ class Peer:
         if self.behaviour == 'huge_length':
             return struct.pack('>IB', 0x7fffffff, wire.BITFIELD) + b'\xff' * 4096
         have = self.have(torrent)
-        if have == 0:
-            return b''                  # as BEP 3 allows
+        if have == 0:                   # BEP 3: say nothing; BEP 6: say so
+            return wire.msg(wire.HAVE_NONE) if fast else b''
         which = self.order(torrent)[:have]
         return wire.msg(wire.BITFIELD, wire.bitfield(which, torrent.pieces))
 
@@ -172,7 +170,8 @@ class Conn:
         self.held, self.out = bytearray(), bytearray()
         self.torrent, self.dialled = torrent, torrent is not None
         self.greeted = self.shaken = False
-        self.their_pex = None
+        self.their_pex = self.their_metadata = None
+        self.their_fast = False
         peer.conns.add(self)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.loop.watch(sock, IN | (OUT if self.dialled else 0), self._event)
@@ -241,9 +240,11 @@ class Conn:
             return
         self.torrent, self.shaken = torrent, True
         self.peer.count['handshakes'] += 1
-        self.their_ext = bool(self.held[25] & 0x10)
+        self.their_fast = bool(self.held[27] & 0x04)
         del self.held[:wire.HANDSHAKE]
-        if not self.greeted:
+        if self.greeted:
+            self.send(self.pieces())
+        else:
             self.loop.later(self.peer.delay_s, self.greet)
 
     def greet(self):
@@ -260,9 +261,15 @@ class Conn:
         hello = wire.handshake(infohash, peer.peer_id, peer.ext, peer.fast)
         if peer.ext:
             hello += peer.extension_handshake(self.torrent)
-        self.send(hello + peer.pieces_message(self.torrent))
+        if self.shaken:
+            hello += self.pieces()
+        self.send(hello)
         if peer.behaviour == 'flaky':
             self.loop.later(0.05, peer.leave)
+
+    def pieces(self):
+        """BEP 6 counts when both speak it, so this waits for their handshake."""
+        return self.peer.pieces_message(self.torrent, self.peer.fast and self.their_fast)
 
     def _one_message(self):
         if len(self.held) < 4:
