@@ -312,8 +312,9 @@ static void conn_to_evhttp(struct gate_conn *c)
 	g->asking = NULL;
 	if (c->replied)
 		gate_conn_flush(c);
-	else if (!c->req) /* evhttp kept it: never its HTML, so nothing */
-		gate_conn_close(c);
+	else if (!c->req) /* evhttp answers by itself: never its HTML */
+		gate_conn_refuse(c, 400, "bad_request",
+				 "This is not a request we understand.");
 	else
 		conn_watch(c);
 }

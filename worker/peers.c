@@ -233,10 +233,13 @@ void peers_late(struct parked *p)
 			   "The collector is down; it is being started again.");
 }
 
+/* A full lane is tried again at the next bell. */
 static void push_if_needed(struct parked *p)
 {
 	if (!p->pushed)
 		push_parked(p);
+	if (!p->pushed)
+		p->ask.w->repush = 1;
 }
 
 static void forget_push(struct parked *p)
@@ -263,8 +266,12 @@ void peers_bell(struct worker *w)
 	if (epoch != w->epoch) {
 		w->epoch = epoch;
 		park_each(w->park, forget_push);
+		w->repush = 1;
 	}
-	park_each(w->park, push_if_needed);
+	if (w->repush) {
+		w->repush = 0;
+		park_each(w->park, push_if_needed);
+	}
 }
 
 /* --- the question ----------------------------------------------------------- */
