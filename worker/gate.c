@@ -23,7 +23,6 @@ void gate_conn_start(struct gate_conn *c)
 	struct gate *g = c->gate;
 	int one = 1;
 
-	g->born = NULL;
 	c->fd = bufferevent_getfd(c->under);
 	if (c->fd < 0 ||
 	    g->open + g->lingering >= g->conf.max_connections + GATE_LINGERING) {
@@ -83,7 +82,6 @@ static struct bufferevent *gate_bev(struct event_base *base, void *arg)
 	bufferevent_disable(c->under, EV_READ | EV_WRITE); /* it only carries the fd */
 	evtimer_assign(&c->timer, base, gate_conn_timer, c);
 	evtimer_add(&c->timer, &now);
-	g->born = c;
 	g->newborn++; /* a drain must not overlook it: its client has begun */
 	return c->front;
 }

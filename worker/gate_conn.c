@@ -73,12 +73,6 @@ void gate_front_freed(void *arg)
 
 	c->front = NULL;
 	c->front_gone = 1;
-	if (c->gate && c->gate->born == c)
-		c->gate->born = NULL;
-	if (c->state == CONN_NEW) {
-		evtimer_del(&c->timer);
-		c->state = CONN_DEAD;
-	}
 	if (c->state == CONN_DEAD)
 		conn_free(c);
 	else if (c->state != CONN_LINGER)

@@ -65,7 +65,6 @@ struct gate {
 	uint32_t open, lingering;
 	int draining;
 	struct gate_conn *asking; /* evhttp is being fed its request right now */
-	struct gate_conn *born;   /* made by gate_bev, not seen by evhttp yet */
 	struct {
 		int fd, on;
 		struct evconnlistener *listener;

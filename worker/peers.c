@@ -86,7 +86,8 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 }
 
 /* Behind an answer, at most once in gap_ms. A full lane is fine: who asks next tries
- * again. Two ids in one place of the table only refresh more often. */
+ * again. Without a collector the lane is kept for those who wait. Two ids in one place
+ * of the table only refresh more often. */
 static void refresh(struct worker *w, const struct gate_conn *conn,
 		    const struct ident *id, uint64_t gap_ms)
 {
@@ -96,8 +97,9 @@ static void refresh(struct worker *w, const struct gate_conn *conn,
 
 	memcpy(&at, id->key, sizeof at);
 	at %= WORKER_REFRESH_SLOTS;
-	if (memcmp(w->refreshed[at].id, id->key, IH_LEN) == 0 &&
-	    now - w->refreshed[at].at_ms < gap_ms)
+	if (!worker_collector_up(w) ||
+	    (memcmp(w->refreshed[at].id, id->key, IH_LEN) == 0 &&
+	     now - w->refreshed[at].at_ms < gap_ms))
 		return;
 	memcpy(w->refreshed[at].id, id->key, IH_LEN);
 	w->refreshed[at].at_ms = now;
