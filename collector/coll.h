@@ -85,11 +85,13 @@ void jobs_take(struct coll *c);
 void jobs_check(struct coll *c);
 /* Once a second: linger, expiry, and the bound of swarm.max_swarms. */
 void jobs_tick(struct coll *c);
+/* kid.conf is new; trackers: they are others now. */
+void jobs_reconfigure(struct coll *c, int trackers);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 
 /* --- publish.c --- */
-/* Write the swarm's slot now; with_redis: also the second tier. */
-void publish_now(struct coll *c, struct swarm *w, int with_redis);
+/* Write the swarm's slot now; with_redis: also the second tier. -1: no room. */
+int publish_now(struct coll *c, struct swarm *w, int with_redis);
 /* Something changed: see that a version follows, within PUBLISH_MS. */
 void publish_soon(struct coll *c);
 void publish_due(struct coll *c);	/* PUBLISH_MS is over */

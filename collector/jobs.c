@@ -89,11 +89,12 @@ void jobs_check(struct coll *c)
 		close_round(c, q->swarm, now);
 		if (waiter_ready(q, now, &recheck)) {
 			uint64_t token = q->token;
+			int rc = 0;
 
 			if (q->swarm->changed_ms || !q->swarm->published_ms)
-				publish_now(c, q->swarm, 1);
+				rc = publish_now(c, q->swarm, 1);
 			waiter_drop(c, at);
-			answer(c, token, LANE_OK);
+			answer(c, token, rc == 0 ? LANE_OK : LANE_BUSY);
 			continue;
 		}
 		if (q->until_ms < next)
@@ -123,18 +124,6 @@ static void leave(struct coll *c, struct swarm *w)
 	stat_inc(leaves);
 }
 
-static uint32_t count_trackers(const struct conf *conf)
-{
-	char item[512];
-	uint32_t n = 0;
-
-	for (const char *p = conf->swarm_trackers; p && n < conf->swarm_max_trackers;) {
-		p = conf_list_next(p, item, sizeof(item));
-		n += item[0] != '\0';
-	}
-	return n;
-}
-
 /* What an earlier life of this swarm, or of the collector, left in the table. */
 static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoint *known)
 {
@@ -155,6 +144,13 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoin
 	return n;
 }
 
+static void apply_conf(struct swarm *w, const struct conf *conf)
+{
+	w->max_peers = (uint32_t)conf->swarm_max_peers;
+	w->trackers_expected = lt_tracker_count(conf);
+	w->dht = conf->swarm_dht;
+}
+
 static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8_t *v2)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
@@ -164,9 +160,7 @@ static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8
 
 	if (!w)
 		return NULL;
-	w->max_peers = (uint32_t)c->kid.conf.swarm_max_peers;
-	w->trackers_expected = count_trackers(&c->kid.conf);
-	w->dht = c->kid.conf.swarm_dht;
+	apply_conf(w, &c->kid.conf);
 	n = seed_from_table(c, w, known);
 	if (lt_join(c->lt, job->id, v2, known, n, &c->kid.conf, err) != 0) {
 		log_error("swarm", "%s", err);
@@ -241,7 +235,7 @@ static void freshen(struct coll *c, struct swarm *w)
 	uint64_t age = clock_ms() - w->published_ms;
 
 	if (w->round_done && (!w->published_ms || age >= c->kid.conf.cache_ttl_ms / 2))
-		publish_now(c, w, 1);
+		(void)publish_now(c, w, 1);
 }
 
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
@@ -333,6 +327,24 @@ void jobs_tick(struct coll *c)
 	stat_set(swarms, swarms_count(c->swarms));
 	stat_set(peers, peers);
 	stat_set(interface_ok, (uint64_t)interface_there(c));
+}
+
+static void reconfigure_swarm(struct swarm *w, void *arg)
+{
+	apply_conf(w, arg);
+}
+
+static void forget_trackers(struct swarm *w, void *arg)
+{
+	(void)arg;
+	w->ntrackers = 0;
+}
+
+void jobs_reconfigure(struct coll *c, int trackers)
+{
+	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
+	if (trackers)
+		swarms_each(c->swarms, forget_trackers, NULL);
 }
 
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN])

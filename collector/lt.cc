@@ -11,8 +11,10 @@ extern "C" {
 }
 
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <map>
@@ -24,6 +26,7 @@ extern "C" {
 
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
+#include <libtorrent/announce_entry.hpp>
 #include <libtorrent/bdecode.hpp>
 #include <libtorrent/disabled_disk_io.hpp>
 #include <libtorrent/error_code.hpp>
@@ -392,6 +395,21 @@ std::string listen_interfaces(const conf &c)
 	return out;
 }
 
+/* Descriptors that are not peer connections: listening, UDP, trackers, files, bells. */
+constexpr int FDS_KEPT = 256;
+
+int connections_limit(const conf &c)
+{
+	const int want = static_cast<int>(c.swarm_connections);
+	rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY ||
+	    r.rlim_cur >= static_cast<rlim_t>(want + FDS_KEPT))
+		return want;
+	return r.rlim_cur > 2 * FDS_KEPT ? static_cast<int>(r.rlim_cur) - FDS_KEPT
+					 : static_cast<int>(r.rlim_cur / 2);
+}
+
 void tune(lt::settings_pack &s, const conf &c)
 {
 	using sp = lt::settings_pack;
@@ -403,7 +421,7 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_bool(sp::dht_restrict_routing_ips, !c.swarm_allow_private);
 	s.set_bool(sp::dht_restrict_search_ips, !c.swarm_allow_private);
 	s.set_bool(sp::ssrf_mitigation, !c.swarm_allow_private);
-	s.set_int(sp::connections_limit, static_cast<int>(c.swarm_connections));
+	s.set_int(sp::connections_limit, connections_limit(c));
 	s.set_int(sp::connection_speed, static_cast<int>(c.swarm_connection_speed));
 	s.set_int(sp::torrent_connect_boost, static_cast<int>(c.swarm_connect_boost));
 	s.set_int(sp::max_peerlist_size, static_cast<int>(c.swarm_max_peers));
@@ -485,6 +503,7 @@ struct lt_session {
 	/* Records of torrents whose add alert has not come yet: the first announce is
 	 * reported before it. Bounded by EARLY_MAX, then forgotten. */
 	std::vector<std::pair<libtorrent::torrent_handle, lt_event>> early;
+	std::string trackers;		/* swarm.trackers, as last seen */
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
@@ -664,18 +683,21 @@ void take_alerts(struct lt_session *l)
 	}
 }
 
-void add_trackers(lt::add_torrent_params &p, const conf &c)
+std::vector<lt::announce_entry> trackers_of(const conf &c)
 {
+	std::vector<lt::announce_entry> out;
 	char url[512];
-	int tier = 0;
 
-	for (const char *at = c.swarm_trackers; at && tier < c.swarm_max_trackers;) {
+	for (const char *at = c.swarm_trackers;
+	     at && static_cast<int64_t>(out.size()) < c.swarm_max_trackers;) {
 		at = conf_list_next(at, url, sizeof(url));
-		if (url[0] == '\0')
+		const auto same = [&url](const lt::announce_entry &t) { return t.url == url; };
+		if (url[0] == '\0' || std::any_of(out.begin(), out.end(), same))
 			continue;
-		p.trackers.emplace_back(url);
-		p.tracker_tiers.push_back(tier++);
+		out.emplace_back(url);
+		out.back().tier = static_cast<uint8_t>(out.size() - 1);
 	}
+	return out;
 }
 
 } // namespace
@@ -694,6 +716,7 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		l->session = std::make_unique<libtorrent::session>(std::move(p));
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
 		l->stat_peers = libtorrent::find_metric_idx("peer.num_peers_connected");
+		l->trackers = c->swarm_trackers;
 		const auto bell = l->out;
 		l->session->set_alert_notify([bell] { bell->ring_bell(); });
 		*out = l.release();
@@ -703,12 +726,13 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 	}
 }
 
-void lt_close(struct lt_session **session, int wait_ms)
+int lt_close(struct lt_session **session, int wait_ms)
 {
 	struct lt_session *l = *session;
+	int rc = -1;
 
 	if (!l)
-		return;
+		return 0;
 	*session = nullptr;
 	try {
 		/* The proxy's end waits for the trackers' "stopped": in a thread of its
@@ -722,11 +746,13 @@ void lt_close(struct lt_session **session, int wait_ms)
 			proxy.reset();
 			done->set_value();
 		}).detach();
-		over.wait_for(std::chrono::milliseconds(wait_ms));
+		if (over.wait_for(std::chrono::milliseconds(wait_ms)) == std::future_status::ready)
+			rc = 0;
 	} catch (const std::exception &) {
 		/* leaving anyway */
 	}
 	delete l;
+	return rc;
 }
 
 int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
@@ -737,6 +763,10 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 		tune(s, *c);
 		l->session->set_ip_filter(private_filter(*c));
 		l->session->apply_settings(std::move(s));
+		if (l->trackers != c->swarm_trackers)
+			for (const auto &pair : l->by_handle)
+				pair.first.replace_trackers(trackers_of(*c));
+		l->trackers = c->swarm_trackers;
 		return 0;
 	} catch (const std::exception &e) {
 		return fail(err, "libtorrent settings", e);
@@ -762,7 +792,10 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 			| libtorrent::torrent_flags::paused);
 		p.flags |= libtorrent::torrent_flags::upload_mode
 			| libtorrent::torrent_flags::no_verify_files;
-		add_trackers(p, *c);
+		for (const auto &t : trackers_of(*c)) {
+			p.trackers.push_back(t.url);
+			p.tracker_tiers.push_back(t.tier);
+		}
 		for (size_t i = 0; i < n; i++)
 			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
 		const auto box = l->out;
@@ -826,6 +859,15 @@ void lt_poll(struct lt_session *l)
 		l->session->post_torrent_updates({});
 	} catch (const std::exception &) {
 		/* asked again in a second */
+	}
+}
+
+uint32_t lt_tracker_count(const struct conf *c)
+{
+	try {
+		return static_cast<uint32_t>(trackers_of(*c).size());
+	} catch (const std::exception &) {
+		return 0;
 	}
 }
 

@@ -68,9 +68,10 @@ struct lt_event {			/* fields a kind does not name are zero */
 
 /* bell_fd is borrowed: it is rung when lt_next has something. */
 PS_MUST int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err[ERRLEN]);
-/* Ends the session; waits at most wait_ms for trackers to hear "stopped". */
-void lt_close(struct lt_session **lt, int wait_ms);
-/* New settings in place: interfaces, limits, DHT, filter. */
+/* Ends the session; waits at most wait_ms for trackers to hear "stopped". 0, or -1:
+ * its threads still run, so the caller may only _exit. */
+PS_MUST int lt_close(struct lt_session **lt, int wait_ms);
+/* New settings in place: interfaces, limits, DHT, filter, trackers of every swarm. */
 PS_MUST int lt_configure(struct lt_session *lt, const struct conf *c, char err[ERRLEN]);
 
 struct lt_endpoint {
@@ -89,6 +90,8 @@ void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
 /* Once a second: asks for LT_STATS and LT_SCRAPE, which come as records. */
 void lt_poll(struct lt_session *lt);
+/* Distinct trackers that a swarm joined with this configuration asks. */
+uint32_t lt_tracker_count(const struct conf *c);
 /* Records lost to a full queue, and times libtorrent lost alerts; both only rise. */
 uint64_t lt_dropped(const struct lt_session *lt);
 uint64_t lt_alerts_dropped(const struct lt_session *lt);

@@ -278,6 +278,7 @@ static void reconfigure(struct coll *c, int fd)
 	if (lt_configure(c->lt, &fresh, err) != 0)
 		log_error("swarm", "%s", err);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
+	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
 	open_geo(c);			/* a HUP also means: the files are new */
 	if (geo || c->geo)
 		publish_places_again(c);
@@ -392,7 +393,10 @@ static void coll_close(struct coll *c)
 	struct event *ev[] = { c->bell, c->lt_bell, c->chan, c->term, c->tick, c->publish, c->wake };
 
 	stat_set(lt_listening, 0);
-	lt_close(&c->lt, STOP_WAIT_MS);
+	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {
+		log_info("swarm", "a tracker does not hear us: leaving without a word");
+		_exit(0);		/* the session's threads still run */
+	}
 	while (c->waiters) {
 		struct waiter *q = c->waiters;
 

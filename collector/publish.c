@@ -26,7 +26,7 @@ static void publish_redis(struct coll *c, const struct swarm *w)
 		redis_setex(c->redis, key, conf->cache_ttl_ms, c->json.p, c->json.len);
 }
 
-void publish_now(struct coll *c, struct swarm *w, int with_redis)
+int publish_now(struct coll *c, struct swarm *w, int with_redis)
 {
 	struct shm_swarm head;
 
@@ -36,11 +36,12 @@ void publish_now(struct coll *c, struct swarm *w, int with_redis)
 		stat_inc(publish_full);
 		log_warn("table", "no room to publish a swarm of %u peers: raise shm.peers",
 			 w->npeers);
-		return;
+		return -1;
 	}
 	stat_inc(publishes);
 	if (with_redis)
 		publish_redis(c, w);
+	return 0;
 }
 
 /* While the first round of a swarm with an older answer is under way, the older
@@ -65,7 +66,7 @@ static void publish_important(struct swarm *w, void *arg)
 	struct coll *c = arg;
 
 	if (w->important && may_publish(w))
-		publish_now(c, w, 0);
+		(void)publish_now(c, w, 0);
 }
 
 void publish_due(struct coll *c)
@@ -80,7 +81,7 @@ static void publish_soft(struct swarm *w, void *arg)
 	uint64_t now = clock_ms();
 
 	if (w->changed_ms && may_publish(w) && now - w->published_ms >= PUBLISH_SOFT_MS)
-		publish_now(c, w, now - w->asked_ms < c->kid.conf.cache_ttl_ms);
+		(void)publish_now(c, w, now - w->asked_ms < c->kid.conf.cache_ttl_ms);
 }
 
 static void translate_names(struct swarm *w, void *arg)
@@ -98,7 +99,7 @@ static void publish_any(struct swarm *w, void *arg)
 	struct coll *c = arg;
 
 	if (may_publish(w))
-		publish_now(c, w, 0);
+		(void)publish_now(c, w, 0);
 }
 
 static void publish_compact(struct coll *c)

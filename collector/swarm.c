@@ -227,7 +227,7 @@ static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 {
 	struct peer *p;
 
-	if (w->npeers >= w->max_peers) {
+	while (w->npeers >= w->max_peers) {	/* more than one after a reload */
 		if (make_room(w) != 0)
 			return NULL;
 		if (news)
