@@ -62,6 +62,7 @@ static int ident_bad(char err[ERRLEN], size_t len, size_t at)
 
 int ident_parse(struct ident *out, const char *s, size_t len, char err[ERRLEN])
 {
+	static const uint8_t zeros[IH_LEN];
 	uint8_t hash[IH_V2_LEN] = {0};
 	size_t good;
 
@@ -76,6 +77,8 @@ int ident_parse(struct ident *out, const char *s, size_t len, char err[ERRLEN])
 		good = ident_decode(hash, out->text, len, 4, hex_value);
 	if (good < len)
 		return ident_bad(err, len, good);
+	if (memcmp(hash, zeros, IH_LEN) == 0)
+		return err_set(err, "zeros alone name no swarm");
 	memcpy(out->key, hash, IH_LEN);
 	out->form = len == 40 ? IDENT_HEX40 : len == 32 ? IDENT_BASE32 : IDENT_V2;
 	if (out->form == IDENT_V2)

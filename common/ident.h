@@ -3,7 +3,8 @@
  *
  * 40 hex digits in any case and 32 base32 digits (RFC 4648, either case) are a
  * v1 infohash (BEP 3, BEP 9); 64 hex digits are a v2 infohash (BEP 52), whose
- * swarm is keyed by its first 20 bytes, as trackers and the DHT do.
+ * swarm is keyed by its first 20 bytes, as trackers and the DHT do. A key of zeros
+ * alone is refused: libtorrent takes it for "no infohash".
  * Proof: tests/unit/test_ident.c.
  */
 #ifndef PEERSCOPE_COMMON_IDENT_H
