@@ -99,6 +99,15 @@ public:
 		return true;
 	}
 
+	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
+	bool is_new_local(const lt::address &a)
+	{
+		if (a == last_local_)
+			return false;
+		last_local_ = a;
+		return true;
+	}
+
 	void swap(std::vector<lt_event> &other)
 	{
 		std::lock_guard<std::mutex> hold(mutex_);
@@ -123,6 +132,7 @@ private:
 	mutable std::mutex mutex_;
 	std::vector<lt_event> queue_;
 	uint64_t dropped_ = 0;
+	lt::address last_local_;
 	int bell_;
 };
 
@@ -157,9 +167,17 @@ public:
 			out_->put(event(LT_PEER_DIALLED));
 	}
 
+	/* Upload mode makes libtorrent say "upload_only", and a seed or a leech with
+	 * stock settings hangs up on such a peer that has nothing to give. */
+	void add_handshake(lt::entry &h) override
+	{
+		h.dict().erase("upload_only");
+	}
+
 	bool on_handshake(lt::span<char const> reserved) override
 	{
 		shaken_ = true;
+		say_local();
 		extended_ = reserved.size() >= 6 && (reserved[5] & 0x10) != 0;
 		/* An incoming peer with extensions says in them where it listens: it is
 		 * announced only then, or a second later. */
@@ -259,6 +277,19 @@ private:
 			likely_seed_ = !bits[i];
 	}
 
+	/* PEX brings our own address back, as other peers see it. */
+	void say_local()
+	{
+		lt_event e{};
+		const auto local = handle_.local_endpoint();
+
+		if (local.address().is_unspecified() || !out_->is_new_local(local.address()))
+			return;
+		e.kind = LT_EXTERNAL;
+		set_addr(e, local.address());
+		out_->put(e);
+	}
+
 	void say_handshake()
 	{
 		if (said_handshake_)
@@ -266,7 +297,7 @@ private:
 		lt_event e = event(LT_PEER_HANDSHAKE);
 		lt::peer_info info;
 		handle_.get_peer_info(info);
-		e.flags = flag_bits(info);
+		e.flags = flags_ = flag_bits(info);
 		e.source = source_bits(info.source);
 		set_text(e, info.client.data(), info.client.size());
 		said_handshake_ = out_->put(e);
@@ -456,6 +487,7 @@ lt::settings_pack first_settings(const conf &c)
 	s.set_int(sp::max_metadata_size, 8 << 20);
 	s.set_int(sp::peer_connect_timeout, 7);
 	s.set_int(sp::handshake_timeout, 7);
+	s.set_int(sp::min_reconnect_time, 15);	/* times the failures so far */
 	s.set_int(sp::max_retry_port_bind, 0);
 	s.set_bool(sp::listen_system_port_fallback, false);
 	s.set_int(sp::stop_tracker_timeout, 1);

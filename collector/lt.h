@@ -41,7 +41,7 @@ enum lt_kind {
 	LT_JOIN_FAILED,		/* text */
 	LT_LISTENING,		/* addr, port */
 	LT_LISTEN_FAILED,	/* text */
-	LT_EXTERNAL,		/* addr: how the world sees us */
+	LT_EXTERNAL,		/* addr: how others see us */
 	LT_STATS,		/* n: nodes in the DHT; have: open peer connections */
 };
 #define LT_ALL_PIECES UINT32_MAX	/* have and pieces of a seed that did not say how many */

@@ -54,6 +54,16 @@ static void learn_own(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t por
 		c->own_port[c->nports++] = port;
 }
 
+/* Heard of before we knew that it is us. */
+static void forget_ourselves(struct swarm *w, void *arg)
+{
+	const struct coll *c = arg;
+
+	for (uint32_t i = 0; i < c->nown; i++)
+		for (uint32_t j = 0; j < c->nports; j++)
+			swarm_forget(w, c->own_addr[i], c->own_port[j]);
+}
+
 static void session_event(struct coll *c, const struct lt_event *e)
 {
 	switch (e->kind) {
@@ -67,6 +77,7 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		break;
 	case LT_EXTERNAL:
 		learn_own(c, e->addr, 0);
+		swarms_each(c->swarms, forget_ourselves, c);
 		break;
 	case LT_STATS:
 		stat_set(dht_nodes, e->n > 0 ? (uint64_t)e->n : 0);

@@ -322,14 +322,16 @@ static void on_handshake(struct peer *p, const struct lt_event *e, uint64_t now_
 	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
 	if (e->incoming)
 		p->sources |= PEER_SRC_INCOMING;
-	if (!e->extended)
+	if (!e->extended) {
 		p->told |= TOLD_NO_EXTENSION;
+		p->named_ms = now_ms;
+	}
 	if (e->text[0] && !(p->told & TOLD_CLIENT))
 		news->named = p;
 }
 
 static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
-		   struct swarm_news *news)
+		   uint64_t now_ms, struct swarm_news *news)
 {
 	int important = 0;
 
@@ -338,6 +340,7 @@ static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
 	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
 	if (e->extended && !(p->told & TOLD_CLIENT)) {
 		p->told |= TOLD_CLIENT;
+		p->named_ms = now_ms;
 		important = 1;
 	}
 	if (e->text[0])
@@ -397,7 +400,7 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 		break;
 	case LT_PEER_TOLD:
 		p->last_seen_s = now_s;
-		important = on_told(w, p, e, news);
+		important = on_told(w, p, e, now_ms, news);
 		break;
 	case LT_PEER_GONE:
 		on_gone(w, p, e);
@@ -478,168 +481,4 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		return;
 	}
 	w->changed_ms = now_ms;
-}
-
-/* ---- judgement ------------------------------------------------------------ */
-
-/* One answer is enough: a tracker is asked from each of our addresses. */
-static int tracker_answered(const struct swarm_tracker *t)
-{
-	return t->ok || (t->failed && t->answered >= t->asked);
-}
-
-static int trackers_done(const struct swarm *w)
-{
-	if (w->ntrackers < w->trackers_expected)
-		return 0;
-	for (uint32_t i = 0; i < w->ntrackers; i++)
-		if (!tracker_answered(&w->tracker[i]))
-			return 0;
-	return 1;
-}
-
-/* 1: nothing more is to be expected of this peer now; else 0, and *recheck_ms. */
-static int peer_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms)
-{
-	int named = p->told & (TOLD_CLIENT | TOLD_NO_EXTENSION);
-	uint64_t end = p->shaken_ms + SWARM_TELL_MS;
-
-	if (p->state != PEER_CONNECTED)
-		return p->dialled && p->links == 0;
-	if ((named && (p->told & TOLD_PIECES)) || now_ms >= end)
-		return 1;
-	if (*recheck_ms == 0 || end < *recheck_ms)
-		*recheck_ms = end;
-	return 0;
-}
-
-static int peers_done(const struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
-{
-	int done = 1;
-
-	for (uint32_t i = 0; i < w->npeers; i++)
-		done &= peer_done(&w->peer[i], now_ms, recheck_ms);
-	return done;
-}
-
-int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
-{
-	*recheck_ms = 0;
-	if (w->round_done)
-		return 1;
-	if (!trackers_done(w))
-		return 0;
-	/* Trackers that know nobody say little while the DHT has not answered. */
-	if ((w->npeers == 0 || w->trackers_expected == 0) && w->dht && !w->dht_at_s)
-		return 0;
-	if (!peers_done(w, now_ms, recheck_ms))
-		return 0;
-	w->round_done = 1;
-	return 1;
-}
-
-enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms)
-{
-	uint64_t recheck;
-
-	if (!w->round_done)
-		return SWARM_JOINING;
-	if (w->npeers == 0 && now_ms - w->joined_ms >= SWARM_DEAD_MS)
-		return SWARM_DEAD;
-	if (!trackers_done(w) || now_ms - w->grew_ms < SWARM_QUIET_MS)
-		return SWARM_COLLECTING;
-	if (w->npeers == 0 && w->dht && !w->dht_at_s)
-		return SWARM_COLLECTING;
-	return peers_done(w, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
-}
-
-enum swarm_why swarm_why(const struct swarm *w)
-{
-	uint32_t ok = 0;
-
-	if (w->npeers)
-		return WHY_NONE;
-	if (!w->trackers_expected && !w->dht)
-		return WHY_NO_SOURCE;
-	for (uint32_t i = 0; i < w->ntrackers; i++)
-		ok += w->tracker[i].ok;
-	if (!trackers_done(w) || (w->dht && !w->dht_at_s && !ok))
-		return WHY_JOINING;
-	if (ok == 0 && w->trackers_expected && !(w->dht && w->dht_at_s))
-		return WHY_TRACKERS_FAIL;
-	return WHY_NOBODY;
-}
-
-/* Best first: state, then last seen, then the address so that the order is stable. */
-static int better(const void *a, const void *b)
-{
-	const struct shm_peer *x = a, *y = b;
-
-	if (x->state != y->state)
-		return x->state > y->state ? -1 : 1;
-	if (x->last_seen_s != y->last_seen_s && x->state != PEER_CONNECTED)
-		return x->last_seen_s > y->last_seen_s ? -1 : 1;
-	return memcmp(x->addr, y->addr, sizeof(x->addr) + sizeof(x->port));
-}
-
-static void record(const struct peer *p, uint32_t now_s, struct shm_peer *out)
-{
-	memset(out, 0, sizeof(*out));
-	memcpy(out->addr, p->addr, sizeof(out->addr));
-	out->port = p->port;
-	out->state = p->state;
-	out->sources = p->sources;
-	out->protocol = PEER_BITTORRENT;
-	out->flags = p->flags;
-	out->progress = p->progress;
-	out->down_rate = p->down_rate;
-	out->up_rate = p->up_rate;
-	out->first_seen_s = p->first_seen_s;
-	out->last_seen_s = p->state == PEER_CONNECTED ? now_s : p->last_seen_s;
-	out->client = p->client;
-	out->place = p->place;
-}
-
-static void count_trackers(const struct swarm *w, struct shm_swarm *head)
-{
-	for (uint32_t i = 0; i < w->ntrackers; i++) {
-		head->trackers++;
-		head->trackers_ok += w->tracker[i].ok;
-	}
-}
-
-void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
-		    struct shm_swarm *head, struct shm_peer *out)
-{
-	uint32_t now_s = (uint32_t)(wall_ms / 1000);
-
-	memset(head, 0, sizeof(*head));
-	memcpy(head->id, w->id, sizeof(head->id));
-	w->published_phase = swarm_phase(w, now_ms);
-	head->phase = (uint8_t)w->published_phase;
-	head->why = (uint8_t)swarm_why(w);
-	head->verdict = VERDICT_UNKNOWN;
-	head->protocol = PEER_BITTORRENT;
-	head->cached_at_ms = wall_ms;
-	head->npeers = head->total_peers = w->npeers;
-	for (uint32_t i = 0; i < w->npeers; i++) {
-		struct peer *p = &w->peer[i];
-
-		if (p->state == PEER_CONNECTED) {
-			p->last_seen_s = now_s;
-			head->connected++;
-		}
-		record(p, now_s, &out[i]);
-	}
-	qsort(out, w->npeers, sizeof(*out), better);
-	head->connected_at_s = now_s;
-	head->tracker_seeds = w->seeds > 0 ? (uint32_t)w->seeds : 0;
-	head->tracker_leechers = w->leechers > 0 ? (uint32_t)w->leechers : 0;
-	head->tracker_at_s = w->seeds < 0 && w->leechers < 0 ? 0 : w->tracker_at_s;
-	head->dht_peers = w->dht_peers;
-	head->dht_at_s = w->dht_at_s;
-	head->pieces = w->pieces;
-	count_trackers(w, head);
-	w->changed_ms = 0;
-	w->important = 0;
 }

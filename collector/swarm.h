@@ -18,10 +18,11 @@
 #include "shm/layout.h"
 #include "shm/ptab.h"
 
-/* A peer that shook hands has this long to say who it is and what it has before
- * the first round stops waiting for it: Transmission takes its time (500 ms after
- * the handshake, measured on loopback), and a peer without pieces may say nothing. */
+/* A peer that shook hands has this long to say who it is before the first round stops
+ * waiting for it: Transmission takes 500 ms after the handshake, on loopback. */
 #define SWARM_TELL_MS 1000
+/* What it has comes with that or never: a peer without pieces may say nothing. */
+#define SWARM_PIECES_MS 150
 /* Settled: everybody was asked, and nobody new for this long. */
 #define SWARM_QUIET_MS 1000
 /* Dead: nobody was ever heard of, this long after joining. */
@@ -42,6 +43,7 @@ struct peer {
 	uint32_t down_rate, up_rate;	/* bytes per second */
 	uint32_t first_seen_s, last_seen_s;	/* wall */
 	uint64_t shaken_ms;		/* monotonic, last handshake; 0: none */
+	uint64_t named_ms;		/* monotonic, when a TOLD_ bit about its name was set */
 	uint32_t client, place;		/* references into the names table */
 };
 #define TOLD_CLIENT 1u			/* the name that it gives itself */

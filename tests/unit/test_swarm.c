@@ -189,6 +189,22 @@ static void test_round_silent_peer(void **state)
 	assert_true(done(f));
 }
 
+/* A leech with nothing: says its name, and no word about pieces. */
+static void test_round_peer_without_pieces(void **state)
+{
+	struct fix *f = *state;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	f->now_ms += 300;
+	tell(f, 1, 0, 0);
+	assert_false(done(f));
+	f->now_ms += SWARM_PIECES_MS;
+	assert_true(done(f));
+}
+
 static void test_tracker_asked_from_two_addresses(void **state)
 {
 	struct fix *f = *state;
@@ -437,7 +453,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_states), T(test_second_link_keeps_connected), T(test_round),
-		T(test_round_silent_peer), T(test_tracker_asked_from_two_addresses),
+		T(test_round_silent_peer), T(test_round_peer_without_pieces), T(test_tracker_asked_from_two_addresses),
 		T(test_failing_tracker), T(test_dht_pending), T(test_no_source), T(test_phase),
 		T(test_progress), T(test_progress_spare_bits), T(test_order), T(test_expiry), T(test_full), T(test_many),
 		T(test_self), T(test_seed_from_table), T(test_all_swarms),
