@@ -26,7 +26,7 @@ static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
 	if ((atomic_load(&page->gen) & 0xffffffu) != lane_token_gen(token))
 		return;
 	if (lane_done_room(c->lane[slot]) == 0) {
-		stat_inc(done_lost);	/* the request's own deadline answers it */
+		stat_inc(done_lost); /* the request's own deadline answers it */
 		return;
 	}
 	lane_done_push(c->lane[slot], token, rc);
@@ -57,14 +57,14 @@ static int waiter_ready(struct waiter *q, uint64_t now, uint64_t *recheck)
 	phase = swarm_phase(q->swarm, now);
 	if (phase >= SWARM_SETTLED)
 		return 1;
-	*recheck = now + 50;		/* quiet is a matter of time, not of an event */
+	*recheck = now + 50; /* quiet is a matter of time, not of an event */
 	return 0;
 }
 
 static void wake_at(struct coll *c, uint64_t now, uint64_t when)
 {
 	uint64_t ms = when > now ? when - now : 1;
-	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
 
 	event_add(c->wake, &tv);
 }
@@ -127,7 +127,8 @@ static void leave(struct coll *c, struct swarm *w)
 /* What an earlier life of this swarm, or of the collector, left in the table. */
 static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoint *known)
 {
-	uint32_t oldest = (uint32_t)((clock_wall_ms() - c->kid.conf.swarm_peer_expiry_ms) / 1000);
+	uint32_t oldest =
+		(uint32_t)((clock_wall_ms() - c->kid.conf.swarm_peer_expiry_ms) / 1000);
 	size_t n = 0;
 
 	if (ptab_get(c->ptab, w->id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK)
@@ -241,7 +242,8 @@ static void freshen(struct coll *c, struct swarm *w)
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	struct swarm *w = swarms_find(c->swarms, job->id);
-	const uint8_t *v2 = (job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
+	const uint8_t *v2 =
+		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
 
 	if (!w && !interface_there(c)) {
 		stat_inc(jobs_refused);
@@ -298,14 +300,15 @@ static void tick_swarm(struct swarm *w, void *arg)
 		return;
 	}
 	close_round(c, w, now);
-	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) / 1000));
+	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
+					  1000));
 	if (gone) {
 		stat_add(STAT_peers_expired, gone);
 		w->changed_ms = now;
 		w->important = 1;
 	}
 	if (w->published_ms && swarm_phase(w, now) != w->published_phase)
-		w->important = 1;	/* quiet is news, too */
+		w->important = 1; /* quiet is news, too */
 	if (w->important)
 		publish_soon(c);
 }

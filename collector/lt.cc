@@ -42,11 +42,15 @@ extern "C" {
 #include <libtorrent/torrent_handle.hpp>
 #include <libtorrent/torrent_status.hpp>
 
-namespace {
+namespace
+{
 
 struct key {
 	uint8_t b[IH_LEN];
-	bool operator<(const key &o) const { return memcmp(b, o.b, IH_LEN) < 0; }
+	bool operator<(const key &o) const
+	{
+		return memcmp(b, o.b, IH_LEN) < 0;
+	}
 };
 
 void set_text(lt_event &e, const char *p, size_t n)
@@ -54,15 +58,17 @@ void set_text(lt_event &e, const char *p, size_t n)
 	n = n < LT_TEXT_MAX ? n : LT_TEXT_MAX;
 	memcpy(e.text, p, n);
 	e.text[n] = '\0';
-	for (size_t i = 0; i < n; i++)		/* a NUL inside would cut the name */
+	for (size_t i = 0; i < n; i++) /* a NUL inside would cut the name */
 		if (e.text[i] == '\0')
 			e.text[i] = '?';
 }
 
 void set_addr(lt_event &e, const lt::address &a)
 {
-	const auto v6 = a.is_v4() ? boost::asio::ip::make_address_v6(
-					    boost::asio::ip::v4_mapped, a.to_v4()) : a.to_v6();
+	const auto v6 =
+		a.is_v4() ? boost::asio::ip::make_address_v6(boost::asio::ip::v4_mapped,
+							     a.to_v4())
+			  : a.to_v6();
 	const auto bytes = v6.to_bytes();
 	memcpy(e.addr, bytes.data(), ADDR_LEN);
 }
@@ -78,9 +84,12 @@ lt::address get_addr(const uint8_t raw[ADDR_LEN])
 }
 
 /* Records on their way to the loop. Bounded; full means dropped and counted. */
-class outbox {
-public:
-	explicit outbox(int bell) : bell_(bell) {}
+class outbox
+{
+      public:
+	explicit outbox(int bell) : bell_(bell)
+	{
+	}
 
 	bool put(const lt_event &e)
 	{
@@ -128,7 +137,7 @@ public:
 		}
 	}
 
-private:
+      private:
 	mutable std::mutex mutex_;
 	std::vector<lt_event> queue_;
 	uint64_t dropped_ = 0;
@@ -157,10 +166,12 @@ uint8_t source_bits(lt::peer_source_flags_t s)
  * is kept here and sent when it changed: HAVE messages come by the thousand, so
  * after the first word they wait for the tick of each second.
  */
-class peer_watch final : public lt::peer_plugin {
-public:
-	peer_watch(std::shared_ptr<outbox> out, const key &id, lt::peer_connection_handle h)
-		: out_(std::move(out)), id_(id), handle_(std::move(h))
+class peer_watch final : public lt::peer_plugin
+{
+      public:
+	peer_watch(std::shared_ptr<outbox> out, const key &id,
+		   lt::peer_connection_handle h)
+	    : out_(std::move(out)), id_(id), handle_(std::move(h))
 	{
 		port_ = handle_.remote().port();
 		if (handle_.is_outgoing())
@@ -192,7 +203,8 @@ public:
 			return true;
 		const auto v = h.dict_find_string_value("v");
 		if (!v.empty())
-			client_.assign(v.data(), v.size() < LT_TEXT_MAX ? v.size() : LT_TEXT_MAX);
+			client_.assign(v.data(),
+				       v.size() < LT_TEXT_MAX ? v.size() : LT_TEXT_MAX);
 		const auto p = h.dict_find_int_value("p");
 		if (!handle_.is_outgoing() && p > 0 && p < 65536)
 			port_ = static_cast<uint16_t>(p);
@@ -235,7 +247,7 @@ public:
 		lt_event e = event(LT_PEER_GONE);
 		e.self = ec == lt::errors::self_connection;
 		if (!e.self && shaken_)
-			say_handshake();	/* came and went within a second */
+			say_handshake(); /* came and went within a second */
 		out_->put(e);
 	}
 
@@ -249,7 +261,7 @@ public:
 			refresh();
 	}
 
-private:
+      private:
 	lt_event event(lt_kind kind) const
 	{
 		lt_event e{};
@@ -283,7 +295,8 @@ private:
 		lt_event e{};
 		const auto local = handle_.local_endpoint();
 
-		if (local.address().is_unspecified() || !out_->is_new_local(local.address()))
+		if (local.address().is_unspecified() ||
+		    !out_->is_new_local(local.address()))
 			return;
 		e.kind = LT_EXTERNAL;
 		set_addr(e, local.address());
@@ -306,7 +319,8 @@ private:
 	static uint8_t flag_bits(const lt::peer_info &info)
 	{
 		uint8_t f = 0;
-		if (info.flags & (lt::peer_info::rc4_encrypted | lt::peer_info::plaintext_encrypted))
+		if (info.flags &
+		    (lt::peer_info::rc4_encrypted | lt::peer_info::plaintext_encrypted))
 			f |= PEER_F_ENCRYPTED;
 		if (info.flags & lt::peer_info::utp_socket)
 			f |= PEER_F_UTP;
@@ -323,9 +337,12 @@ private:
 		lt::peer_info info;
 		handle_.get_peer_info(info);
 		const auto flags = flag_bits(info);
-		const auto down = static_cast<uint32_t>(info.down_speed > 0 ? info.down_speed : 0);
-		const auto up = static_cast<uint32_t>(info.up_speed > 0 ? info.up_speed : 0);
-		bool changed = dirty_ || unsent_ || flags != flags_ || down != down_ || up != up_;
+		const auto down =
+			static_cast<uint32_t>(info.down_speed > 0 ? info.down_speed : 0);
+		const auto up =
+			static_cast<uint32_t>(info.up_speed > 0 ? info.up_speed : 0);
+		bool changed = dirty_ || unsent_ || flags != flags_ || down != down_ ||
+			       up != up_;
 
 		if (dirty_) {
 			if (info.flags & lt::peer_info::seed)
@@ -364,18 +381,24 @@ private:
 	unsigned ticks_ = 0;
 	uint8_t flags_ = 0;
 	bool shaken_ = false, extended_ = false, told_extension_ = false;
-	bool likely_seed_ = false, said_handshake_ = false, said_none_ = false, dirty_ = false, unsent_ = false;
+	bool likely_seed_ = false, said_handshake_ = false, said_none_ = false,
+	     dirty_ = false, unsent_ = false;
 };
 
 /* One torrent: hears of every endpoint, and watches every connection. */
-class swarm_watch final : public lt::torrent_plugin {
-public:
-	swarm_watch(std::shared_ptr<outbox> out, const key &id) : out_(std::move(out)), id_(id) {}
+class swarm_watch final : public lt::torrent_plugin
+{
+      public:
+	swarm_watch(std::shared_ptr<outbox> out, const key &id)
+	    : out_(std::move(out)), id_(id)
+	{
+	}
 
-	std::shared_ptr<lt::peer_plugin> new_connection(lt::peer_connection_handle const &h) override
+	std::shared_ptr<lt::peer_plugin> new_connection(
+		lt::peer_connection_handle const &h) override
 	{
 		if (h.type() != lt::connection_type::bittorrent)
-			return nullptr;		/* a web seed is no peer */
+			return nullptr; /* a web seed is no peer */
 		return std::make_shared<peer_watch>(out_, id_, h);
 	}
 
@@ -393,7 +416,7 @@ public:
 		out_->put(e);
 	}
 
-private:
+      private:
 	std::shared_ptr<outbox> out_;
 	key id_;
 };
@@ -466,8 +489,10 @@ lt::settings_pack first_settings(const conf &c)
 	s.set_str(sp::user_agent, "Peerscope/" PEERSCOPE_VERSION);
 	s.set_str(sp::handshake_client_version, "Peerscope/" PEERSCOPE_VERSION);
 	s.set_str(sp::peer_fingerprint, lt::generate_fingerprint("Ps", 0, 1, 0, 0));
-	s.set_int(sp::alert_mask, static_cast<int>(static_cast<uint32_t>(
-		lt::alert_category::status | lt::alert_category::tracker | lt::alert_category::error)));
+	s.set_int(sp::alert_mask,
+		  static_cast<int>(static_cast<uint32_t>(lt::alert_category::status |
+							 lt::alert_category::tracker |
+							 lt::alert_category::error)));
 	s.set_int(sp::alert_queue_size, 10000);
 	s.set_bool(sp::enable_upnp, false);
 	s.set_bool(sp::enable_natpmp, false);
@@ -487,11 +512,11 @@ lt::settings_pack first_settings(const conf &c)
 	s.set_int(sp::max_metadata_size, 8 << 20);
 	s.set_int(sp::peer_connect_timeout, 7);
 	s.set_int(sp::handshake_timeout, 7);
-	s.set_int(sp::min_reconnect_time, 15);	/* times the failures so far */
+	s.set_int(sp::min_reconnect_time, 15); /* times the failures so far */
 	s.set_int(sp::max_retry_port_bind, 0);
 	s.set_bool(sp::listen_system_port_fallback, false);
 	s.set_int(sp::stop_tracker_timeout, 1);
-	s.set_int(sp::unchoke_slots_limit, 0);	/* nothing to give */
+	s.set_int(sp::unchoke_slots_limit, 0); /* nothing to give */
 	s.set_int(sp::aio_threads, 1);
 	s.set_int(sp::hashing_threads, 1);
 	tune(s, c);
@@ -502,26 +527,34 @@ lt::settings_pack first_settings(const conf &c)
 lt::ip_filter private_filter(const conf &c)
 {
 	static const char *const ranges[][2] = {
-		{ "0.0.0.0", "0.255.255.255" }, { "10.0.0.0", "10.255.255.255" },
-		{ "100.64.0.0", "100.127.255.255" }, { "127.0.0.0", "127.255.255.255" },
-		{ "169.254.0.0", "169.254.255.255" }, { "172.16.0.0", "172.31.255.255" },
-		{ "192.0.0.0", "192.0.0.255" }, { "192.0.2.0", "192.0.2.255" },
-		{ "192.168.0.0", "192.168.255.255" }, { "198.18.0.0", "198.19.255.255" },
-		{ "198.51.100.0", "198.51.100.255" }, { "203.0.113.0", "203.0.113.255" },
-		{ "224.0.0.0", "255.255.255.255" },
-		{ "::", "::ffff:ffff:ffff" }, { "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff" },
-		{ "100::", "100::ffff:ffff:ffff:ffff" },
-		{ "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff" },
-		{ "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
-		{ "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
-		{ "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+		{"0.0.0.0", "0.255.255.255"},
+		{"10.0.0.0", "10.255.255.255"},
+		{"100.64.0.0", "100.127.255.255"},
+		{"127.0.0.0", "127.255.255.255"},
+		{"169.254.0.0", "169.254.255.255"},
+		{"172.16.0.0", "172.31.255.255"},
+		{"192.0.0.0", "192.0.0.255"},
+		{"192.0.2.0", "192.0.2.255"},
+		{"192.168.0.0", "192.168.255.255"},
+		{"198.18.0.0", "198.19.255.255"},
+		{"198.51.100.0", "198.51.100.255"},
+		{"203.0.113.0", "203.0.113.255"},
+		{"224.0.0.0", "255.255.255.255"},
+		{"::", "::ffff:ffff:ffff"},
+		{"64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff"},
+		{"100::", "100::ffff:ffff:ffff:ffff"},
+		{"2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"},
+		{"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+		{"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+		{"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
 	};
 	lt::ip_filter f;
 
 	if (c.swarm_allow_private)
 		return f;
 	for (const auto &r : ranges)
-		f.add_rule(lt::make_address(r[0]), lt::make_address(r[1]), lt::ip_filter::blocked);
+		f.add_rule(lt::make_address(r[0]), lt::make_address(r[1]),
+			   lt::ip_filter::blocked);
 	return f;
 }
 
@@ -535,7 +568,7 @@ struct lt_session {
 	/* Records of torrents whose add alert has not come yet: the first announce is
 	 * reported before it. Bounded by EARLY_MAX, then forgotten. */
 	std::vector<std::pair<libtorrent::torrent_handle, lt_event>> early;
-	std::string trackers;		/* swarm.trackers, as last seen */
+	std::string trackers; /* swarm.trackers, as last seen */
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
@@ -543,7 +576,8 @@ struct lt_session {
 	std::vector<libtorrent::alert *> alerts;
 };
 
-namespace {
+namespace
+{
 
 int fail(char err[ERRLEN], const char *what, const std::exception &e)
 {
@@ -562,8 +596,8 @@ lt_event swarm_event(lt_kind kind, const key &k)
 constexpr size_t EARLY_MAX = 1024;
 
 /* k is NULL for a torrent that was not added yet, or that was left. */
-void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k, lt_kind kind,
-		   int n)
+void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k,
+		   lt_kind kind, int n)
 {
 	lt_event e = swarm_event(kind, k ? *k : key{});
 	e.tracker = hash_url(a.tracker_url());
@@ -596,7 +630,8 @@ void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
 {
 	for (const auto &s : a.status) {
 		const auto it = l->by_handle.find(s.handle);
-		if (it == l->by_handle.end() || (s.num_complete < 0 && s.num_incomplete < 0))
+		if (it == l->by_handle.end() ||
+		    (s.num_complete < 0 && s.num_incomplete < 0))
 			continue;
 		lt_event e = swarm_event(LT_SCRAPE, it->second);
 		e.seeds = s.num_complete;
@@ -605,7 +640,8 @@ void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
 	}
 }
 
-void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a, const key &k)
+void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
+		    const key &k)
 {
 	const auto info = a.handle.torrent_file();
 	if (!info)
@@ -643,7 +679,8 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 	lt_event e{};
 
 	e.kind = LT_STATS;
-	e.n = l->stat_dht_nodes < 0 ? 0 : static_cast<int32_t>(counters[l->stat_dht_nodes]);
+	e.n = l->stat_dht_nodes < 0 ? 0
+				    : static_cast<int32_t>(counters[l->stat_dht_nodes]);
 	e.have = l->stat_peers < 0 ? 0 : static_cast<uint32_t>(counters[l->stat_peers]);
 	l->taken.push_back(e);
 }
@@ -653,7 +690,7 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	const auto *k = a.params.userdata.get<key>();
 	if (!k)
 		return;
-	const std::unique_ptr<const key> owned(k);	/* made by lt_join */
+	const std::unique_ptr<const key> owned(k); /* made by lt_join */
 	if (a.error) {
 		lt_event e = swarm_event(LT_JOIN_FAILED, *k);
 		const auto text = a.error.message();
@@ -664,7 +701,7 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	}
 	const auto it = l->by_key.find(*k);
 	if (it == l->by_key.end()) {
-		l->session->remove_torrent(a.handle);	/* left before it was there */
+		l->session->remove_torrent(a.handle); /* left before it was there */
 		return;
 	}
 	it->second = a.handle;
@@ -691,7 +728,8 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		lt_event e = swarm_event(LT_DHT_REPLY, *k);
 		e.n = d->num_peers;
 		l->taken.push_back(e);
-	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a); m && k) {
+	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a);
+		   m && k) {
 		metadata_event(l, *m, *k);
 	}
 }
@@ -723,7 +761,9 @@ std::vector<lt::announce_entry> trackers_of(const conf &c)
 	for (const char *at = c.swarm_trackers;
 	     at && static_cast<int64_t>(out.size()) < c.swarm_max_trackers;) {
 		at = conf_list_next(at, url, sizeof(url));
-		const auto same = [&url](const lt::announce_entry &t) { return t.url == url; };
+		const auto same = [&url](const lt::announce_entry &t) {
+			return t.url == url;
+		};
 		if (url[0] == '\0' || std::any_of(out.begin(), out.end(), same))
 			continue;
 		out.emplace_back(url);
@@ -772,13 +812,15 @@ int lt_close(struct lt_session **session, int wait_ms)
 		auto done = std::make_shared<std::promise<void>>();
 		auto over = done->get_future();
 		l->session->set_alert_notify({});
-		auto proxy = std::make_shared<libtorrent::session_proxy>(l->session->abort());
+		auto proxy =
+			std::make_shared<libtorrent::session_proxy>(l->session->abort());
 		l->session.reset();
 		std::thread([proxy, done]() mutable {
 			proxy.reset();
 			done->set_value();
 		}).detach();
-		if (over.wait_for(std::chrono::milliseconds(wait_ms)) == std::future_status::ready)
+		if (over.wait_for(std::chrono::milliseconds(wait_ms)) ==
+		    std::future_status::ready)
 			rc = 0;
 	} catch (const std::exception &) {
 		/* leaving anyway */
@@ -815,15 +857,17 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 
 		memcpy(k.b, id, IH_LEN);
 		if (v2)
-			p.info_hashes.v2 = libtorrent::sha256_hash(reinterpret_cast<const char *>(v2));
+			p.info_hashes.v2 = libtorrent::sha256_hash(
+				reinterpret_cast<const char *>(v2));
 		else
-			p.info_hashes.v1 = libtorrent::sha1_hash(reinterpret_cast<const char *>(id));
-		p.save_path = "/";		/* wanted, never used: the disk is disabled */
+			p.info_hashes.v1 =
+				libtorrent::sha1_hash(reinterpret_cast<const char *>(id));
+		p.save_path = "/"; /* wanted, never used: the disk is disabled */
 		/* Of the defaults stay the IP filter and the state updates. */
-		p.flags &= ~(libtorrent::torrent_flags::auto_managed
-			| libtorrent::torrent_flags::paused);
-		p.flags |= libtorrent::torrent_flags::upload_mode
-			| libtorrent::torrent_flags::no_verify_files;
+		p.flags &= ~(libtorrent::torrent_flags::auto_managed |
+			     libtorrent::torrent_flags::paused);
+		p.flags |= libtorrent::torrent_flags::upload_mode |
+			   libtorrent::torrent_flags::no_verify_files;
 		for (const auto &t : trackers_of(*c)) {
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
@@ -831,11 +875,13 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 		for (size_t i = 0; i < n; i++)
 			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
 		const auto box = l->out;
-		p.extensions.emplace_back([box, k](libtorrent::torrent_handle const &, libtorrent::client_data_t)
-			-> std::shared_ptr<libtorrent::torrent_plugin> {
-			return std::make_shared<swarm_watch>(box, k);
-		});
-		p.userdata = libtorrent::client_data_t(new key(k));	/* freed by added() */
+		p.extensions.emplace_back(
+			[box, k](libtorrent::torrent_handle const &,
+				 libtorrent::client_data_t)
+				-> std::shared_ptr<libtorrent::torrent_plugin> {
+				return std::make_shared<swarm_watch>(box, k);
+			});
+		p.userdata = libtorrent::client_data_t(new key(k)); /* freed by added() */
 		l->by_key[k] = libtorrent::torrent_handle();
 		l->session->async_add_torrent(std::move(p));
 		return 0;
@@ -855,7 +901,7 @@ void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 		const auto handle = it->second;
 		l->by_key.erase(it);
 		if (!handle.is_valid())
-			return;		/* added() will find nobody waiting and remove it */
+			return; /* added() will find nobody waiting and remove it */
 		l->by_handle.erase(handle);
 		l->session->remove_torrent(handle);
 	} catch (const std::exception &) {
@@ -871,7 +917,8 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 		if (l->next == l->taken.size()) {
 			l->taken.clear();
 			l->next = 0;
-			if (l->taken.capacity() > 8192)	/* a burst is over: give it back */
+			if (l->taken.capacity() >
+			    8192) /* a burst is over: give it back */
 				std::vector<lt_event>().swap(l->taken);
 			l->out->swap(l->taken);
 			take_alerts(l);

@@ -72,9 +72,7 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		stat_set(lt_listening, 1);
 		stat_set(listen_port, e->port);
 		break;
-	case LT_LISTEN_FAILED:
-		log_warn("swarm", "%s", e->text);
-		break;
+	case LT_LISTEN_FAILED: log_warn("swarm", "%s", e->text); break;
 	case LT_EXTERNAL:
 		learn_own(c, e->addr, 0);
 		swarms_each(c->swarms, forget_ourselves, c);
@@ -120,7 +118,7 @@ static void peer_news(struct coll *c, struct swarm *w, const struct lt_event *e,
 static void join_failed(struct coll *c, struct swarm *w, const struct lt_event *e)
 {
 	log_error("swarm", "join: %s", e->text);
-	w->round_done = 1;		/* whoever waits gets what is known: nothing */
+	w->round_done = 1; /* whoever waits gets what is known: nothing */
 	publish_soon(c);
 }
 
@@ -205,7 +203,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	lt_poll(c->lt);
-	jobs_take(c);			/* a lost ring costs a second at most */
+	jobs_take(c); /* a lost ring costs a second at most */
 	jobs_tick(c);
 	publish_tick(c);
 	count_losses(c);
@@ -223,7 +221,8 @@ static void open_geo(struct coll *c)
 	char err[ERRLEN];
 
 	if (geo_open(&fresh, conf->geo_city_db, conf->geo_asn_db, err) != 0) {
-		log_error("geo", "%s; %s", err, c->geo ? "keeping what was open" : "places stay unknown");
+		log_error("geo", "%s; %s", err,
+			  c->geo ? "keeping what was open" : "places stay unknown");
 		return;
 	}
 	geo_close(&c->geo);
@@ -290,7 +289,7 @@ static void reconfigure(struct coll *c, int fd)
 		log_error("swarm", "%s", err);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
 	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
-	open_geo(c);			/* a HUP also means: the files are new */
+	open_geo(c); /* a HUP also means: the files are new */
 	if (geo || c->geo)
 		publish_places_again(c);
 	if (redis)
@@ -348,7 +347,7 @@ static struct event *watch(struct coll *c, int fd, short what, event_callback_fn
 
 static void make_events(struct coll *c)
 {
-	static const struct timeval second = { 1, 0 };
+	static const struct timeval second = {1, 0};
 
 	c->bell = watch(c, c->kid.collector_bell_fd, EV_READ | EV_PERSIST, on_bell);
 	c->lt_bell = watch(c, c->lt_bell_fd, EV_READ | EV_PERSIST, on_lt_bell);
@@ -378,7 +377,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	if (seg_attach(&c->seg, c->kid.seg_fd, SEG_COLLECTOR, err) != 0)
 		return -1;
 	stat_own(c->seg, (uint32_t)(2 * c->kid.nworkers));
-	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0 || open_lanes(c, err) != 0)
+	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0 ||
+	    open_lanes(c, err) != 0)
 		return -1;
 	ptab_set_idle(c->ptab, jobs_is_idle, c);
 	if (swarms_open(&c->swarms, (uint32_t)c->kid.conf.swarm_max_swarms) != 0)
@@ -401,12 +401,13 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 
 static void coll_close(struct coll *c)
 {
-	struct event *ev[] = { c->bell, c->lt_bell, c->chan, c->term, c->tick, c->publish, c->wake };
+	struct event *ev[] = {c->bell, c->lt_bell, c->chan, c->term,
+			      c->tick, c->publish, c->wake};
 
 	stat_set(lt_listening, 0);
 	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {
 		log_info("swarm", "a tracker does not hear us: leaving without a word");
-		_exit(0);		/* the session's threads still run */
+		_exit(0); /* the session's threads still run */
 	}
 	while (c->waiters) {
 		struct waiter *q = c->waiters;

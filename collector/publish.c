@@ -34,7 +34,8 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 	w->published_ms = clock_ms();
 	if (ptab_put(c->ptab, &head, c->record) != PTAB_PUT) {
 		stat_inc(publish_full);
-		log_warn("table", "no room to publish a swarm of %u peers: raise shm.peers",
+		log_warn("table",
+			 "no room to publish a swarm of %u peers: raise shm.peers",
 			 w->npeers);
 		return -1;
 	}
@@ -53,7 +54,7 @@ static int may_publish(const struct swarm *w)
 
 void publish_soon(struct coll *c)
 {
-	static const struct timeval tv = { 0, PUBLISH_MS * 1000 };
+	static const struct timeval tv = {0, PUBLISH_MS * 1000};
 
 	if (c->publish_armed)
 		return;

@@ -45,14 +45,14 @@ struct redis {
 	struct redis_target target;
 	uint64_t timeout_ms;
 	enum redis_state state;
-	redisAsyncContext *ctx;		/* hiredis's, see above */
-	struct event *timer;		/* back-off, step time-out, or next PING */
-	struct evdns_base *dns;		/* TCP only; made when first needed */
+	redisAsyncContext *ctx; /* hiredis's, see above */
+	struct event *timer;    /* back-off, step time-out, or next PING */
+	struct evdns_base *dns; /* TCP only; made when first needed */
 	struct lookup *lookup;
 	unsigned inflight;
-	uint64_t oldest_ms;		/* when the oldest unanswered command left */
+	uint64_t oldest_ms; /* when the oldest unanswered command left */
 	uint64_t backoff_ms;
-	int complained;			/* one warning per outage */
+	int complained; /* one warning per outage */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -95,7 +95,8 @@ static int parse_host(struct redis_target *t, char *s, char err[ERRLEN])
 		*slash = '\0';
 	if (slash && slash[1]) {
 		if (parse_number(slash + 1, 9999, &n) != 0)
-			return err_set(err, "redis.url: %s is no database number", slash + 1);
+			return err_set(err, "redis.url: %s is no database number",
+				       slash + 1);
 		t->db = (int)n;
 		n = 6379;
 	}
@@ -126,7 +127,8 @@ int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN])
 	if (strncmp(url, "unix://", 7) == 0)
 		return parse_unix(out, url + 7, err);
 	if (strncmp(url, "rediss://", 9) == 0)
-		return err_set(err, "redis.url: rediss:// (TLS) is not supported; run a local "
+		return err_set(err,
+			       "redis.url: rediss:// (TLS) is not supported; run a local "
 			       "stunnel and use redis://127.0.0.1:PORT");
 	if (strncmp(url, "redis://", 8) != 0)
 		return err_set(err, "redis.url: must begin with redis:// or unix://");
@@ -140,7 +142,7 @@ int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN])
 		host = at + 1;
 		if (rest[0] != ':')
 			return err_set(err, "redis.url: only a password is supported, as "
-				       "redis://:password@host");
+					    "redis://:password@host");
 		memcpy(out->password, rest + 1, strlen(rest + 1) + 1);
 	}
 	return parse_host(out, host, err);
@@ -150,7 +152,7 @@ int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN])
 
 static void arm(struct redis *r, uint64_t ms)
 {
-	struct timeval tv = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000 };
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
 
 	event_add(r->timer, &tv);
 }
@@ -160,19 +162,20 @@ static void go_down(struct redis *r, const char *why)
 	redisAsyncContext *ctx = r->ctx;
 
 	if (!r->complained)
-		log_warn("redis", "%s:%u: %s; trying again behind the scenes", r->target.host,
-			 r->target.port, why);
+		log_warn("redis", "%s:%u: %s; trying again behind the scenes",
+			 r->target.host, r->target.port, why);
 	r->complained = 1;
 	r->state = R_DOWN;
 	r->ctx = NULL;
 	r->inflight = 0;
 	stat_set(redis_up, 0);
 	if (ctx) {
-		ctx->data = NULL;	/* its callbacks find nobody */
+		ctx->data = NULL; /* its callbacks find nobody */
 		redisAsyncFree(ctx);
 	}
 	arm(r, r->backoff_ms);
-	r->backoff_ms = r->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : r->backoff_ms * 2;
+	r->backoff_ms =
+		r->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : r->backoff_ms * 2;
 }
 
 static void sent(struct redis *r)
@@ -185,7 +188,7 @@ static void sent(struct redis *r)
 static void answered(struct redis *r)
 {
 	r->inflight--;
-	r->oldest_ms = clock_ms();	/* answers come in order: the next one starts now */
+	r->oldest_ms = clock_ms(); /* answers come in order: the next one starts now */
 }
 
 static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
@@ -195,7 +198,7 @@ static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 
 	(void)arg;
 	if (!r || r->ctx != ctx || !rep)
-		return;			/* the connection is ending: go_down saw to it */
+		return; /* the connection is ending: go_down saw to it */
 	answered(r);
 	if (rep->type == REDIS_REPLY_ERROR) {
 		stat_inc(redis_errors);
@@ -248,11 +251,11 @@ static void hello(struct redis *r)
 	r->state = R_HELLO;
 	arm(r, r->timeout_ms);
 	/* Each sent() only if queued: an ending context refuses. */
-	if (r->target.password[0] &&
-	    redisAsyncCommand(r->ctx, on_hello, NULL, "AUTH %s", r->target.password) == REDIS_OK)
+	if (r->target.password[0] && redisAsyncCommand(r->ctx, on_hello, NULL, "AUTH %s",
+						       r->target.password) == REDIS_OK)
 		sent(r);
-	if (r->target.db &&
-	    redisAsyncCommand(r->ctx, on_hello, NULL, "SELECT %d", r->target.db) == REDIS_OK)
+	if (r->target.db && redisAsyncCommand(r->ctx, on_hello, NULL, "SELECT %d",
+					      r->target.db) == REDIS_OK)
 		sent(r);
 	if (redisAsyncCommand(r->ctx, on_pong, NULL, "PING") == REDIS_OK)
 		sent(r);
@@ -265,7 +268,7 @@ static void on_connect(const redisAsyncContext *ctx, int status)
 	if (!r || r->ctx != ctx)
 		return;
 	if (status != REDIS_OK) {
-		r->ctx = NULL;		/* hiredis frees it after this call */
+		r->ctx = NULL; /* hiredis frees it after this call */
 		go_down(r, ctx->errstr);
 		return;
 	}
@@ -279,14 +282,15 @@ static void on_disconnect(const redisAsyncContext *ctx, int status)
 
 	if (!r || r->ctx != ctx)
 		return;
-	r->ctx = NULL;			/* freed after this call */
+	r->ctx = NULL; /* freed after this call */
 	go_down(r, status == REDIS_OK ? "closed" : ctx->errstr);
 }
 
 static void redis_dial(struct redis *r, const char *address)
 {
-	redisAsyncContext *ctx = r->target.tcp ? redisAsyncConnect(address, r->target.port)
-					       : redisAsyncConnectUnix(r->target.host);
+	redisAsyncContext *ctx = r->target.tcp
+					 ? redisAsyncConnect(address, r->target.port)
+					 : redisAsyncConnectUnix(r->target.host);
 
 	if (!ctx) {
 		go_down(r, "out of memory");
@@ -316,8 +320,8 @@ static void on_address(int rc, struct evutil_addrinfo *ai, void *arg)
 
 	free(l);
 	if (rc == 0 && ai)
-		rc = getnameinfo(ai->ai_addr, (socklen_t)ai->ai_addrlen, text, sizeof(text),
-				 NULL, 0, NI_NUMERICHOST);
+		rc = getnameinfo(ai->ai_addr, (socklen_t)ai->ai_addrlen, text,
+				 sizeof(text), NULL, 0, NI_NUMERICHOST);
 	if (ai)
 		evutil_freeaddrinfo(ai);
 	if (!r)
@@ -342,8 +346,9 @@ static void redis_connect(struct redis *r)
 		return;
 	}
 	if (!r->dns)
-		r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-						 EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		r->dns =
+			evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+							EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	l = calloc(1, sizeof(*l));
 	if (!r->dns || !l) {
 		free(l);
@@ -382,24 +387,21 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	switch (r->state) {
-	case R_DOWN:
-		redis_connect(r);
-		return;
+	case R_DOWN: redis_connect(r); return;
 	case R_RESOLVING:
 		lookup_cancel(r);
 		go_down(r, "the resolver does not answer");
 		return;
 	case R_CONNECTING:
-	case R_HELLO:
-		go_down(r, "does not answer");
-		return;
+	case R_HELLO: go_down(r, "does not answer"); return;
 	case R_UP:
 		if (r->inflight && clock_ms() - r->oldest_ms >= r->timeout_ms) {
 			stat_inc(redis_errors);
 			go_down(r, "does not answer");
 			return;
 		}
-		if (r->inflight == 0 && redisAsyncCommand(r->ctx, on_pong, NULL, "PING") == REDIS_OK)
+		if (r->inflight == 0 &&
+		    redisAsyncCommand(r->ctx, on_pong, NULL, "PING") == REDIS_OK)
 			sent(r);
 		arm(r, r->inflight ? r->timeout_ms : PING_MS);
 		return;
@@ -464,8 +466,8 @@ void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *
 		stat_inc(redis_skipped);
 		return;
 	}
-	if (redisAsyncCommand(r->ctx, on_reply, NULL, "SETEX %s %llu %b", key, ttl_s, value,
-			      len) != REDIS_OK) {
+	if (redisAsyncCommand(r->ctx, on_reply, NULL, "SETEX %s %llu %b", key, ttl_s,
+			      value, len) != REDIS_OK) {
 		stat_inc(redis_skipped);
 		return;
 	}

@@ -19,7 +19,7 @@ static uint32_t bucket_of(const uint8_t id[IH_LEN])
 {
 	uint32_t h;
 
-	memcpy(&h, id + 4, sizeof(h));		/* an infohash is a hash already */
+	memcpy(&h, id + 4, sizeof(h)); /* an infohash is a hash already */
 	return h % SWARM_BUCKETS;
 }
 
@@ -109,7 +109,8 @@ struct swarm *swarms_oldest_idle(const struct swarms *s)
 
 	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
 		for (struct swarm *w = s->bucket[i]; w; w = w->next)
-			if (w->waiters == 0 && (!oldest || w->asked_ms < oldest->asked_ms))
+			if (w->waiters == 0 &&
+			    (!oldest || w->asked_ms < oldest->asked_ms))
 				oldest = w;
 	return oldest;
 }
@@ -207,7 +208,8 @@ static int make_room(struct swarm *w)
 	uint32_t worst = UINT32_MAX;
 
 	for (uint32_t i = 0; i < w->npeers; i++) {
-		const struct peer *p = &w->peer[i], *o = &w->peer[worst == UINT32_MAX ? i : worst];
+		const struct peer *p = &w->peer[i],
+				  *o = &w->peer[worst == UINT32_MAX ? i : worst];
 
 		if (p->state == PEER_CONNECTED || p->links)
 			continue;
@@ -227,7 +229,7 @@ static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 {
 	struct peer *p;
 
-	while (w->npeers >= w->max_peers) {	/* more than one after a reload */
+	while (w->npeers >= w->max_peers) { /* more than one after a reload */
 		if (make_room(w) != 0)
 			return NULL;
 		if (news)
@@ -315,7 +317,7 @@ static void on_handshake(struct peer *p, const struct lt_event *e, uint64_t now_
 {
 	news->contacted = p->state < PEER_CONTACTED;
 	if (p->links == 0)
-		p->links = 1;		/* an incoming one was not dialled */
+		p->links = 1; /* an incoming one was not dialled */
 	p->state = PEER_CONNECTED;
 	p->shaken_ms = now_ms;
 	p->dialled = 1;
@@ -402,9 +404,7 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 		p->last_seen_s = now_s;
 		important = on_told(w, p, e, now_ms, news);
 		break;
-	case LT_PEER_GONE:
-		on_gone(w, p, e);
-		break;
+	case LT_PEER_GONE: on_gone(w, p, e); break;
 	}
 	w->changed_ms = now_ms;
 	w->important |= important;
@@ -458,9 +458,7 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		tracker_event(w, e);
 		break;
 	case LT_TRACKER_ASKED:
-	case LT_TRACKER_FAILED:
-		tracker_event(w, e);
-		break;
+	case LT_TRACKER_FAILED: tracker_event(w, e); break;
 	case LT_SCRAPE:
 		if (w->seeds == e->seeds && w->leechers == e->leechers)
 			return;
@@ -476,9 +474,7 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		on_metadata(w, e->pieces);
 		w->important = 1;
 		break;
-	default:
-		peer_event(w, e, now_ms, now_s, news);
-		return;
+	default: peer_event(w, e, now_ms, now_s, news); return;
 	}
 	w->changed_ms = now_ms;
 }

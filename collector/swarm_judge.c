@@ -27,7 +27,8 @@ static int trackers_done(const struct swarm *w)
 static int peer_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms)
 {
 	int named = p->told & (TOLD_CLIENT | TOLD_NO_EXTENSION);
-	uint64_t end = named ? p->named_ms + SWARM_PIECES_MS : p->shaken_ms + SWARM_TELL_MS;
+	uint64_t end =
+		named ? p->named_ms + SWARM_PIECES_MS : p->shaken_ms + SWARM_TELL_MS;
 
 	if (p->state != PEER_CONNECTED)
 		return p->dialled && p->links == 0;

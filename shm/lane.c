@@ -15,7 +15,7 @@ struct lane {
 	struct shm_lane *at;
 	uint8_t *jobs;
 	struct shm_done *done;
-	uint32_t job_bytes, done_n;	/* powers of two */
+	uint32_t job_bytes, done_n; /* powers of two */
 };
 
 uint64_t lane_token(int slot, uint32_t gen, uint32_t seq)
@@ -99,7 +99,8 @@ int lane_push(struct lane *l, const struct shm_job *job, const void *text)
 	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
 	uint32_t need = job_bytes(job->text_len);
 
-	PS_ASSERT(job->text_len <= SHM_JOB_TEXT_MAX && (text != NULL || job->text_len == 0));
+	PS_ASSERT(job->text_len <= SHM_JOB_TEXT_MAX &&
+		  (text != NULL || job->text_len == 0));
 	/* a head beyond the tail is nonsense: then nothing fits until it is emptied */
 	if (tail - head > l->job_bytes || l->job_bytes - (tail - head) < need)
 		return -1;
@@ -135,7 +136,8 @@ nonsense:
 uint32_t lane_depth(const struct lane *l)
 {
 	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
-	uint32_t depth = atomic_load_explicit(&l->at->job_tail, memory_order_acquire) - head;
+	uint32_t depth =
+		atomic_load_explicit(&l->at->job_tail, memory_order_acquire) - head;
 
 	return depth <= l->job_bytes ? depth : l->job_bytes;
 }
@@ -143,7 +145,8 @@ uint32_t lane_depth(const struct lane *l)
 uint32_t lane_done_room(const struct lane *l)
 {
 	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_relaxed);
-	uint32_t used = tail - atomic_load_explicit(&l->at->done_head, memory_order_acquire);
+	uint32_t used =
+		tail - atomic_load_explicit(&l->at->done_head, memory_order_acquire);
 
 	return used <= l->done_n ? l->done_n - used : 0;
 }
@@ -169,7 +172,7 @@ int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc)
 	if (tail == head)
 		return 0;
 	if (tail - head > l->done_n) {
-		lane_enter(l);		/* nonsense: requests fall back on their deadlines */
+		lane_enter(l); /* nonsense: requests fall back on their deadlines */
 		return 0;
 	}
 	*token = atomic_load_explicit(&d->token, memory_order_relaxed);

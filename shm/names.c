@@ -13,10 +13,10 @@
 #include "common/clock.h"
 #include "shm/ptab_int.h"
 
-#define STRING_FIRST 8u			/* offset 0 is "unknown"; entries are words */
+#define STRING_FIRST 8u /* offset 0 is "unknown"; entries are words */
 #define ENTRY_MAX ((1 + SHM_STRING_MAX + 7) / 8 * 8)
 #define CELLS_PER_PLACE 2
-#define BYTES_PER_CELL 16		/* a shorter string costs more map than text */
+#define BYTES_PER_CELL 16 /* a shorter string costs more map than text */
 
 /* --- readers ----------------------------------------------------------- */
 
@@ -72,7 +72,8 @@ void ptab_place(const struct ptab *p, uint32_t index, struct place *out)
 	(void)text_at(p->string, used, raw.country, out->country, sizeof(out->country));
 	(void)text_at(p->string, used, raw.city, out->city, sizeof(out->city));
 	(void)text_at(p->string, used, raw.region, out->region, sizeof(out->region));
-	(void)text_at(p->string, used, raw.timezone, out->timezone, sizeof(out->timezone));
+	(void)text_at(p->string, used, raw.timezone, out->timezone,
+		      sizeof(out->timezone));
 	(void)text_at(p->string, used, raw.isp, out->isp, sizeof(out->isp));
 	(void)text_at(p->string, used, raw.source, out->source, sizeof(out->source));
 	memcpy(out->code, raw.code, 2);
@@ -207,7 +208,7 @@ static int places_grow(struct ptab *p, uint64_t n)
 
 uint32_t ptab_string(struct ptab *p, const char *s, size_t len)
 {
-	uint8_t entry[ENTRY_MAX] = { 0 };
+	uint8_t entry[ENTRY_MAX] = {0};
 	uint32_t ref, *cell;
 
 	PS_ASSERT(p->w != NULL);
@@ -221,7 +222,8 @@ uint32_t ptab_string(struct ptab *p, const char *s, size_t len)
 	if (*cell != 0)
 		return *cell * 8;
 	ref = word_get(&p->names->string_used);
-	if (map_full(&p->w->strings) || strings_grow(p, ref + (uint64_t)entry_bytes(entry[0])) != 0) {
+	if (map_full(&p->w->strings) ||
+	    strings_grow(p, ref + (uint64_t)entry_bytes(entry[0])) != 0) {
 		p->w->names_full = 1;
 		return 0;
 	}
@@ -240,7 +242,8 @@ static uint32_t intern_place(struct ptab *p, const struct shm_place *pl)
 	if (*cell != 0)
 		return *cell;
 	n = word_get(&p->names->nplaces);
-	if (map_full(&p->w->places) || n >= p->dims.places || places_grow(p, n + 1ull) != 0) {
+	if (map_full(&p->w->places) || n >= p->dims.places ||
+	    places_grow(p, n + 1ull) != 0) {
 		p->w->names_full = 1;
 		return 0;
 	}
@@ -318,7 +321,8 @@ static int scan_strings(struct ptab *p, uint32_t used)
 		if (entry[0] == 0 || used - at < entry_bytes(entry[0]) ||
 		    map_full(&p->w->strings))
 			return -1;
-		word_read(entry + 8, p->string + at / 8 + 1, entry_bytes(entry[0]) / 8 - 1);
+		word_read(entry + 8, p->string + at / 8 + 1,
+			  entry_bytes(entry[0]) / 8 - 1);
 		*string_cell(p, entry) = at / 8;
 		p->w->strings.used++;
 		at += entry_bytes(entry[0]);
@@ -343,17 +347,18 @@ static int scan_places(struct ptab *p, uint32_t n)
 /* 1: they were emptied, and the sequence stays odd until the slots are wiped too. */
 int names_takeover(struct ptab *p)
 {
-	uint32_t n = word_get(&p->names->nplaces), used = word_get(&p->names->string_used);
+	uint32_t n = word_get(&p->names->nplaces),
+		 used = word_get(&p->names->string_used);
 	uint32_t seq = word_get(&p->names->seq);
 
-	if (n == 0 && used == 0 && (seq & 1) == 0) {	/* a fresh segment */
+	if (n == 0 && used == 0 && (seq & 1) == 0) { /* a fresh segment */
 		empty(p);
 		return 0;
 	}
 	if ((seq & 1) == 0 && n >= 1 && n <= p->dims.places && used >= STRING_FIRST &&
-	    used % 8 == 0 && used <= p->dims.string_bytes &&
-	    strings_grow(p, used) == 0 && places_grow(p, n) == 0 &&
-	    scan_strings(p, used) == 0 && scan_places(p, n) == 0)
+	    used % 8 == 0 && used <= p->dims.string_bytes && strings_grow(p, used) == 0 &&
+	    places_grow(p, n) == 0 && scan_strings(p, used) == 0 &&
+	    scan_places(p, n) == 0)
 		return 0;
 	if ((seq & 1) == 0)
 		seq_begin(&p->names->seq);
@@ -405,14 +410,15 @@ uint32_t ptab_old_place(struct ptab *p, uint32_t old_index)
 	return intern_place(p, &raw);
 }
 
-struct refs {			/* one word of a peer */
+struct refs { /* one word of a peer */
 	uint32_t client, place;
 };
 
 /* Of peer n of a chain; at is the link to the chunk it lies in. */
 static shm_u64 *refs_at(const struct ptab *p, uint32_t at, uint32_t n)
 {
-	return ptab_chunk_at(p, at - 1) + (n % SHM_CHUNK_PEERS) * PEER_WORDS + PEER_REFS_WORD;
+	return ptab_chunk_at(p, at - 1) + (n % SHM_CHUNK_PEERS) * PEER_WORDS +
+	       PEER_REFS_WORD;
 }
 
 /* What the peers of a slot will refer to. 1: something was lost for want of room. */

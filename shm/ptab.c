@@ -9,18 +9,18 @@
 
 #include "shm/ptab_int.h"
 
-#define WALK_AGAIN 4		/* walks that met a moving slot and found nothing */
+#define WALK_AGAIN 4 /* walks that met a moving slot and found nothing */
 
 const char *peer_state_name(int state)
 {
-	static const char *const name[] = { "known", "tried", "contacted", "connected" };
+	static const char *const name[] = {"known", "tried", "contacted", "connected"};
 
 	return state >= 0 && state < (int)PS_ARRAY_LEN(name) ? name[state] : "known";
 }
 
 const char *swarm_phase_name(int phase)
 {
-	static const char *const name[] = { "joining", "collecting", "settled", "dead" };
+	static const char *const name[] = {"joining", "collecting", "settled", "dead"};
 
 	return phase >= 0 && phase < (int)PS_ARRAY_LEN(name) ? name[phase] : "joining";
 }
@@ -94,7 +94,8 @@ static int has_id(const struct ptab *p, uint32_t i, const uint8_t id[IH_LEN])
  */
 static uint32_t find_once(const struct ptab *p, const uint8_t id[IH_LEN], int *moved)
 {
-	uint32_t at = atomic_load_explicit(&p->index[ptab_bucket(p, id)], memory_order_acquire);
+	uint32_t at =
+		atomic_load_explicit(&p->index[ptab_bucket(p, id)], memory_order_acquire);
 
 	*moved = 0;
 	for (uint32_t n = 0; n < p->dims.slots; n++) {
@@ -146,8 +147,8 @@ static enum ptab_rc look(const struct ptab *p, const uint8_t id[IH_LEN], uint32_
 	return find(p, id) == PTAB_NIL ? PTAB_MISS : PTAB_TORN;
 }
 
-enum ptab_rc ptab_peek(const struct ptab *p, const uint8_t id[IH_LEN], uint32_t *slot_hint,
-		       struct shm_swarm *out)
+enum ptab_rc ptab_peek(const struct ptab *p, const uint8_t id[IH_LEN],
+		       uint32_t *slot_hint, struct shm_swarm *out)
 {
 	uint32_t none = PTAB_NIL, seq;
 	uint32_t *hint = slot_hint != NULL ? slot_hint : &none;
@@ -162,7 +163,8 @@ enum ptab_rc ptab_peek(const struct ptab *p, const uint8_t id[IH_LEN], uint32_t 
 static int copy_peers(const struct ptab *p, const struct shm_swarm *s, uint32_t want,
 		      struct shm_peer *out)
 {
-	uint32_t reserved = atomic_load_explicit(&p->pool->reserved, memory_order_acquire);
+	uint32_t reserved =
+		atomic_load_explicit(&p->pool->reserved, memory_order_acquire);
 	uint32_t at = s->first_chunk;
 
 	if (reserved > p->dims.chunks)
@@ -178,8 +180,8 @@ static int copy_peers(const struct ptab *p, const struct shm_swarm *s, uint32_t 
 	return 0;
 }
 
-static enum ptab_rc get_once(const struct ptab *p, const uint8_t id[IH_LEN], uint32_t *hint,
-			     uint32_t max_peers, struct swarm_copy *out)
+static enum ptab_rc get_once(const struct ptab *p, const uint8_t id[IH_LEN],
+			     uint32_t *hint, uint32_t max_peers, struct swarm_copy *out)
 {
 	uint32_t seq, want;
 	enum ptab_rc rc;

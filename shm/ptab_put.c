@@ -22,7 +22,8 @@ void ptab_set_idle(struct ptab *p, ptab_idle_fn idle, void *arg)
 static void assert_lease(const struct ptab *p)
 {
 	PS_ASSERT(p->w != NULL);
-	PS_ASSERT(atomic_load_explicit(&p->head->lease_pid, memory_order_relaxed) == p->w->pid);
+	PS_ASSERT(atomic_load_explicit(&p->head->lease_pid, memory_order_relaxed) ==
+		  p->w->pid);
 }
 
 /* --- slots ------------------------------------------------------------- */
@@ -163,7 +164,8 @@ static int pool_grow(struct ptab *p)
 	if (upto > p->dims.chunks)
 		upto = p->dims.chunks;
 	if (upto == w->reserved ||
-	    seg_grow(p->seg, SHM_POOL, base + (uint64_t)w->reserved * sizeof(struct shm_chunk),
+	    seg_grow(p->seg, SHM_POOL,
+		     base + (uint64_t)w->reserved * sizeof(struct shm_chunk),
 		     base + (uint64_t)upto * sizeof(struct shm_chunk)) != 0)
 		return -1;
 	atomic_store_explicit(&p->pool->reserved, upto, memory_order_release);
@@ -205,15 +207,15 @@ static int make_room(struct ptab *p, uint32_t chunks, uint32_t keep)
 /* --- publishing -------------------------------------------------------- */
 
 /* Fill free chunks back to front, so that each link is known when it is written. */
-static uint32_t write_chain(struct ptab *p, const struct shm_peer *peer,
-			    uint32_t npeers)
+static uint32_t write_chain(struct ptab *p, const struct shm_peer *peer, uint32_t npeers)
 {
 	uint32_t next = 0;
 
 	for (uint32_t n = ptab_chunks_for(npeers); n > 0; n--) {
 		uint32_t chunk = take_chunk(p->w);
 		uint32_t from = (n - 1) * SHM_CHUNK_PEERS;
-		uint32_t here = npeers - from < SHM_CHUNK_PEERS ? npeers - from : SHM_CHUNK_PEERS;
+		uint32_t here =
+			npeers - from < SHM_CHUNK_PEERS ? npeers - from : SHM_CHUNK_PEERS;
 
 		word_write(ptab_chunk_at(p, chunk), peer + from, here * PEER_WORDS);
 		word_set(&p->link[chunk], next);
@@ -222,7 +224,8 @@ static uint32_t write_chain(struct ptab *p, const struct shm_peer *peer,
 	return next;
 }
 
-static void turn_over(struct ptab *p, uint32_t slot, const struct shm_swarm *s, int is_new)
+static void turn_over(struct ptab *p, uint32_t slot, const struct shm_swarm *s,
+		      int is_new)
 {
 	struct shm_slot *at = &p->slots[slot];
 
@@ -235,10 +238,11 @@ static void turn_over(struct ptab *p, uint32_t slot, const struct shm_swarm *s, 
 		link_slot(p, slot, s->id);
 }
 
-enum ptab_put_rc ptab_put(struct ptab *p, struct shm_swarm *s, const struct shm_peer *peer)
+enum ptab_put_rc ptab_put(struct ptab *p, struct shm_swarm *s,
+			  const struct shm_peer *peer)
 {
 	struct ptab_writer *w = p->w;
-	struct shm_swarm old = { .npeers = 0 };
+	struct shm_swarm old = {.npeers = 0};
 	uint32_t slot;
 	int is_new;
 

@@ -14,15 +14,15 @@
 
 #include "shm/ptab_int.h"
 
-struct found {			/* a slot that looks sound */
+struct found { /* a slot that looks sound */
 	uint64_t version;
 	uint32_t slot;
 };
 
 struct take {
 	struct found *found;
-	uint8_t *owned;			/* per chunk */
-	uint8_t *linked;		/* per slot: 1 sound, 2 and in its bucket */
+	uint8_t *owned;  /* per chunk */
+	uint8_t *linked; /* per slot: 1 sound, 2 and in its bucket */
 	uint32_t n;
 };
 
@@ -52,7 +52,8 @@ static int writer_alloc(struct ptab *p, char err[ERRLEN])
 	w->newer = alloc(p->dims.slots, 4);
 	w->free_slot = alloc(p->dims.slots, 4);
 	w->ring = alloc(w->ring_size, 4);
-	if (w->older == NULL || w->newer == NULL || w->free_slot == NULL || w->ring == NULL)
+	if (w->older == NULL || w->newer == NULL || w->free_slot == NULL ||
+	    w->ring == NULL)
 		return err_set(err, "peer table: out of memory");
 	return names_open(p, err);
 }
@@ -80,7 +81,8 @@ static void take_pool(struct ptab *p)
 
 	if (n > p->dims.chunks)
 		n = p->dims.chunks;
-	if (seg_grow(p->seg, SHM_POOL, base, base + (uint64_t)n * sizeof(struct shm_chunk)) != 0)
+	if (seg_grow(p->seg, SHM_POOL, base,
+		     base + (uint64_t)n * sizeof(struct shm_chunk)) != 0)
 		n = 0;
 	atomic_store_explicit(&p->pool->reserved, n, memory_order_release);
 	p->w->reserved = n;
@@ -103,7 +105,8 @@ static void wipe_any(struct ptab *p, uint32_t i)
 	p->w->repaired++;
 }
 
-static int chain_sound(const struct ptab *p, const struct shm_swarm *s, const uint8_t *owned)
+static int chain_sound(const struct ptab *p, const struct shm_swarm *s,
+		       const uint8_t *owned)
 {
 	uint32_t at = s->first_chunk, n;
 
@@ -233,7 +236,7 @@ static void take_version(struct ptab *p)
 
 int ptab_takeover(struct ptab *p, char err[ERRLEN])
 {
-	struct take t = { .n = 0 };
+	struct take t = {.n = 0};
 	int names_gone, rc = -1;
 
 	if (atomic_load(&p->head->lease_pid) != (uint32_t)getpid())

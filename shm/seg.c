@@ -16,17 +16,17 @@
 #include "shm/seg.h"
 #include "shm/stat.h"
 
-#define LANE_BYTES_MIN 65536u		/* 1,024 questions, or 7 of the longest */
+#define LANE_BYTES_MIN 65536u /* 1,024 questions, or 7 of the longest */
 #define PLACES_MIN 4096u
 #define PLACES_MAX 262144u
 #define STRING_BYTES_PER_PLACE 64u
-#define GROW_TRIES 100			/* of a fallocate that signals interrupt */
+#define GROW_TRIES 100 /* of a fallocate that signals interrupt */
 
 struct seg {
 	int fd;
 	enum seg_side side;
 	uint64_t total;
-	struct shm_dims dims;		/* as checked; the header may change later */
+	struct shm_dims dims; /* as checked; the header may change later */
 	struct shm_range range[SHM_SECTIONS];
 	struct shm_head *head;
 	void *map[SHM_SECTIONS];
@@ -65,26 +65,21 @@ void seg_dims(struct shm_dims *out, const struct conf *c, int nworkers)
 static uint64_t section_bytes(const struct shm_dims *d, enum shm_section s)
 {
 	switch (s) {
-	case SHM_PAGES:
-		return (d->worker_slots + 2ull) * sizeof(struct shm_page);
+	case SHM_PAGES: return (d->worker_slots + 2ull) * sizeof(struct shm_page);
 	case SHM_LANES:
 		return (uint64_t)d->worker_slots *
 		       (sizeof(struct shm_lane) + d->lane_bytes +
 			(uint64_t)d->lane_done * sizeof(struct shm_done));
 	case SHM_STATS:
-		return sizeof(struct shm_stats) + (d->worker_slots + 3ull) * STAT_BLOCK_BYTES;
-	case SHM_BOARD:
-		return STAT_GAUGE_N * sizeof(shm_u64);
-	case SHM_INDEX:
-		return d->buckets * 4ull;
-	case SHM_SLOTS:
-		return d->slots * (uint64_t)sizeof(struct shm_slot);
-	case SHM_PLACES:
-		return shm_strings_at(d) + d->string_bytes;
+		return sizeof(struct shm_stats) +
+		       (d->worker_slots + 3ull) * STAT_BLOCK_BYTES;
+	case SHM_BOARD: return STAT_GAUGE_N * sizeof(shm_u64);
+	case SHM_INDEX: return d->buckets * 4ull;
+	case SHM_SLOTS: return d->slots * (uint64_t)sizeof(struct shm_slot);
+	case SHM_PLACES: return shm_strings_at(d) + d->string_bytes;
 	case SHM_POOL:
 		return shm_chunks_at(d) + d->chunks * (uint64_t)sizeof(struct shm_chunk);
-	default:
-		return 0;
+	default: return 0;
 	}
 }
 
@@ -113,12 +108,15 @@ void seg_sizes(const struct shm_dims *d, uint64_t *total, uint64_t *at_start)
 static uint64_t shape(void)
 {
 	static const uint32_t sizes[] = {
-		sizeof(struct shm_head), sizeof(struct shm_page), sizeof(struct shm_job),
-		sizeof(struct shm_done), sizeof(struct shm_lane), sizeof(struct shm_peer),
-		sizeof(struct shm_chunk), sizeof(struct shm_swarm), sizeof(struct shm_slot),
-		sizeof(struct shm_place), sizeof(struct shm_names), sizeof(struct shm_pool),
-		sizeof(struct shm_stats), SHM_SECTIONS, SHM_CHUNK_PEERS, CONF_SLOT_PEERS,
-		STAT_COUNTER_N, STAT_GAUGE_N,
+		sizeof(struct shm_head),  sizeof(struct shm_page),
+		sizeof(struct shm_job),   sizeof(struct shm_done),
+		sizeof(struct shm_lane),  sizeof(struct shm_peer),
+		sizeof(struct shm_chunk), sizeof(struct shm_swarm),
+		sizeof(struct shm_slot),  sizeof(struct shm_place),
+		sizeof(struct shm_names), sizeof(struct shm_pool),
+		sizeof(struct shm_stats), SHM_SECTIONS,
+		SHM_CHUNK_PEERS,          CONF_SLOT_PEERS,
+		STAT_COUNTER_N,           STAT_GAUGE_N,
 	};
 	uint64_t h = 0xcbf29ce484222325ull;
 
@@ -137,12 +135,10 @@ static int dims_ok(const struct shm_dims *d)
 {
 	return d->worker_slots >= 2 && d->worker_slots <= KID_SLOTS &&
 	       is_pow2(d->lane_bytes) && d->lane_bytes >= LANE_BYTES_MIN &&
-	       d->lane_bytes <= (1u << 24) &&
-	       is_pow2(d->lane_done) && d->lane_done <= (1u << 20) &&
-	       d->slots >= 1 && d->slots <= (1u << 20) &&
-	       is_pow2(d->buckets) && d->buckets <= (1u << 22) &&
-	       d->chunks >= 1 && d->chunks <= (1u << 23) &&
-	       d->places >= 2 && d->places <= (1u << 20) &&
+	       d->lane_bytes <= (1u << 24) && is_pow2(d->lane_done) &&
+	       d->lane_done <= (1u << 20) && d->slots >= 1 && d->slots <= (1u << 20) &&
+	       is_pow2(d->buckets) && d->buckets <= (1u << 22) && d->chunks >= 1 &&
+	       d->chunks <= (1u << 23) && d->places >= 2 && d->places <= (1u << 20) &&
 	       d->string_bytes >= 4096 && d->string_bytes <= (1u << 28) &&
 	       d->string_bytes % 8 == 0;
 }
@@ -166,11 +162,15 @@ static int say_no_room(int fd, uint64_t total, uint64_t at_start, char err[ERRLE
 		have = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 	have /= 1024;
 	at_start = at_start / 1024 + 1;
-	return err_set(err, "/dev/shm has %" PRIu64 " KiB free, the segment needs %" PRIu64
-		       " KiB to start, %" PRIu64 " more, and %" PRIu64 " KiB when full: make room,"
-		       " lower shm.peers, or give the container docker's --shm-size=%" PRIu64 "m",
-		       have, at_start, at_start > have ? at_start - have : 0,
-		       total / 1024, (total >> 20) + 16);
+	return err_set(
+		err,
+		"/dev/shm has %" PRIu64 " KiB free, the segment needs %" PRIu64
+		" KiB to start, %" PRIu64 " more, and %" PRIu64
+		" KiB when full: make room,"
+		" lower shm.peers, or give the container docker's --shm-size=%" PRIu64
+		"m",
+		have, at_start, at_start > have ? at_start - have : 0, total / 1024,
+		(total >> 20) + 16);
 }
 
 static int reserve_start(int fd, const struct shm_range *range, const struct shm_dims *d,
@@ -200,15 +200,11 @@ static int reserve_start(int fd, const struct shm_range *range, const struct shm
 static int may_write(enum seg_side side, int s)
 {
 	switch (side) {
-	case SEG_MASTER:
-		return s == SHM_PAGES || s == SHM_STATS;
-	case SEG_WORKER:
-		return s == SHM_PAGES || s == SHM_STATS || s == SHM_LANES;
-	case SEG_COLLECTOR:
-		return 1;		/* the header is mapped apart */
+	case SEG_MASTER: return s == SHM_PAGES || s == SHM_STATS;
+	case SEG_WORKER: return s == SHM_PAGES || s == SHM_STATS || s == SHM_LANES;
+	case SEG_COLLECTOR: return 1; /* the header is mapped apart */
 	case SEG_VIEWER:
-	default:
-		return 0;
+	default: return 0;
 	}
 }
 
@@ -226,7 +222,8 @@ static int map_all(struct seg **out, int fd, enum seg_side side, const struct sh
 	seg->side = side;
 	seg->dims = *d;
 	seg->total = lay_out(seg->range, d);
-	seg->head = mmap(NULL, SHM_PAGE, side == SEG_MASTER ? PROT_READ | PROT_WRITE : PROT_READ,
+	seg->head = mmap(NULL, SHM_PAGE,
+			 side == SEG_MASTER ? PROT_READ | PROT_WRITE : PROT_READ,
 			 MAP_SHARED, fd, 0);
 	if (seg->head == MAP_FAILED) {
 		seg->head = NULL;
@@ -255,12 +252,14 @@ static int open_new(const char *name, int *leftover, char err[ERRLEN])
 
 	*leftover = 0;
 	if (name[0] != '/' || name[1] == '\0' || strchr(name + 1, '/') != NULL)
-		return err_set(err, "shm.name %s: must be a slash and a name without one", name);
+		return err_set(err, "shm.name %s: must be a slash and a name without one",
+			       name);
 	fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0640);
 	if (fd < 0 && errno == EEXIST) {
 		*leftover = 1;
 		if (shm_unlink(name) != 0 && errno != ENOENT)
-			return err_errno(err, "shm_unlink %s (left by another daemon)", name);
+			return err_errno(err, "shm_unlink %s (left by another daemon)",
+					 name);
 		fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0640);
 	}
 	if (fd < 0)
@@ -287,8 +286,8 @@ static int write_head(struct seg *seg, char err[ERRLEN])
 	return 0;
 }
 
-int seg_create(struct seg **out, const char *name, const struct shm_dims *d, int *leftover,
-	       char err[ERRLEN])
+int seg_create(struct seg **out, const char *name, const struct shm_dims *d,
+	       int *leftover, char err[ERRLEN])
 {
 	struct shm_range range[SHM_SECTIONS];
 	struct seg *seg = NULL;
@@ -321,19 +320,27 @@ static int check_head(const struct shm_head *h, uint64_t size, char err[ERRLEN])
 	struct shm_range range[SHM_SECTIONS];
 
 	if (h->magic != SHM_MAGIC)
-		return err_set(err, "not a peerscope segment: magic %016" PRIx64
-			       ", ours is %016" PRIx64, h->magic, (uint64_t)SHM_MAGIC);
+		return err_set(err,
+			       "not a peerscope segment: magic %016" PRIx64
+			       ", ours is %016" PRIx64,
+			       h->magic, (uint64_t)SHM_MAGIC);
 	if (h->version != SHM_VERSION || h->head_size != sizeof(*h))
-		return err_set(err, "segment has layout %u (header of %u), this program has %u"
-			       " (%zu)", h->version, h->head_size, SHM_VERSION, sizeof(*h));
+		return err_set(err,
+			       "segment has layout %u (header of %u), this program has %u"
+			       " (%zu)",
+			       h->version, h->head_size, SHM_VERSION, sizeof(*h));
 	if (h->shape != shape())
-		return err_set(err, "segment has shape %016" PRIx64 ", this program has %016" PRIx64
-			       ": not the same build", h->shape, shape());
+		return err_set(err,
+			       "segment has shape %016" PRIx64
+			       ", this program has %016" PRIx64 ": not the same build",
+			       h->shape, shape());
 	if (!dims_ok(&h->dims))
 		return err_set(err, "segment: its sizes make no sense");
 	if (lay_out(range, &h->dims) != h->total || h->total != size ||
 	    memcmp(range, h->range, sizeof(range)) != 0)
-		return err_set(err, "segment: header says %" PRIu64 " bytes, there are %" PRIu64,
+		return err_set(err,
+			       "segment: header says %" PRIu64
+			       " bytes, there are %" PRIu64,
 			       h->total, size);
 	return 0;
 }
@@ -371,7 +378,8 @@ int seg_view(struct seg **out, const char *name, char err[ERRLEN])
 	int rc;
 
 	if (fd < 0 && errno == ENOENT)
-		return err_set(err, "no segment %s: no daemon with this shm.name runs", name);
+		return err_set(err, "no segment %s: no daemon with this shm.name runs",
+			       name);
 	if (fd < 0)
 		return err_errno(err, "shm_open %s", name);
 	rc = seg_attach(out, fd, SEG_VIEWER, err);

@@ -19,8 +19,8 @@ const struct stat_meta stat_gauges[STAT_GAUGE_N] = {
 };
 /* clang-format on */
 
-static shm_u64 *own;		/* this process's block; NULL: counts go nowhere */
-static shm_u64 *board;		/* NULL unless this process is the collector */
+static shm_u64 *own;   /* this process's block; NULL: counts go nowhere */
+static shm_u64 *board; /* NULL unless this process is the collector */
 
 static shm_u64 *block_at(const struct seg *seg, uint32_t block)
 {
@@ -32,8 +32,9 @@ static shm_u64 *block_at(const struct seg *seg, uint32_t block)
 void stat_own(struct seg *seg, uint32_t block)
 {
 	own = seg == NULL ? NULL : block_at(seg, block);
-	board = seg != NULL && block == seg_dims_of(seg)->worker_slots ?
-		seg_at(seg, SHM_BOARD) : NULL;
+	board = seg != NULL && block == seg_dims_of(seg)->worker_slots
+			? seg_at(seg, SHM_BOARD)
+			: NULL;
 }
 
 /* One writer: a load and a store, no locked instruction. */

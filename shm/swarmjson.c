@@ -12,16 +12,14 @@ const char *swarm_why_text(int why)
 	switch (why) {
 	case WHY_JOINING:
 		return "the swarm was joined a moment ago and nothing was heard yet";
-	case WHY_NOBODY:
-		return "trackers and DHT were asked and nobody is in this swarm";
+	case WHY_NOBODY: return "trackers and DHT were asked and nobody is in this swarm";
 	case WHY_NO_SOURCE:
 		return "there is no tracker and no DHT to ask about this swarm";
 	case WHY_NO_INTERFACE:
 		return "the network interface of swarm.interface is missing, so nothing was joined";
 	case WHY_TRACKERS_FAIL:
 		return "every tracker failed and nothing else knew a peer";
-	default:
-		return "no peer is known";
+	default: return "no peer is known";
 	}
 }
 
@@ -34,15 +32,16 @@ static size_t unprintable(const uint8_t *s, size_t left)
 	if (s[0] < 0x20 || s[0] == 0x7f)
 		return 1;
 	if (left >= 2 && s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f)
-		return 2;				/* C1 */
+		return 2; /* C1 */
 	if (left >= 2 && s[0] == 0xd8 && s[1] == 0x9c)
-		return 2;				/* U+061C */
+		return 2; /* U+061C */
 	if (left < 3 || s[0] != 0xe2)
 		return 0;
-	if (s[1] == 0x80 && ((s[2] >= 0x8b && s[2] <= 0x8f) || (s[2] >= 0xa8 && s[2] <= 0xae)))
-		return 3;				/* U+200B..200F, U+2028..202E */
+	if (s[1] == 0x80 &&
+	    ((s[2] >= 0x8b && s[2] <= 0x8f) || (s[2] >= 0xa8 && s[2] <= 0xae)))
+		return 3; /* U+200B..200F, U+2028..202E */
 	if (s[1] == 0x81 && s[2] >= 0xa0 && s[2] <= 0xaf)
-		return 3;				/* U+2060..206F */
+		return 3; /* U+2060..206F */
 	return 0;
 }
 
@@ -80,9 +79,9 @@ static void put_sources(struct json *j, unsigned sources)
 		unsigned bit;
 		const char *name;
 	} name[] = {
-		{ PEER_SRC_TRACKER, "tracker" }, { PEER_SRC_DHT, "dht" },
-		{ PEER_SRC_PEX, "pex" }, { PEER_SRC_LSD, "lsd" },
-		{ PEER_SRC_INCOMING, "incoming" },
+		{PEER_SRC_TRACKER, "tracker"},   {PEER_SRC_DHT, "dht"},
+		{PEER_SRC_PEX, "pex"},           {PEER_SRC_LSD, "lsd"},
+		{PEER_SRC_INCOMING, "incoming"},
 	};
 
 	json_arr(j, "sources");
@@ -143,14 +142,16 @@ static void put_peer(struct json *j, const struct ptab *p, const struct shm_peer
 	json_uint(j, "port", peer->port);
 	put_text(j, "client", client, "Unknown");
 	/* tenths, rounded down: 100.0 means that nothing is missing */
-	json_fixed(j, "progress", (peer->progress > 10000 ? 10000 : peer->progress) / 10, 1);
+	json_fixed(j, "progress", (peer->progress > 10000 ? 10000 : peer->progress) / 10,
+		   1);
 	json_uint(j, "download_rate", peer->down_rate);
 	json_uint(j, "upload_rate", peer->up_rate);
 	put_place(j, &at);
 	put_flags(j, peer);
 	json_str(j, "state", peer_state_name(peer->state));
 	put_sources(j, peer->sources);
-	json_str(j, "protocol", peer->protocol == PEER_ACESTREAM ? "acestream" : "bittorrent");
+	json_str(j, "protocol",
+		 peer->protocol == PEER_ACESTREAM ? "acestream" : "bittorrent");
 	json_uint(j, "first_seen", peer->first_seen_s);
 	json_uint(j, "last_seen", peer->last_seen_s);
 	if (at.asn != 0)

@@ -19,13 +19,13 @@
 #include "shm/top.h"
 
 #define TOP_SWARMS 15
-#define TOP_BYTES (1u << 20)		/* ceiling of one picture */
+#define TOP_BYTES (1u << 20) /* ceiling of one picture */
 #define TOP_PERIOD_MS 1000
 
 struct process {
 	char role[24];
 	uint32_t pid, gen, state, deaths, busy, parked;
-	uint64_t age_ms, beat_age_ms;	/* UINT64_MAX: never */
+	uint64_t age_ms, beat_age_ms; /* UINT64_MAX: never */
 };
 
 struct picture {
@@ -34,12 +34,12 @@ struct picture {
 	uint32_t nproc;
 	struct process proc[KID_SLOTS + 3];
 	uint64_t counter[STAT_COUNTER_N], gauge[STAT_GAUGE_N];
-	uint32_t nswarms;		/* entries of swarm[] */
+	uint32_t nswarms; /* entries of swarm[] */
 	uint32_t slots, slots_used, slots_torn;
 	struct shm_swarm swarm[TOP_SWARMS];
 };
 
-static volatile sig_atomic_t told_to_end;	/* set by a signal, nothing else */
+static volatile sig_atomic_t told_to_end; /* set by a signal, nothing else */
 
 static void on_signal(int sig)
 {
@@ -76,11 +76,12 @@ static void take_process(struct picture *pic, const struct seg *seg, uint32_t i)
 	out->pid = atomic_load(&page->pid);
 	out->deaths = atomic_load(&page->deaths);
 	if (out->pid == 0 && out->deaths == 0)
-		return;			/* a slot that nobody ever had */
+		return; /* a slot that nobody ever had */
 	if (i < nworkers)
 		snprintf(out->role, sizeof(out->role), "worker %u", i);
 	else
-		snprintf(out->role, sizeof(out->role), i == nworkers ? "collector" : "redis");
+		snprintf(out->role, sizeof(out->role),
+			 i == nworkers ? "collector" : "redis");
 	out->gen = atomic_load(&page->gen);
 	out->state = atomic_load(&page->state);
 	out->busy = atomic_load(&page->busy);
@@ -112,7 +113,7 @@ static void take_master(struct picture *pic)
 	out->pid = pic->master_pid;
 	out->state = pic->draining ? 3 : 2;
 	out->age_ms = pic->uptime_ms;
-	out->beat_age_ms = UINT64_MAX;		/* it waits in poll: no beat */
+	out->beat_age_ms = UINT64_MAX; /* it waits in poll: no beat */
 }
 
 static int busier(const struct shm_swarm *a, const struct shm_swarm *b)
@@ -183,7 +184,8 @@ static const char *age_text(char out[24], uint64_t ms)
 	else if (ms < 600000)
 		snprintf(out, 24, "%" PRIu64 "s", ms / 1000);
 	else if (ms < 172800000)
-		snprintf(out, 24, "%" PRIu64 "h%02" PRIu64 "m", ms / 3600000, ms / 60000 % 60);
+		snprintf(out, 24, "%" PRIu64 "h%02" PRIu64 "m", ms / 3600000,
+			 ms / 60000 % 60);
 	else
 		snprintf(out, 24, "%" PRIu64 "d", ms / 86400000);
 	return out;
@@ -193,17 +195,19 @@ static void show_head(struct buf *b, const struct picture *pic)
 {
 	char age[24];
 
-	buf_printf(b, "peerscope  layout %u  up %s  master %u  generation %u  epoch %u  "
-		   "respawns %u%s%s\n\n", pic->version, age_text(age, pic->uptime_ms),
-		   pic->master_pid, pic->generation, pic->epoch, pic->respawns,
+	buf_printf(b,
+		   "peerscope  layout %u  up %s  master %u  generation %u  epoch %u  "
+		   "respawns %u%s%s\n\n",
+		   pic->version, age_text(age, pic->uptime_ms), pic->master_pid,
+		   pic->generation, pic->epoch, pic->respawns,
 		   pic->lease_pid == 0 ? "  NO COLLECTOR" : "",
 		   pic->draining ? "  DRAINING" : "");
 }
 
 static void show_processes(struct buf *b, const struct picture *pic)
 {
-	buf_printf(b, "%-10s %8s %-9s %5s %7s %7s %7s %7s %7s\n", "process", "pid", "state",
-		   "gen", "age", "beat", "busy", "parked", "deaths");
+	buf_printf(b, "%-10s %8s %-9s %5s %7s %7s %7s %7s %7s\n", "process", "pid",
+		   "state", "gen", "age", "beat", "busy", "parked", "deaths");
 	for (uint32_t i = 0; i < pic->nproc; i++) {
 		const struct process *p = &pic->proc[i];
 		char age[24], beat[24];
@@ -213,7 +217,7 @@ static void show_processes(struct buf *b, const struct picture *pic)
 			   age_text(beat, p->beat_age_ms), p->busy, p->parked, p->deaths);
 	}
 	buf_str(b, "beat: since its loop turned last; busy: connections (worker), swarms"
-		" (collector); parked: questions that wait\n\n");
+		   " (collector); parked: questions that wait\n\n");
 }
 
 static void show_gauges(struct buf *b, const struct picture *pic)
@@ -225,9 +229,11 @@ static void show_gauges(struct buf *b, const struct picture *pic)
 }
 
 /* Only what ever happened; the rate is since the picture before. */
-static void show_counters(struct buf *b, const struct picture *pic, const struct picture *was)
+static void show_counters(struct buf *b, const struct picture *pic,
+			  const struct picture *was)
 {
-	uint64_t ms = was != NULL && pic->at_ms > was->at_ms ? pic->at_ms - was->at_ms : 0;
+	uint64_t ms =
+		was != NULL && pic->at_ms > was->at_ms ? pic->at_ms - was->at_ms : 0;
 
 	for (int i = 0; i < STAT_COUNTER_N; i++) {
 		uint64_t now = pic->counter[i];
@@ -236,7 +242,8 @@ static void show_counters(struct buf *b, const struct picture *pic, const struct
 			continue;
 		buf_printf(b, "%-24s %14" PRIu64, stat_counters[i].name, now);
 		if (ms > 0 && now >= was->counter[i])
-			buf_printf(b, " %8.1f/s", (double)(now - was->counter[i]) * 1000 / (double)ms);
+			buf_printf(b, " %8.1f/s",
+				   (double)(now - was->counter[i]) * 1000 / (double)ms);
 		else
 			buf_str(b, "           ");
 		buf_printf(b, " %s\n", stat_counters[i].help);
@@ -246,16 +253,17 @@ static void show_counters(struct buf *b, const struct picture *pic, const struct
 
 static void show_swarms(struct buf *b, const struct picture *pic)
 {
-	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used, pic->slots,
-		   pic->slots_torn > 0 ? ", some being written" : "");
-	buf_printf(b, "%-40s %-10s %8s %9s %7s\n", "infohash", "phase", "peers", "connected", "age");
+	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used,
+		   pic->slots, pic->slots_torn > 0 ? ", some being written" : "");
+	buf_printf(b, "%-40s %-10s %8s %9s %7s\n", "infohash", "phase", "peers",
+		   "connected", "age");
 	for (uint32_t i = 0; i < pic->nswarms; i++) {
 		const struct shm_swarm *s = &pic->swarm[i];
 		char hex[IH_HEX_LEN], age[24];
 
 		ih_hex(hex, s->id);
-		buf_printf(b, "%-40s %-10s %8u %9u %7s\n", hex, swarm_phase_name(s->phase),
-			   s->total_peers, s->connected,
+		buf_printf(b, "%-40s %-10s %8u %9u %7s\n", hex,
+			   swarm_phase_name(s->phase), s->total_peers, s->connected,
 			   age_text(age, ago(pic->wall_ms, s->cached_at_ms)));
 	}
 }
@@ -365,7 +373,7 @@ struct screen {
 
 static void screen_enter(struct screen *s, FILE *out)
 {
-	struct sigaction sa = { .sa_handler = on_signal };
+	struct sigaction sa = {.sa_handler = on_signal};
 	struct termios raw;
 
 	told_to_end = 0;
@@ -374,7 +382,8 @@ static void screen_enter(struct screen *s, FILE *out)
 	sigaction(SIGHUP, &sa, NULL);
 	sigaction(SIGQUIT, &sa, NULL);
 	s->tty_out = isatty(fileno(out));
-	s->tty_in = s->tty_out && isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &s->before) == 0;
+	s->tty_in = s->tty_out && isatty(STDIN_FILENO) &&
+		    tcgetattr(STDIN_FILENO, &s->before) == 0;
 	if (!s->tty_in)
 		return;
 	raw = s->before;
@@ -393,7 +402,7 @@ static void screen_leave(const struct screen *s)
 /* Until it is time for the next picture. 1: the user has seen enough. */
 static int wait_key(const struct screen *s)
 {
-	struct pollfd p = { .fd = s->tty_in ? STDIN_FILENO : -1, .events = POLLIN };
+	struct pollfd p = {.fd = s->tty_in ? STDIN_FILENO : -1, .events = POLLIN};
 	uint64_t until = clock_ms() + TOP_PERIOD_MS, now;
 
 	while ((now = clock_ms()) < until && !told_to_end) {
@@ -402,7 +411,7 @@ static int wait_key(const struct screen *s)
 		if (poll(&p, 1, (int)(until - now)) <= 0)
 			continue;
 		if (read(STDIN_FILENO, &key, 1) != 1)
-			p.fd = -1;		/* no more keys: signals still end us */
+			p.fd = -1; /* no more keys: signals still end us */
 		else if (key == 'q' || key == 'Q')
 			return 1;
 	}
@@ -423,8 +432,8 @@ static size_t that_fits(const struct buf *b, FILE *out)
 	return b->len;
 }
 
-static int show(const struct picture *pic, const struct picture *was, int as_json, int repaint,
-		FILE *out, struct buf *b, char err[ERRLEN])
+static int show(const struct picture *pic, const struct picture *was, int as_json,
+		int repaint, FILE *out, struct buf *b, char err[ERRLEN])
 {
 	size_t len;
 
@@ -457,11 +466,11 @@ static int still_there(const char *name, const struct seg *ours)
 	return same;
 }
 
-static int top_loop(const char *name, const struct seg *seg, const struct ptab *p, int once,
-		    int as_json, FILE *out, char err[ERRLEN])
+static int top_loop(const char *name, const struct seg *seg, const struct ptab *p,
+		    int once, int as_json, FILE *out, char err[ERRLEN])
 {
 	struct picture *pic = calloc(2, sizeof(*pic)), *was = NULL;
-	struct screen screen = { .tty_out = 0 };
+	struct screen screen = {.tty_out = 0};
 	struct buf b;
 	int rc, turn = 0;
 
@@ -472,7 +481,8 @@ static int top_loop(const char *name, const struct seg *seg, const struct ptab *
 		screen_enter(&screen, out);
 	for (;;) {
 		take_picture(&pic[turn], seg, p);
-		rc = show(&pic[turn], was, as_json, screen.tty_out && !as_json, out, &b, err);
+		rc = show(&pic[turn], was, as_json, screen.tty_out && !as_json, out, &b,
+			  err);
 		if (rc != 0 || once || wait_key(&screen))
 			break;
 		if (!still_there(name, seg)) {

@@ -27,26 +27,26 @@
 
 #define READERS 2
 #define MAX_PEERS 60
-#define PATIENCE_MS 20000u		/* beyond this something hangs */
+#define PATIENCE_MS 20000u /* beyond this something hangs */
 #define WATCHDOG_S 300
 #define EXIT_WRONG 3
-#define WINDOW_STEPS 30000u		/* an odd window comes within these, also under ASan */
+#define WINDOW_STEPS 30000u /* an odd window comes within these, also under ASan */
 
 enum mode { TIMED, STEP_PUT, STEP_TAKEOVER, MODES };
 
-struct ctl {				/* shared by all processes here */
-	atomic_ullong nonce;		/* of swarms and jobs: never used twice */
+struct ctl {                 /* shared by all processes here */
+	atomic_ullong nonce; /* of swarms and jobs: never used twice */
 	atomic_ullong puts, compactions, pushed;
-	atomic_int ready;		/* pid of the collector that has begun to write */
+	atomic_int ready; /* pid of the collector that has begun to write */
 	atomic_int stop;
-	atomic_int caught;		/* somebody saw something wrong */
+	atomic_int caught; /* somebody saw something wrong */
 	struct {
 		alignas(64) atomic_ullong beats, ok, miss, torn, moved, texts;
 	} r[READERS];
 };
 
 static struct ctl *ctl;
-static struct seg *master, *raw;	/* raw: writable, to look and to sabotage */
+static struct seg *master, *raw; /* raw: writable, to look and to sabotage */
 static pid_t reader_pid[READERS];
 static int sabotage, may_step = 1;
 static uint64_t dice = 7;
@@ -63,7 +63,8 @@ static void complain(const char *what)
 
 static void nap_us(uint64_t us)
 {
-	struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
+	struct timespec t = {.tv_sec = (time_t)(us / 1000000),
+			     .tv_nsec = (long)(us % 1000000) * 1000};
 
 	nanosleep(&t, NULL);
 }
@@ -112,12 +113,8 @@ static void read_one(const struct ptab *p, struct swarm_copy *c, int self, uint3
 
 	rig_id(id, k);
 	switch (ptab_get(p, id, CONF_SLOT_PEERS, c)) {
-	case PTAB_MISS:
-		atomic_fetch_add(&ctl->r[self].miss, 1);
-		break;
-	case PTAB_TORN:
-		atomic_fetch_add(&ctl->r[self].torn, 1);
-		break;
+	case PTAB_MISS: atomic_fetch_add(&ctl->r[self].miss, 1); break;
+	case PTAB_TORN: atomic_fetch_add(&ctl->r[self].torn, 1); break;
 	case PTAB_OK:
 		atomic_fetch_add(&ctl->r[self].ok, 1);
 		wrong = rig_wrong(c, k, MAX_PEERS);
@@ -135,7 +132,7 @@ static _Noreturn void reader(int self)
 	struct seg *seg = rig_attach(master, SEG_WORKER);
 	struct ptab *p = rig_table(seg, SEG_WORKER);
 	struct swarm_copy *c = calloc(1, sizeof(*c));
-	uint64_t seed = (uint64_t)self + 1, last[RIG_SWARMS][2] = { { 0 } };
+	uint64_t seed = (uint64_t)self + 1, last[RIG_SWARMS][2] = {{0}};
 
 	if (c == NULL)
 		rig_fail("out of memory");
@@ -215,7 +212,7 @@ static _Noreturn void collector(enum mode mode, int go)
 	struct ptab *p;
 	char c;
 
-	if (peer == NULL || read(go, &c, 1) != 1)	/* the lease is ours now */
+	if (peer == NULL || read(go, &c, 1) != 1) /* the lease is ours now */
 		_exit(1);
 	if (mode != TIMED && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 		_exit(77);
@@ -271,7 +268,8 @@ static void bury(pid_t pid)
 	int status;
 
 	kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) == pid && !WIFSIGNALED(status) && !WIFEXITED(status))
+	while (waitpid(pid, &status, 0) == pid && !WIFSIGNALED(status) &&
+	       !WIFEXITED(status))
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !atomic_load(&ctl->caught))
 		rig_fail("a child ended by itself");
@@ -393,13 +391,15 @@ static void kill_collectors(uint64_t kills)
 {
 	for (uint64_t i = 0; i < kills && !atomic_load(&ctl->caught); i++) {
 		/* half at full speed; of the rest one in three within the takeover */
-		enum mode mode = i % 2 == 0 ? TIMED : i % 6 == 3 ? STEP_TAKEOVER : STEP_PUT;
+		enum mode mode = i % 2 == 0   ? TIMED
+				 : i % 6 == 3 ? STEP_TAKEOVER
+					      : STEP_PUT;
 
 		one_collector(may_step ? mode : TIMED);
 		readers_live();
 	}
 	if (!atomic_load(&ctl->caught))
-		one_collector(TIMED);		/* the last takeover is checked too */
+		one_collector(TIMED); /* the last takeover is checked too */
 }
 
 /* --- the lane's producer ----------------------------------------------- */
@@ -539,16 +539,19 @@ static void report(void)
 		moved += atomic_load(&ctl->r[i].moved);
 		texts += atomic_load(&ctl->r[i].texts);
 	}
-	printf("kill%s: collectors killed %" PRIu64 " at speed, %" PRIu64 " inside a put, %" PRIu64
-	       " inside a takeover (%" PRIu64 " steps); %" PRIu64 " left a slot odd, %" PRIu64
-	       " the names; %llu puts, %llu compactions; reads: %" PRIu64 " whole (%" PRIu64
-	       " with names), %" PRIu64 " missed, %" PRIu64 " torn, %" PRIu64
-	       " names moved; producers killed %" PRIu64 ", %" PRIu64 " jobs; %s\n",
+	printf("kill%s: collectors killed %" PRIu64 " at speed, %" PRIu64
+	       " inside a put, %" PRIu64 " inside a takeover (%" PRIu64
+	       " steps); %" PRIu64 " left a slot odd, %" PRIu64
+	       " the names; %llu puts, %llu compactions; reads: %" PRIu64
+	       " whole (%" PRIu64 " with names), %" PRIu64 " missed, %" PRIu64
+	       " torn, %" PRIu64 " names moved; producers killed %" PRIu64 ", %" PRIu64
+	       " jobs; %s\n",
 	       sabotage ? " (sabotage)" : "", tally.kills[TIMED], tally.kills[STEP_PUT],
 	       tally.kills[STEP_TAKEOVER], tally.steps, tally.odd_slots, tally.odd_names,
 	       (unsigned long long)atomic_load(&ctl->puts),
-	       (unsigned long long)atomic_load(&ctl->compactions), ok, texts, miss, torn, moved,
-	       tally.lane_kills, tally.jobs, atomic_load(&ctl->caught) ? "WRONG" : "nothing wrong");
+	       (unsigned long long)atomic_load(&ctl->compactions), ok, texts, miss, torn,
+	       moved, tally.lane_kills, tally.jobs,
+	       atomic_load(&ctl->caught) ? "WRONG" : "nothing wrong");
 	if (!may_step)
 		printf("kill: ptrace is not permitted here: nothing was single-stepped\n");
 }
@@ -564,7 +567,8 @@ int main(int argc, char **argv)
 	if (!sabotage)
 		sabotage_is_seen(argv[0]);
 	alarm(WATCHDOG_S);
-	ctl = mmap(NULL, sizeof(*ctl), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ctl = mmap(NULL, sizeof(*ctl), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		   -1, 0);
 	if (ctl == MAP_FAILED)
 		rig_fail("mmap");
 	master = rig_segment(name, RIG_SWARMS - 2, 40);
@@ -584,7 +588,9 @@ int main(int argc, char **argv)
 	seg_close(&master);
 	if (atomic_load(&ctl->caught))
 		return EXIT_WRONG;
-	if (!sabotage && kills >= 200 && may_step && (tally.odd_slots == 0 || tally.odd_names == 0))
-		rig_fail("no kill hit the odd window: the test does not reach what it is for");
+	if (!sabotage && kills >= 200 && may_step &&
+	    (tally.odd_slots == 0 || tally.odd_names == 0))
+		rig_fail(
+			"no kill hit the odd window: the test does not reach what it is for");
 	return 0;
 }

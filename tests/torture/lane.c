@@ -15,13 +15,13 @@
 #include "rig.h"
 #include "shm/lane.h"
 
-#define WINDOW 64			/* jobs under way: all that the done ring takes */
-#define LAZY_SPINS 3000			/* the consumer looks away, so that the ring fills */
-#define RING 65536u			/* as rig_segment makes it */
-#define BEFORE_WRAP 65536u		/* bytes of jobs, and entries / 1024, before 2^32 */
+#define WINDOW 64          /* jobs under way: all that the done ring takes */
+#define LAZY_SPINS 3000    /* the consumer looks away, so that the ring fills */
+#define RING 65536u        /* as rig_segment makes it */
+#define BEFORE_WRAP 65536u /* bytes of jobs, and entries / 1024, before 2^32 */
 
 static struct seg *master;
-static atomic_int stop;			/* the producer is done */
+static atomic_int stop; /* the producer is done */
 static atomic_ullong wrong;
 static int sabotage;
 
@@ -33,15 +33,11 @@ static uint32_t text_len(uint64_t n)
 {
 	uint64_t r = rig_mix(n);
 
-	switch ((n >> 8) % 2 ? 3 : r % 4) {		/* every other stretch: long ones */
-	case 0:
-		return 0;
-	case 1:
-		return (uint32_t)(r >> 8) % 64;
-	case 2:
-		return (uint32_t)(r >> 8) % 1000;
-	default:
-		return (uint32_t)(r >> 8) % (SHM_JOB_TEXT_MAX + 1);
+	switch ((n >> 8) % 2 ? 3 : r % 4) { /* every other stretch: long ones */
+	case 0: return 0;
+	case 1: return (uint32_t)(r >> 8) % 64;
+	case 2: return (uint32_t)(r >> 8) % 1000;
+	default: return (uint32_t)(r >> 8) % (SHM_JOB_TEXT_MAX + 1);
 	}
 }
 
@@ -84,8 +80,9 @@ static int push_early(struct seg *seg, const struct shm_job *job, const uint8_t 
 		return -1;
 	atomic_store(&at->job_tail, tail + need);
 	for (uint32_t i = 0; i < sizeof(*job) + job->text_len; i++)
-		ring[(tail + i) & (RING - 1)] = i < sizeof(*job) ? ((const uint8_t *)job)[i] :
-								   text[i - sizeof(*job)];
+		ring[(tail + i) & (RING - 1)] = i < sizeof(*job)
+							? ((const uint8_t *)job)[i]
+							: text[i - sizeof(*job)];
 	return 0;
 }
 
@@ -226,10 +223,11 @@ int main(int argc, char **argv)
 	produce(l, worker, seconds);
 	atomic_store(&stop, 1);
 	pthread_join(thread, NULL);
-	printf("lane%s: %" PRIu64 " jobs, %" PRIu64 " KiB, %" PRIu64 " times full, %" PRIu64
-	       " times empty, %" PRIu64 " answers, %llu WRONG\n",
-	       sabotage ? " (sabotage)" : "", tally.pushed, tally.bytes / 1024, tally.full,
-	       tally.empty, tally.answered, (unsigned long long)atomic_load(&wrong));
+	printf("lane%s: %" PRIu64 " jobs, %" PRIu64 " KiB, %" PRIu64
+	       " times full, %" PRIu64 " times empty, %" PRIu64 " answers, %llu WRONG\n",
+	       sabotage ? " (sabotage)" : "", tally.pushed, tally.bytes / 1024,
+	       tally.full, tally.empty, tally.answered,
+	       (unsigned long long)atomic_load(&wrong));
 	lane_close(&l);
 	seg_close(&worker);
 	seg_close(&master);

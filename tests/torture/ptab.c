@@ -17,13 +17,13 @@
 
 #define READERS 4
 #define MAX_PEERS 600
-#define CLIENTS 97			/* names in use at a time */
+#define CLIENTS 97 /* names in use at a time */
 
 static struct seg *master;
-static struct ptab *table;		/* the writer's */
+static struct ptab *table; /* the writer's */
 static struct seg *writer_seg;
 static atomic_int stop;
-static atomic_int caught;		/* a reader saw something wrong */
+static atomic_int caught; /* a reader saw something wrong */
 static int sabotage;
 
 struct reader {
@@ -36,7 +36,8 @@ struct reader {
  * the table of names fills up. */
 static size_t client_text(char out[64], uint64_t v, uint32_t n)
 {
-	return (size_t)snprintf(out, 64, "client %" PRIu64 ".%u padded", v / 64, n % CLIENTS);
+	return (size_t)snprintf(out, 64, "client %" PRIu64 ".%u padded", v / 64,
+				n % CLIENTS);
 }
 
 static int texts_wrong(const struct ptab *p, const struct swarm_copy *c, uint64_t *texts)
@@ -56,7 +57,8 @@ static int texts_wrong(const struct ptab *p, const struct swarm_copy *c, uint64_
 			checked++;
 		}
 		if (c->peer[n].place != 0)
-			wrong |= at.asn != c->s.cached_at_ms % 50 + 1 || strcmp(at.city, "X") != 0;
+			wrong |= at.asn != c->s.cached_at_ms % 50 + 1 ||
+				 strcmp(at.city, "X") != 0;
 	}
 	if (!ptab_names_valid(p, c->names_seq))
 		return -1;
@@ -79,14 +81,9 @@ static void read_one(struct reader *r, const struct ptab *p, struct swarm_copy *
 
 	rig_id(id, k);
 	switch (ptab_get(p, id, CONF_SLOT_PEERS, c)) {
-	case PTAB_MISS:
-		r->miss++;
-		return;
-	case PTAB_TORN:
-		r->torn++;
-		return;
-	case PTAB_OK:
-		break;
+	case PTAB_MISS: r->miss++; return;
+	case PTAB_TORN: r->torn++; return;
+	case PTAB_OK: break;
 	}
 	r->ok++;
 	if (rig_wrong(c, k, MAX_PEERS) != NULL) {
@@ -120,12 +117,15 @@ static void *reader(void *arg)
 
 static void name_peers(const struct shm_swarm *s, struct shm_peer *peer)
 {
-	struct place at = { .city = "X", .country = "Y", .asn = (uint32_t)(s->cached_at_ms % 50 + 1) };
+	struct place at = {.city = "X",
+			   .country = "Y",
+			   .asn = (uint32_t)(s->cached_at_ms % 50 + 1)};
 	uint32_t place = ptab_intern_place(table, &at), client[CLIENTS];
 	char text[64];
 
 	for (uint32_t n = 0; n < CLIENTS; n++)
-		client[n] = ptab_string(table, text, client_text(text, s->cached_at_ms, n));
+		client[n] =
+			ptab_string(table, text, client_text(text, s->cached_at_ms, n));
 	for (uint32_t n = 0; n < s->npeers; n++) {
 		peer[n].client = client[n % CLIENTS];
 		peer[n].place = place;
@@ -236,10 +236,11 @@ static int report(const struct reader *r, const struct tally *t)
 			fprintf(stderr, "reader %d: %s\n", i, r[i].what);
 	}
 	ptab_usage(table, &u);
-	printf("ptab%s: %" PRIu64 " puts, %" PRIu64 " drops, %" PRIu64 " evictions, %" PRIu64
-	       " compactions; %" PRIu64 " reads whole, %" PRIu64 " names checked, %" PRIu64
-	       " misses, %" PRIu64 " given up as torn, %" PRIu64 " names moved, %" PRIu64
-	       " WRONG\n", sabotage ? " (sabotage)" : "", t->puts, t->drops, u.evictions,
+	printf("ptab%s: %" PRIu64 " puts, %" PRIu64 " drops, %" PRIu64
+	       " evictions, %" PRIu64 " compactions; %" PRIu64 " reads whole, %" PRIu64
+	       " names checked, %" PRIu64 " misses, %" PRIu64
+	       " given up as torn, %" PRIu64 " names moved, %" PRIu64 " WRONG\n",
+	       sabotage ? " (sabotage)" : "", t->puts, t->drops, u.evictions,
 	       t->compactions, ok, texts, miss, torn, moved, wrong);
 	if (wrong > 0)
 		return 3;
@@ -253,7 +254,7 @@ static int report(const struct reader *r, const struct tally *t)
 int main(int argc, char **argv)
 {
 	static struct reader r[READERS];
-	struct tally t = { 0 };
+	struct tally t = {0};
 	double seconds = 2;
 	char name[64];
 	int rc;

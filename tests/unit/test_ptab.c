@@ -55,7 +55,7 @@ static void what_was_put_is_got(void **state)
 	assert_int_equal(ptab_peek(st->reader, st->copy.s.id, &hint, &s), PTAB_OK);
 	assert_int_equal(hint, st->copy.slot);
 	assert_int_equal(s.npeers, 16);
-	hint = 3;			/* a wrong hint is not believed */
+	hint = 3; /* a wrong hint is not believed */
 	assert_int_equal(ptab_peek(st->reader, st->copy.s.id, &hint, &s), PTAB_OK);
 	assert_int_equal(hint, st->copy.slot);
 	ptab_drop(st->p, st->copy.s.id);
@@ -78,7 +78,7 @@ static void the_longest_unpublished_idle_slot_goes(void **state)
 	ptab_set_idle(st->p, busy_is, &busy);
 	for (uint8_t id = 1; id <= 4; id++)
 		assert_int_equal(put(st, id, 1), PTAB_PUT);
-	assert_int_equal(put(st, 2, 1), PTAB_PUT);	/* again: now 3 is the oldest idle */
+	assert_int_equal(put(st, 2, 1), PTAB_PUT); /* again: now 3 is the oldest idle */
 	assert_int_equal(put(st, 5, 1), PTAB_PUT);
 	assert_int_equal(get(st, 3), PTAB_MISS);
 	for (uint8_t id = 1; id <= 5; id++)
@@ -101,9 +101,9 @@ static void a_table_that_is_full_says_so_and_keeps_what_it_has(void **state)
 	struct ptab_usage u;
 
 	ptab_set_idle(st->p, never_idle, NULL);
-	assert_int_equal(put(st, 1, 160), PTAB_PUT);	/* 10 of 20 chunks */
+	assert_int_equal(put(st, 1, 160), PTAB_PUT); /* 10 of 20 chunks */
 	assert_int_equal(put(st, 2, 161), PTAB_PUT_FULL);
-	assert_int_equal(put(st, 1, 176), PTAB_PUT_FULL);	/* new before old: 11 more */
+	assert_int_equal(put(st, 1, 176), PTAB_PUT_FULL); /* new before old: 11 more */
 	assert_int_equal(get(st, 1), PTAB_OK);
 	assert_int_equal(st->copy.s.npeers, 160);
 	ptab_usage(st->p, &u);
@@ -114,9 +114,18 @@ static void a_table_that_is_full_says_so_and_keeps_what_it_has(void **state)
 static void names_stand_once(void **state)
 {
 	static const struct place at = {
-		.country = "France", .code = "FR", .city = "Paris", .isp = "Example", .asn = 7,
-		.source = "mmdb:city", .has_point = 1, .lat_e5 = 1, .lon_e5 = -2,
-		.region = "IdF", .timezone = "Europe/Paris", .accuracy_km = 5,
+		.country = "France",
+		.code = "FR",
+		.city = "Paris",
+		.isp = "Example",
+		.asn = 7,
+		.source = "mmdb:city",
+		.has_point = 1,
+		.lat_e5 = 1,
+		.lon_e5 = -2,
+		.region = "IdF",
+		.timezone = "Europe/Paris",
+		.accuracy_km = 5,
 	};
 	struct stage *st = *state;
 	char text[256], longest[300];
@@ -159,7 +168,8 @@ static uint32_t fill_names(struct stage *st)
 	assert_int_equal(ptab_put(st->p, &s, st->peer), PTAB_PUT);
 	for (int i = 0; !ptab_names_full(st->p); i++) {
 		assert_true(i < 1000);
-		(void)ptab_string(st->p, text, (size_t)snprintf(text, sizeof(text), "%032d", i));
+		(void)ptab_string(st->p, text,
+				  (size_t)snprintf(text, sizeof(text), "%032d", i));
 	}
 	return ref;
 }
@@ -193,12 +203,13 @@ static void compaction_keeps_what_is_referred_to(void **state)
 		assert_string_equal(text, "mine");
 	}
 	assert_int_equal(get(st, 1), PTAB_OK);
-	assert_true(st->copy.s.version == version);	/* nothing was lost: same body */
+	assert_true(st->copy.s.version == version); /* nothing was lost: same body */
 	ptab_usage(st->p, &u);
 	assert_true(u.string_bytes < 100);
 	/* full again at once: no second compaction before the gap is over */
 	for (int i = 0; i < 1000; i++)
-		(void)ptab_string(st->p, text, (size_t)snprintf(text, sizeof(text), "%031d", i));
+		(void)ptab_string(st->p, text,
+				  (size_t)snprintf(text, sizeof(text), "%031d", i));
 	assert_int_equal(ptab_string(st->p, "one more", 8), 0);
 	assert_false(ptab_names_full(st->p));
 }
@@ -299,14 +310,15 @@ static void a_cut_or_looping_bucket_is_mended(void **state)
 		assert_int_equal(put(st, id, 1), PTAB_PUT);
 	for (int damage = 0; damage < 3; damage++) {
 		for (uint32_t i = 0; damage == 1 && i < 4; i++)
-			atomic_store(&slots[i].next, i + 1);		/* to itself */
+			atomic_store(&slots[i].next, i + 1); /* to itself */
 		for (int b = 0; b < 2; b++) {
 			if (damage == 0)
 				atomic_store(&index[b], 0);
 			if (damage == 2)
 				atomic_store(&index[b], 4000000000u);
 		}
-		assert_int_equal(get(st, 99), PTAB_MISS);	/* bounded, whatever lies there */
+		assert_int_equal(get(st, 99),
+				 PTAB_MISS); /* bounded, whatever lies there */
 		take_over(st);
 		for (uint8_t id = 1; id <= 4; id++)
 			assert_int_equal(get(st, id), PTAB_OK);
@@ -338,7 +350,7 @@ static void a_shared_chunk_costs_the_older_its_slot(void **state)
 static void a_broken_chain_is_never_followed(void **state)
 {
 	struct stage *st = *state;
-	static const uint32_t to[] = { 0, 21, UINT32_MAX, 1 };
+	static const uint32_t to[] = {0, 21, UINT32_MAX, 1};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(to); i++) {
 		assert_int_equal(put(st, 1, 40), PTAB_PUT);
@@ -410,7 +422,8 @@ static void garbage_is_survived(void **state)
 		}
 		/* "reserved" beyond what is there would be a SIGBUS in real life too; no
 		 * writer says so: it is stored after the memory was had */
-		atomic_store(&((struct shm_pool *)seg_at(st->seg, SHM_POOL))->reserved, 0);
+		atomic_store(&((struct shm_pool *)seg_at(st->seg, SHM_POOL))->reserved,
+			     0);
 		for (int id = 0; id < 256; id++)
 			(void)get(st, (uint8_t)id);
 		for (uint32_t i = 0; i < 6; i++)

@@ -12,7 +12,8 @@
 
 #include "collector/redis.h"
 
-static void good(const char *url, int tcp, const char *host, int port, int db, const char *pw)
+static void good(const char *url, int tcp, const char *host, int port, int db,
+		 const char *pw)
 {
 	struct redis_target t;
 	char err[ERRLEN] = "";
@@ -75,7 +76,8 @@ static void test_bad(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_good), cmocka_unit_test(test_bad) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good),
+					   cmocka_unit_test(test_bad)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,9 +113,11 @@ static void a_foreign_header_is_refused(void **state)
 		if (at >= offsetof(struct shm_head, boot_wall_ms) &&
 		    at < offsetof(struct shm_head, dims))
 			continue;
-		if (at >= offsetof(struct shm_head, range) + sizeof(seg_head(st->master)->range))
-			continue;		/* padding */
-		if (at < offsetof(struct shm_head, dims) || at >= offsetof(struct shm_head, range))
+		if (at >= offsetof(struct shm_head, range) +
+				  sizeof(seg_head(st->master)->range))
+			continue; /* padding */
+		if (at < offsetof(struct shm_head, dims) ||
+		    at >= offsetof(struct shm_head, range))
 			assert_int_equal(attach_damaged(st, at, was ^ 1, size), -1);
 		assert_int_equal(attach_damaged(st, at, ~was, size), -1);
 	}
@@ -138,12 +140,12 @@ static void a_write_by_the_wrong_side_faults(void **state)
 		enum shm_section section;
 		int fault;
 	} want[] = {
-		{ SEG_WORKER, SHM_LANES, 0 }, { SEG_WORKER, SHM_STATS, 0 },
-		{ SEG_WORKER, SHM_BOARD, 1 }, { SEG_WORKER, SHM_INDEX, 1 },
-		{ SEG_WORKER, SHM_SLOTS, 1 }, { SEG_WORKER, SHM_PLACES, 1 },
-		{ SEG_WORKER, SHM_POOL, 1 }, { SEG_MASTER, SHM_SLOTS, 1 },
-		{ SEG_MASTER, SHM_PAGES, 0 }, { SEG_COLLECTOR, SHM_SLOTS, 0 },
-		{ SEG_VIEWER, SHM_PAGES, 1 }, { SEG_VIEWER, SHM_STATS, 1 },
+		{SEG_WORKER, SHM_LANES, 0}, {SEG_WORKER, SHM_STATS, 0},
+		{SEG_WORKER, SHM_BOARD, 1}, {SEG_WORKER, SHM_INDEX, 1},
+		{SEG_WORKER, SHM_SLOTS, 1}, {SEG_WORKER, SHM_PLACES, 1},
+		{SEG_WORKER, SHM_POOL, 1},  {SEG_MASTER, SHM_SLOTS, 1},
+		{SEG_MASTER, SHM_PAGES, 0}, {SEG_COLLECTOR, SHM_SLOTS, 0},
+		{SEG_VIEWER, SHM_PAGES, 1}, {SEG_VIEWER, SHM_STATS, 1},
 	};
 	struct stage *st = *state;
 
@@ -155,14 +157,16 @@ static void a_write_by_the_wrong_side_faults(void **state)
 			struct seg *seg;
 
 			signal(SIGSEGV, SIG_DFL);
-			if (seg_attach(&seg, seg_fd(st->master), want[i].side, st->err) != 0)
+			if (seg_attach(&seg, seg_fd(st->master), want[i].side, st->err) !=
+			    0)
 				_exit(1);
 			write_byte(seg_at(seg, want[i].section));
 			_exit(0);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		/* a sanitizer turns the fault into an exit of its own */
-		assert_int_equal(WIFSIGNALED(status) || WEXITSTATUS(status) != 0, want[i].fault);
+		assert_int_equal(WIFSIGNALED(status) || WEXITSTATUS(status) != 0,
+				 want[i].fault);
 	}
 }
 
@@ -185,7 +189,11 @@ static _Noreturn void with_little_room(struct stage *st)
 	struct shm_swarm s;
 	int leftover;
 
-#define MUST(x) do { if (!(x)) _exit(__LINE__ % 200 + 1); } while (0)
+#define MUST(x)                                    \
+	do {                                       \
+		if (!(x))                          \
+			_exit(__LINE__ % 200 + 1); \
+	} while (0)
 	if (small_dev_shm("size=512k") != 0)
 		_exit(201);
 	d.chunks = 1024;
@@ -231,7 +239,7 @@ static void a_full_file_system_is_said_plainly(void **state)
 static void a_job_comes_out_as_it_went_in(void **state)
 {
 	struct stage *st = *state;
-	struct shm_job in = { .kind = JOB_PEERS, .text_len = 70, .token = 9 }, out;
+	struct shm_job in = {.kind = JOB_PEERS, .text_len = 70, .token = 9}, out;
 	uint8_t text[SHM_JOB_TEXT_MAX], got[SHM_JOB_TEXT_MAX];
 	struct lane *l, *c;
 
@@ -253,8 +261,8 @@ static void a_job_comes_out_as_it_went_in(void **state)
 static void a_full_lane_refuses(void **state)
 {
 	struct stage *st = *state;
-	struct shm_job job = { .kind = JOB_PEERS };
-	uint8_t text[SHM_JOB_TEXT_MAX] = { 0 };
+	struct shm_job job = {.kind = JOB_PEERS};
+	uint8_t text[SHM_JOB_TEXT_MAX] = {0};
 	struct lane *l;
 	int n = 0;
 
@@ -274,16 +282,17 @@ static struct shm_lane *raw_lane(struct stage *st, int slot)
 	size_t stride = sizeof(struct shm_lane) + small.lane_bytes +
 			small.lane_done * sizeof(struct shm_done);
 
-	return (struct shm_lane *)((char *)seg_at(st->seg, SHM_LANES) + stride * (size_t)slot);
+	return (struct shm_lane *)((char *)seg_at(st->seg, SHM_LANES) +
+				   stride * (size_t)slot);
 }
 
 static void a_ring_without_sense_is_emptied(void **state)
 {
-	static const uint32_t tails[] = { 1, 63, 65537, 0x80000000u, UINT32_MAX };
+	static const uint32_t tails[] = {1, 63, 65537, 0x80000000u, UINT32_MAX};
 	struct stage *st = *state;
 	struct shm_lane *raw = raw_lane(st, 0);
-	struct shm_job job = { .kind = JOB_PEERS, .text_len = 5000 };
-	uint8_t text[SHM_JOB_TEXT_MAX] = { 0 };
+	struct shm_job job = {.kind = JOB_PEERS, .text_len = 5000};
+	uint8_t text[SHM_JOB_TEXT_MAX] = {0};
 	struct lane *l;
 
 	assert_int_equal(lane_open(&l, st->seg, 0, st->err), 0);
@@ -323,7 +332,7 @@ static void completions_keep_their_order_and_their_room(void **state)
 		assert_int_equal(lane_token_seq(token), i);
 		assert_int_equal(rc, LANE_REFUSED);
 	}
-	lane_enter(l);			/* the worker is a new one */
+	lane_enter(l); /* the worker is a new one */
 	assert_int_equal(lane_done_pop(l, &token, &rc), 0);
 	atomic_store(&raw_lane(st, 0)->done_tail, 5000);
 	assert_int_equal(lane_done_pop(l, &token, &rc), 0);
@@ -348,7 +357,7 @@ static void totals_survive_their_processes(void **state)
 {
 	struct stage *st = *state;
 
-	stat_inc(http_2xx);			/* nobody's: goes nowhere */
+	stat_inc(http_2xx); /* nobody's: goes nowhere */
 	assert_int_equal(stat_total(st->master, STAT_http_2xx), 0);
 	stat_own(st->worker, 2);
 	stat_add(STAT_http_2xx, 5);
@@ -380,7 +389,7 @@ static void only_the_collector_sets_gauges(void **state)
 	struct stage *st = *state;
 
 	stat_own(st->worker, 0);
-	stat_set(dht_nodes, 4);			/* would fault if it wrote */
+	stat_set(dht_nodes, 4); /* would fault if it wrote */
 	assert_int_equal(stat_gauge_get(st->worker, GAUGE_dht_nodes), 0);
 	stat_own(st->seg, small.worker_slots);
 	stat_set(dht_nodes, 4);
@@ -408,11 +417,15 @@ static void top_shows_what_is_there(void **state)
 	j = cJSON_Parse(text);
 	assert_non_null(j);
 	assert_int_equal(cJSON_GetObjectItem(cJSON_GetObjectItem(j, "counters"),
-					     "http_requests")->valueint, 17);
+					     "http_requests")
+				 ->valueint,
+			 17);
 	proc = cJSON_GetArrayItem(cJSON_GetObjectItem(j, "processes"), 1);
 	assert_int_equal(cJSON_GetObjectItem(proc, "pid")->valueint, 4242);
-	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "role")), "worker 1");
-	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "state")), "running");
+	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "role")),
+			    "worker 1");
+	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "state")),
+			    "running");
 	proc = cJSON_GetArrayItem(cJSON_GetObjectItem(j, "swarms"), 0);
 	assert_int_equal(cJSON_GetObjectItem(proc, "peers")->valueint, 3);
 	cJSON_Delete(j);

@@ -11,7 +11,7 @@
 
 #include "collector/swarm.h"
 
-static const uint8_t ID[IH_LEN] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+static const uint8_t ID[IH_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 struct fix {
 	struct swarms *all;
@@ -145,7 +145,7 @@ static void test_second_link_keeps_connected(void **state)
 	peer(f, LT_PEER_DIALLED, 1);
 	shake(f, 1);
 	peer(f, LT_PEER_DIALLED, 1);
-	peer(f, LT_PEER_GONE, 1);	/* the duplicate */
+	peer(f, LT_PEER_GONE, 1); /* the duplicate */
 	assert_int_equal(list(f, &head)[0].state, PEER_CONNECTED);
 }
 
@@ -153,25 +153,25 @@ static void test_round(void **state)
 {
 	struct fix *f = *state;
 
-	assert_false(done(f));			/* the tracker was not even asked */
+	assert_false(done(f)); /* the tracker was not even asked */
 	tracker(f, LT_TRACKER_ASKED, 7);
 	assert_false(done(f));
 	peer(f, LT_PEER_LEARNED, 1);
 	peer(f, LT_PEER_LEARNED, 2);
 	tracker(f, LT_TRACKER_OK, 7);
-	assert_false(done(f));			/* nobody was dialled */
+	assert_false(done(f)); /* nobody was dialled */
 	peer(f, LT_PEER_DIALLED, 1);
 	peer(f, LT_PEER_DIALLED, 2);
 	assert_false(done(f));
-	peer(f, LT_PEER_GONE, 2);		/* refused */
+	peer(f, LT_PEER_GONE, 2); /* refused */
 	assert_false(done(f));
 	shake(f, 1);
-	assert_false(done(f));			/* it will say more */
+	assert_false(done(f)); /* it will say more */
 	tell(f, 1, 5, 10);
 	assert_ptr_equal(f->news.named, &f->w->peer[0]);
 	assert_true(done(f));
 	peer(f, LT_PEER_LEARNED, 3);
-	assert_true(done(f));			/* and stays so */
+	assert_true(done(f)); /* and stays so */
 }
 
 static void test_round_silent_peer(void **state)
@@ -211,7 +211,7 @@ static void test_tracker_asked_from_two_addresses(void **state)
 
 	tracker(f, LT_TRACKER_ASKED, 7);
 	tracker(f, LT_TRACKER_ASKED, 7);
-	tracker(f, LT_TRACKER_FAILED, 7);	/* the IPv6 one */
+	tracker(f, LT_TRACKER_FAILED, 7); /* the IPv6 one */
 	assert_false(done(f));
 	tracker(f, LT_TRACKER_OK, 7);
 	assert_true(done(f));
@@ -235,7 +235,7 @@ static void test_dht_pending(void **state)
 	f->w->dht = 1;
 	tracker(f, LT_TRACKER_ASKED, 7);
 	tracker(f, LT_TRACKER_OK, 7);
-	assert_false(done(f));			/* nobody yet, and the DHT is silent */
+	assert_false(done(f)); /* nobody yet, and the DHT is silent */
 	e.n = 0;
 	feed(f, &e);
 	assert_true(done(f));
@@ -276,7 +276,7 @@ static void test_progress(void **state)
 
 	peer(f, LT_PEER_DIALLED, 1);
 	shake(f, 1);
-	tell(f, 1, 5, 16);			/* 10 pieces in two bytes */
+	tell(f, 1, 5, 16); /* 10 pieces in two bytes */
 	assert_int_equal(list(f, &head)[0].progress, 3125);
 	m.pieces = 10;
 	feed(f, &m);
@@ -287,7 +287,7 @@ static void test_progress(void **state)
 	tell(f, 1, LT_ALL_PIECES, LT_ALL_PIECES);
 	assert_int_equal(list(f, &head)[0].progress, 10000);
 	assert_true(list(f, &head)[0].flags & PEER_F_SEED);
-	tell(f, 1, 3, 10);			/* lost some: no seed any more */
+	tell(f, 1, 3, 10); /* lost some: no seed any more */
 	assert_int_equal(list(f, &head)[0].progress, 3000);
 	assert_false(list(f, &head)[0].flags & PEER_F_SEED);
 }
@@ -325,10 +325,10 @@ static void test_order(void **state)
 	peer(f, LT_PEER_GONE, 4);
 	p = list(f, &head);
 	assert_int_equal(head.npeers, 4);
-	assert_int_equal(p[0].addr[15], 3);	/* connected */
-	assert_int_equal(p[1].addr[15], 4);	/* contacted */
-	assert_int_equal(p[2].addr[15], 2);	/* tried */
-	assert_int_equal(p[3].addr[15], 1);	/* known */
+	assert_int_equal(p[0].addr[15], 3); /* connected */
+	assert_int_equal(p[1].addr[15], 4); /* contacted */
+	assert_int_equal(p[2].addr[15], 2); /* tried */
+	assert_int_equal(p[3].addr[15], 1); /* known */
 }
 
 static void test_expiry(void **state)
@@ -339,11 +339,11 @@ static void test_expiry(void **state)
 	peer(f, LT_PEER_LEARNED, 2);
 	shake(f, 3);
 	f->now_s += 100;
-	peer(f, LT_PEER_LEARNED, 2);		/* heard of again */
+	peer(f, LT_PEER_LEARNED, 2); /* heard of again */
 	assert_int_equal(swarm_expire(f->w, f->now_s - 50), 1);
 	assert_int_equal(f->w->npeers, 2);
 	peer(f, LT_PEER_LEARNED, 1);
-	assert_non_null(f->news.fresh);		/* really gone, also from the hash */
+	assert_non_null(f->news.fresh); /* really gone, also from the hash */
 	peer(f, LT_PEER_LEARNED, 3);
 	assert_null(f->news.fresh);
 }
@@ -357,14 +357,14 @@ static void test_full(void **state)
 		f->now_s++;
 		peer(f, LT_PEER_LEARNED, i);
 	}
-	shake(f, 1);				/* the oldest, but connected */
+	shake(f, 1); /* the oldest, but connected */
 	f->w->peer[0].last_seen_s = 1;
 	peer(f, LT_PEER_LEARNED, 11);
 	assert_int_equal(f->news.evicted, 1);
 	assert_int_equal(f->w->npeers, 10);
 	peer(f, LT_PEER_LEARNED, 1);
 	assert_null(f->news.fresh);
-	peer(f, LT_PEER_LEARNED, 2);		/* it had made room */
+	peer(f, LT_PEER_LEARNED, 2); /* it had made room */
 	assert_non_null(f->news.fresh);
 }
 
@@ -420,7 +420,7 @@ static void test_seed_from_table(void **state)
 	assert_non_null(got);
 	assert_null(swarm_seed(f->w, &p, f->now_ms));
 	p = list(f, &head)[0];
-	assert_int_equal(p.state, PEER_CONTACTED);	/* that connection is over */
+	assert_int_equal(p.state, PEER_CONTACTED); /* that connection is over */
 	assert_int_equal(p.first_seen_s, 10);
 	assert_int_equal(p.last_seen_s, 20);
 }
@@ -428,7 +428,7 @@ static void test_seed_from_table(void **state)
 static void test_all_swarms(void **state)
 {
 	struct fix *f = *state;
-	uint8_t id[IH_LEN] = { 0 };
+	uint8_t id[IH_LEN] = {0};
 	struct swarm *a, *b;
 
 	a = swarms_add(f->all, id, 10);
@@ -437,7 +437,7 @@ static void test_all_swarms(void **state)
 	assert_non_null(a);
 	assert_non_null(b);
 	id[5] = 2;
-	assert_null(swarms_add(f->all, id, 30));	/* three are the maximum here */
+	assert_null(swarms_add(f->all, id, 30)); /* three are the maximum here */
 	assert_ptr_equal(swarms_oldest_idle(f->all), a);
 	a->waiters = 1;
 	assert_ptr_equal(swarms_oldest_idle(f->all), b);
@@ -452,11 +452,25 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(test_states), T(test_second_link_keeps_connected), T(test_round),
-		T(test_round_silent_peer), T(test_round_peer_without_pieces), T(test_tracker_asked_from_two_addresses),
-		T(test_failing_tracker), T(test_dht_pending), T(test_no_source), T(test_phase),
-		T(test_progress), T(test_progress_spare_bits), T(test_order), T(test_expiry), T(test_full), T(test_many),
-		T(test_self), T(test_seed_from_table), T(test_all_swarms),
+		T(test_states),
+		T(test_second_link_keeps_connected),
+		T(test_round),
+		T(test_round_silent_peer),
+		T(test_round_peer_without_pieces),
+		T(test_tracker_asked_from_two_addresses),
+		T(test_failing_tracker),
+		T(test_dht_pending),
+		T(test_no_source),
+		T(test_phase),
+		T(test_progress),
+		T(test_progress_spare_bits),
+		T(test_order),
+		T(test_expiry),
+		T(test_full),
+		T(test_many),
+		T(test_self),
+		T(test_seed_from_table),
+		T(test_all_swarms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

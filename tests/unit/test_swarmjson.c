@@ -29,8 +29,14 @@ static int setup(void **state)
 {
 	static struct stage st;
 	struct shm_dims d = {
-		.worker_slots = 2, .lane_bytes = 65536, .lane_done = 64, .buckets = 16,
-		.slots = 8, .chunks = 64, .places = 64, .string_bytes = 8192,
+		.worker_slots = 2,
+		.lane_bytes = 65536,
+		.lane_done = 64,
+		.buckets = 16,
+		.slots = 8,
+		.chunks = 64,
+		.places = 64,
+		.string_bytes = 8192,
 	};
 	char name[64], err[ERRLEN];
 	int leftover;
@@ -77,9 +83,17 @@ static const char *render(struct stage *st, uint32_t limit)
 static void a_whole_answer_is_the_contract(void **state)
 {
 	static const struct place ny = {
-		.country = "United States", .code = "US", .city = "New York", .region = "New York",
-		.timezone = "America/New_York", .isp = "Example \"ISP\"", .source = "mmdb:city",
-		.has_point = 1, .lat_e5 = 4071000, .lon_e5 = -7400000, .asn = 64500,
+		.country = "United States",
+		.code = "US",
+		.city = "New York",
+		.region = "New York",
+		.timezone = "America/New_York",
+		.isp = "Example \"ISP\"",
+		.source = "mmdb:city",
+		.has_point = 1,
+		.lat_e5 = 4071000,
+		.lon_e5 = -7400000,
+		.asn = 64500,
 	};
 	struct stage *st = *state;
 	struct shm_peer *p = st->peer;
@@ -111,7 +125,8 @@ static void a_whole_answer_is_the_contract(void **state)
 	st->s.trackers = 5;
 	st->s.trackers_ok = 2;
 	publish(st, 2);
-	assert_string_equal(render(st, 50),
+	assert_string_equal(
+		render(st, 50),
 		"{\"acestream_id\":\"" ID "\",\"infohash\":\"" ID "\",\"peers\":["
 		"{\"ip\":\"1.2.3.4\",\"port\":12345,\"client\":\"uTorrent 3.5.5\",\"progress\":100.0,"
 		"\"download_rate\":0,\"upload_rate\":256000,\"country\":\"United States\","
@@ -153,14 +168,27 @@ static void a_limit_cuts_the_list_and_not_the_count(void **state)
 static void a_hostile_name_stays_printable(void **state)
 {
 	static const char *const bad[] = {
-		"a\x1b[2Jb", "\xe2\x80\xae" "evil", "\xc2\x9b" "31m", "\x7f", "\r\n", "\xff\xfe",
-		"\xed\xa0\x80", "\xe2\x80", "\xd8\x9c", "\"},{\"", "\\u0000\\", "\xe2\x81\xa6x",
+		"a\x1b[2Jb",
+		"\xe2\x80\xae"
+		"evil",
+		"\xc2\x9b"
+		"31m",
+		"\x7f",
+		"\r\n",
+		"\xff\xfe",
+		"\xed\xa0\x80",
+		"\xe2\x80",
+		"\xd8\x9c",
+		"\"},{\"",
+		"\\u0000\\",
+		"\xe2\x81\xa6x",
 	};
 	struct stage *st = *state;
 
-	for (size_t i = 0; i < PS_ARRAY_LEN(bad) + 65536; i += i < PS_ARRAY_LEN(bad) ? 1 : 251) {
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad) + 65536;
+	     i += i < PS_ARRAY_LEN(bad) ? 1 : 251) {
 		size_t n = i - PS_ARRAY_LEN(bad);
-		char two[3] = { (char)(n >> 8), (char)n, 0 };
+		char two[3] = {(char)(n >> 8), (char)n, 0};
 		const char *name = i < PS_ARRAY_LEN(bad) ? bad[i] : two, *at;
 		cJSON *j, *peers;
 
@@ -169,7 +197,8 @@ static void a_hostile_name_stays_printable(void **state)
 		j = cJSON_Parse(render(st, 1));
 		assert_non_null(j);
 		peers = cJSON_GetObjectItem(j, "peers");
-		at = cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetArrayItem(peers, 0), "client"));
+		at = cJSON_GetStringValue(
+			cJSON_GetObjectItem(cJSON_GetArrayItem(peers, 0), "client"));
 		assert_non_null(at);
 		assert_true(at[0] != '\0');
 		assert_null(strstr(at, "\xe2\x80\xae"));
@@ -209,7 +238,9 @@ static void a_swarm_in_no_slot_has_the_same_fields(void **state)
 	with = cJSON_Parse(render(st, 50));
 	buf_reset(&st->out);
 	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector");
-	assert_non_null(strstr(st->out.p, "\"cached_at\":1705343674.123,\"error\":\"no collector\""));
+	assert_non_null(
+		strstr(st->out.p,
+		       "\"cached_at\":1705343674.123,\"error\":\"no collector\""));
 	without = cJSON_Parse(st->out.p);
 	assert_non_null(with);
 	assert_non_null(without);
@@ -252,14 +283,17 @@ static void a_full_buffer_is_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_limit_cuts_the_list_and_not_the_count, setup,
+		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(a_hostile_name_stays_printable, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limit_cuts_the_list_and_not_the_count,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hostile_name_stays_printable, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(an_empty_list_says_why, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_swarm_in_no_slot_has_the_same_fields, setup,
+		cmocka_unit_test_setup_teardown(a_swarm_in_no_slot_has_the_same_fields,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_compaction_in_between_is_noticed, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(a_compaction_in_between_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_buffer_is_said, setup, teardown),
 	};
 
