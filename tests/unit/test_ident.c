@@ -185,6 +185,7 @@ static void test_addr_from_sa(void **state)
 /* First and last address of each block, and the neighbours outside. */
 static void test_addr_global(void **state)
 {
+	/* flat: two tables */
 	static const char *const no[] = {"0.0.0.0",
 					 "0.255.255.255",
 					 "10.0.0.0",
