@@ -59,16 +59,17 @@ struct coll {
 
 	struct waiter *waiters;
 	uint32_t nwaiters, slot_waiters[KID_SLOTS];
+	uint64_t pass;			/* of jobs_check: each swarm is judged once in one */
 
 	uint8_t own_addr[OWN_MAX][ADDR_LEN];
 	uint16_t own_port[4];
 	uint32_t nown, nports;
-	int refused_logged;
 
 	struct event_base *base;
 	struct event *bell, *chan, *lt_bell, *tick, *publish, *wake, *term;
 	int lt_bell_fd;
-	int publish_armed, leaving;
+	int publish_armed;
+	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped;	/* already counted */
 
 	/* Scratch: 130 KiB each, too large for a stack. */
@@ -85,13 +86,18 @@ void jobs_take(struct coll *c);
 void jobs_check(struct coll *c);
 /* Once a second: linger, expiry, and the bound of swarm.max_swarms. */
 void jobs_tick(struct coll *c);
-/* kid.conf is new; trackers: they are others now. */
-void jobs_reconfigure(struct coll *c, int trackers);
+/* kid.conf is new. trackers: they are others now. rejoin: interface or port is. */
+void jobs_reconfigure(struct coll *c, int trackers, int rejoin);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 
 /* --- publish.c --- */
 /* Write the swarm's slot now; with_redis: also the second tier. -1: no room. */
 int publish_now(struct coll *c, struct swarm *w, int with_redis);
+/* Redis has not seen the newest version: write it. */
+void publish_redis(struct coll *c, struct swarm *w);
+/* While the first round of a swarm with an older answer is under way, the older
+ * answer is the better one: it stays. */
+int publish_may(const struct swarm *w);
 /* Something changed: see that a version follows, within PUBLISH_MS. */
 void publish_soon(struct coll *c);
 void publish_due(struct coll *c);	/* PUBLISH_MS is over */

@@ -44,21 +44,24 @@ static void waiter_drop(struct coll *c, struct waiter **at)
 	free(q);
 }
 
-static int waiter_ready(struct waiter *q, uint64_t now, uint64_t *recheck)
+/* Look at a swarm once in a pass, however many wait for it. The first round may be over
+ * by its own time: discovery_wait. */
+static void judge(struct coll *c, struct swarm *w, uint64_t now)
 {
-	enum swarm_phase phase;
+	if (w->judged == c->pass)
+		return;
+	w->judged = c->pass;
+	if (!w->round_done && now - w->joined_ms >= c->kid.conf.swarm_discovery_wait_ms)
+		w->round_done = 1;
+	w->ready = swarm_round_done(w, now, &w->recheck_ms);
+	w->settled = w->ready && swarm_phase(w, now) >= SWARM_SETTLED;
+	if (w->ready && !w->settled)
+		w->recheck_ms = now + 50; /* quiet is a matter of time, not of an event */
+}
 
-	if (now >= q->until_ms)
-		return 1;
-	if (!swarm_round_done(q->swarm, now, recheck))
-		return 0;
-	if (!q->settled)
-		return 1;
-	phase = swarm_phase(q->swarm, now);
-	if (phase >= SWARM_SETTLED)
-		return 1;
-	*recheck = now + 50; /* quiet is a matter of time, not of an event */
-	return 0;
+static int waiter_ready(const struct waiter *q, uint64_t now)
+{
+	return now >= q->until_ms || (q->settled ? q->swarm->settled : q->swarm->ready);
 }
 
 static void wake_at(struct coll *c, uint64_t now, uint64_t when)
@@ -69,38 +72,43 @@ static void wake_at(struct coll *c, uint64_t now, uint64_t when)
 	event_add(c->wake, &tv);
 }
 
-/* The first round may be over by its own time: discovery_wait. */
-static void close_round(struct coll *c, struct swarm *w, uint64_t now)
+/* See that the table says all we know, before somebody is sent to look there. An older
+ * answer stays while the first round of a new life is under way. */
+static enum lane_rc bring_up_to_date(struct coll *c, struct swarm *w, uint64_t now)
 {
-	if (!w->round_done && now - w->joined_ms >= c->kid.conf.swarm_discovery_wait_ms) {
-		w->round_done = 1;
-		w->important = 1;
-	}
+	if (!publish_may(w))
+		return LANE_OK;
+	if ((w->changed_ms || !w->published_ms ||
+	     swarm_phase(w, now) != w->published_phase) &&
+	    publish_now(c, w, 1) != 0)
+		return LANE_BUSY;
+	if (w->redis_due)
+		publish_redis(c, w);
+	return LANE_OK;
 }
 
 void jobs_check(struct coll *c)
 {
 	uint64_t now = clock_ms(), next = UINT64_MAX;
 
+	c->pass++;
 	for (struct waiter **at = &c->waiters; *at;) {
 		struct waiter *q = *at;
-		uint64_t recheck = 0;
+		struct swarm *w = q->swarm;
 
-		close_round(c, q->swarm, now);
-		if (waiter_ready(q, now, &recheck)) {
+		judge(c, w, now);
+		if (waiter_ready(q, now)) {
 			uint64_t token = q->token;
-			int rc = 0;
+			enum lane_rc rc = bring_up_to_date(c, w, now);
 
-			if (q->swarm->changed_ms || !q->swarm->published_ms)
-				rc = publish_now(c, q->swarm, 1);
 			waiter_drop(c, at);
-			answer(c, token, rc == 0 ? LANE_OK : LANE_BUSY);
+			answer(c, token, rc);
 			continue;
 		}
 		if (q->until_ms < next)
 			next = q->until_ms;
-		if (recheck && recheck < next)
-			next = recheck;
+		if (w->recheck_ms && w->recheck_ms < next)
+			next = w->recheck_ms;
 		at = &q->next;
 	}
 	if (next != UINT64_MAX)
@@ -137,12 +145,38 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoin
 	for (uint32_t i = 0; i < c->copy.s.npeers && w->npeers < w->max_peers; i++) {
 		const struct shm_peer *p = &c->copy.peer[i];
 
-		if (p->last_seen_s < oldest || !swarm_seed(w, p, clock_ms()))
+		struct peer *seeded =
+			p->last_seen_s < oldest ? NULL : swarm_seed(w, p, clock_ms());
+
+		if (!seeded)
 			continue;
+		seeded->place =
+			publish_place(c, p->addr); /* databases may be others now */
 		memcpy(known[n].addr, p->addr, ADDR_LEN);
 		known[n++].port = p->port;
 	}
 	return n;
+}
+
+/* Leave, and tell everybody who waits. What was published stays in the table. */
+static void drop(struct coll *c, struct swarm *w, enum lane_rc rc)
+{
+	for (struct waiter **at = &c->waiters; *at;) {
+		uint64_t token = (*at)->token;
+
+		if ((*at)->swarm != w) {
+			at = &(*at)->next;
+			continue;
+		}
+		waiter_drop(c, at);
+		answer(c, token, rc);
+	}
+	leave(c, w);
+}
+
+static void drop_refused(struct swarm *w, void *arg)
+{
+	drop(arg, w, LANE_REFUSED);
 }
 
 static void apply_conf(struct swarm *w, const struct conf *conf)
@@ -162,8 +196,12 @@ static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8
 	if (!w)
 		return NULL;
 	apply_conf(w, &c->kid.conf);
+	if (v2) {
+		w->has_v2 = 1;
+		memcpy(w->v2, v2, IH_V2_LEN);
+	}
 	n = seed_from_table(c, w, known);
-	if (lt_join(c->lt, job->id, v2, known, n, &c->kid.conf, err) != 0) {
+	if (lt_join(c->lt, job->id, v2, known, n, &c->kid.conf, &w->life, err) != 0) {
 		log_error("swarm", "%s", err);
 		swarms_remove(c->swarms, w);
 		return NULL;
@@ -299,7 +337,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 		leave(c, w);
 		return;
 	}
-	close_round(c, w, now);
+	c->pass++;
+	judge(c, w, now);
 	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
 					  1000));
 	if (gone) {
@@ -322,6 +361,8 @@ void jobs_tick(struct coll *c)
 {
 	uint64_t peers = 0;
 
+	if (!interface_there(c))
+		swarms_each(c->swarms, drop_refused, c);
 	swarms_each(c->swarms, tick_swarm, c);
 	while (swarms_count(c->swarms) > (uint32_t)c->kid.conf.swarm_max_swarms &&
 	       make_room(c) == 0)
@@ -343,10 +384,34 @@ static void forget_trackers(struct swarm *w, void *arg)
 	w->ntrackers = 0;
 }
 
-void jobs_reconfigure(struct coll *c, int trackers)
+/* Interface or port is another: no old connection may stay. */
+static void rejoin(struct swarm *w, void *arg)
+{
+	static struct lt_endpoint known[CONF_SLOT_PEERS];
+	struct coll *c = arg;
+	char err[ERRLEN];
+
+	lt_leave(c->lt, w->id);
+	swarm_rejoin(w, clock_ms());
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		memcpy(known[i].addr, w->peer[i].addr, ADDR_LEN);
+		known[i].port = w->peer[i].port;
+	}
+	if (lt_join(c->lt, w->id, w->has_v2 ? w->v2 : NULL, known, w->npeers,
+		    &c->kid.conf, &w->life, err) != 0) {
+		log_error("swarm", "%s", err);
+		drop(c, w, LANE_FAILED);
+	}
+}
+
+void jobs_reconfigure(struct coll *c, int trackers, int again)
 {
 	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
-	if (trackers)
+	if (!interface_there(c))
+		swarms_each(c->swarms, drop_refused, c);
+	else if (again)
+		swarms_each(c->swarms, rejoin, c);
+	else if (trackers)
 		swarms_each(c->swarms, forget_trackers, NULL);
 }
 

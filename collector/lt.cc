@@ -15,6 +15,7 @@ extern "C" {
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <future>
 #include <map>
@@ -108,6 +109,8 @@ class outbox
 		return true;
 	}
 
+	std::atomic<bool> crowded{false}; /* connections are needed for others */
+
 	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
 	bool is_new_local(const lt::address &a)
 	{
@@ -169,9 +172,9 @@ uint8_t source_bits(lt::peer_source_flags_t s)
 class peer_watch final : public lt::peer_plugin
 {
       public:
-	peer_watch(std::shared_ptr<outbox> out, const key &id,
+	peer_watch(std::shared_ptr<outbox> out, const key &id, uint32_t life,
 		   lt::peer_connection_handle h)
-	    : out_(std::move(out)), id_(id), handle_(std::move(h))
+	    : out_(std::move(out)), id_(id), life_(life), handle_(std::move(h))
 	{
 		port_ = handle_.remote().port();
 		if (handle_.is_outgoing())
@@ -207,7 +210,7 @@ class peer_watch final : public lt::peer_plugin
 				       v.size() < LT_TEXT_MAX ? v.size() : LT_TEXT_MAX);
 		const auto p = h.dict_find_int_value("p");
 		if (!handle_.is_outgoing() && p > 0 && p < 65536)
-			port_ = static_cast<uint16_t>(p);
+			move_to(static_cast<uint16_t>(p));
 		told_extension_ = true;
 		say_handshake();
 		say();
@@ -245,28 +248,57 @@ class peer_watch final : public lt::peer_plugin
 	void on_disconnect(lt::error_code const &ec) override
 	{
 		lt_event e = event(LT_PEER_GONE);
-		e.self = ec == lt::errors::self_connection;
-		if (!e.self && shaken_)
+		e.forget = ec == lt::errors::self_connection;
+		if (!e.forget && shaken_)
 			say_handshake(); /* came and went within a second */
-		out_->put(e);
+		if (handle_.is_outgoing() || said_handshake_)
+			out_->put(e);
 	}
 
 	void tick() override
 	{
-		if (!shaken_)
-			return;
+		if (!shaken_ || ticks_++ == 0)
+			return; /* the first one may come right after the handshake */
 		say_handshake();
-		ticks_++;
+		if (out_->crowded && may_go()) {
+			handle_.disconnect(lt::errors::optimistic_disconnect,
+					   lt::operation_t::bittorrent);
+			return;
+		}
 		if (dirty_ || unsent_ || ticks_ % 5 == 0)
 			refresh();
 	}
 
       private:
+	/* It has told what it can tell, and others wait for a connection. A quarter of
+	 * them at a time: whether it is still crowded is asked once a second. */
+	bool may_go() const
+	{
+		return ticks_ >= 3 && (told_extension_ || !extended_) && !unsent_ &&
+		       (ticks_ + port_) % 4 == 0;
+	}
+
+	/* An incoming peer says where it listens. Late, it was announced under the port
+	 * of this connection, which is no place to find anybody. */
+	void move_to(uint16_t port)
+	{
+		if (port == port_)
+			return;
+		if (said_handshake_) {
+			lt_event e = event(LT_PEER_GONE);
+			e.forget = 1;
+			out_->put(e);
+			said_handshake_ = false;
+		}
+		port_ = port;
+	}
+
 	lt_event event(lt_kind kind) const
 	{
 		lt_event e{};
 		const auto remote = handle_.remote();
 		e.kind = kind;
+		e.life = life_;
 		memcpy(e.id, id_.b, IH_LEN);
 		set_addr(e, remote.address());
 		e.port = port_;
@@ -374,6 +406,7 @@ class peer_watch final : public lt::peer_plugin
 
 	std::shared_ptr<outbox> out_;
 	key id_;
+	uint32_t life_;
 	lt::peer_connection_handle handle_;
 	std::string client_;
 	uint16_t port_ = 0;
@@ -389,8 +422,8 @@ class peer_watch final : public lt::peer_plugin
 class swarm_watch final : public lt::torrent_plugin
 {
       public:
-	swarm_watch(std::shared_ptr<outbox> out, const key &id)
-	    : out_(std::move(out)), id_(id)
+	swarm_watch(std::shared_ptr<outbox> out, const key &id, uint32_t life)
+	    : out_(std::move(out)), id_(id), life_(life)
 	{
 	}
 
@@ -399,7 +432,7 @@ class swarm_watch final : public lt::torrent_plugin
 	{
 		if (h.type() != lt::connection_type::bittorrent)
 			return nullptr; /* a web seed is no peer */
-		return std::make_shared<peer_watch>(out_, id_, h);
+		return std::make_shared<peer_watch>(out_, id_, life_, h);
 	}
 
 	void on_add_peer(lt::tcp::endpoint const &ep, lt::peer_source_flags_t src,
@@ -409,6 +442,7 @@ class swarm_watch final : public lt::torrent_plugin
 			return;
 		lt_event e{};
 		e.kind = LT_PEER_LEARNED;
+		e.life = life_;
 		memcpy(e.id, id_.b, IH_LEN);
 		set_addr(e, ep.address());
 		e.port = ep.port();
@@ -419,6 +453,7 @@ class swarm_watch final : public lt::torrent_plugin
       private:
 	std::shared_ptr<outbox> out_;
 	key id_;
+	uint32_t life_;
 };
 
 uint32_t hash_url(const char *s)
@@ -563,11 +598,20 @@ lt::ip_filter private_filter(const conf &c)
 struct lt_session {
 	std::shared_ptr<outbox> out;
 	std::unique_ptr<libtorrent::session> session;
+	/* A join is known by its key at once, by its handle once it is added. One that
+	 * is left before that stays, and is removed (or joined again) then. */
+	struct joined {
+		uint32_t life = 0;
+		libtorrent::torrent_handle handle;
+		bool leaving = false;
+	};
 	std::map<libtorrent::torrent_handle, key> by_handle;
-	std::map<key, libtorrent::torrent_handle> by_key;
-	/* Records of torrents whose add alert has not come yet: the first announce is
-	 * reported before it. Bounded by EARLY_MAX, then forgotten. */
-	std::vector<std::pair<libtorrent::torrent_handle, lt_event>> early;
+	std::map<key, joined> by_key;
+	uint32_t lives = 0;
+	int limit = 0; /* of connections */
+	/* Announces of torrents whose add alert has not come yet: the first ones are
+	 * reported before it. Hash of the URL; at most EARLY_MAX. */
+	std::vector<std::pair<libtorrent::torrent_handle, uint32_t>> early;
 	std::string trackers; /* swarm.trackers, as last seen */
 	std::vector<lt_event> taken;
 	size_t next = 0;
@@ -584,12 +628,15 @@ int fail(char err[ERRLEN], const char *what, const std::exception &e)
 	return err_set(err, "%s: %s", what, e.what());
 }
 
-lt_event swarm_event(lt_kind kind, const key &k)
+lt_event swarm_event(const struct lt_session *l, lt_kind kind, const key &k)
 {
 	lt_event e{};
+	const auto it = l->by_key.find(k);
+
 	e.kind = kind;
 	e.seeds = e.leechers = -1;
 	memcpy(e.id, k.b, IH_LEN);
+	e.life = it == l->by_key.end() ? 0 : it->second.life;
 	return e;
 }
 
@@ -599,16 +646,16 @@ constexpr size_t EARLY_MAX = 1024;
 void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k,
 		   lt_kind kind, int n)
 {
-	lt_event e = swarm_event(kind, k ? *k : key{});
-	e.tracker = hash_url(a.tracker_url());
-	e.n = n;
+	const uint32_t url = hash_url(a.tracker_url());
+
 	if (k) {
+		lt_event e = swarm_event(l, kind, *k);
+		e.tracker = url;
+		e.n = n;
 		l->taken.push_back(e);
-		return;
+	} else if (kind == LT_TRACKER_ASKED && l->early.size() < EARLY_MAX) {
+		l->early.emplace_back(a.handle, url);
 	}
-	if (l->early.size() >= EARLY_MAX)
-		l->early.clear();
-	l->early.emplace_back(a.handle, e);
 }
 
 void early_events(struct lt_session *l, const lt::torrent_handle &h, const key &k)
@@ -617,11 +664,13 @@ void early_events(struct lt_session *l, const lt::torrent_handle &h, const key &
 
 	for (auto &pair : l->early) {
 		if (pair.first != h) {
-			*keep++ = pair;
+			if (pair.first.is_valid())
+				*keep++ = pair;
 			continue;
 		}
-		memcpy(pair.second.id, k.b, IH_LEN);
-		l->taken.push_back(pair.second);
+		lt_event e = swarm_event(l, LT_TRACKER_ASKED, k);
+		e.tracker = pair.second;
+		l->taken.push_back(e);
 	}
 	l->early.erase(keep, l->early.end());
 }
@@ -633,7 +682,7 @@ void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
 		if (it == l->by_handle.end() ||
 		    (s.num_complete < 0 && s.num_incomplete < 0))
 			continue;
-		lt_event e = swarm_event(LT_SCRAPE, it->second);
+		lt_event e = swarm_event(l, LT_SCRAPE, it->second);
 		e.seeds = s.num_complete;
 		e.leechers = s.num_incomplete;
 		l->taken.push_back(e);
@@ -646,7 +695,7 @@ void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 	const auto info = a.handle.torrent_file();
 	if (!info)
 		return;
-	lt_event e = swarm_event(LT_METADATA, k);
+	lt_event e = swarm_event(l, LT_METADATA, k);
 	e.pieces = static_cast<uint32_t>(info->num_pieces());
 	l->taken.push_back(e);
 }
@@ -682,6 +731,7 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 	e.n = l->stat_dht_nodes < 0 ? 0
 				    : static_cast<int32_t>(counters[l->stat_dht_nodes]);
 	e.have = l->stat_peers < 0 ? 0 : static_cast<uint32_t>(counters[l->stat_peers]);
+	l->out->crowded = e.have > static_cast<uint32_t>(l->limit / 10 * 8);
 	l->taken.push_back(e);
 }
 
@@ -692,7 +742,7 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 		return;
 	const std::unique_ptr<const key> owned(k); /* made by lt_join */
 	if (a.error) {
-		lt_event e = swarm_event(LT_JOIN_FAILED, *k);
+		lt_event e = swarm_event(l, LT_JOIN_FAILED, *k);
 		const auto text = a.error.message();
 		set_text(e, text.data(), text.size());
 		l->taken.push_back(e);
@@ -700,11 +750,12 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 		return;
 	}
 	const auto it = l->by_key.find(*k);
-	if (it == l->by_key.end()) {
+	if (it == l->by_key.end() || it->second.leaving) {
 		l->session->remove_torrent(a.handle); /* left before it was there */
+		l->by_key.erase(*k);
 		return;
 	}
-	it->second = a.handle;
+	it->second.handle = a.handle;
 	l->by_handle[a.handle] = *k;
 	early_events(l, a.handle, *k);
 }
@@ -725,7 +776,7 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
 		tracker_event(l, *f, k, LT_TRACKER_FAILED, 0);
 	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a); d && k) {
-		lt_event e = swarm_event(LT_DHT_REPLY, *k);
+		lt_event e = swarm_event(l, LT_DHT_REPLY, *k);
 		e.n = d->num_peers;
 		l->taken.push_back(e);
 	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a);
@@ -789,6 +840,7 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
 		l->stat_peers = libtorrent::find_metric_idx("peer.num_peers_connected");
 		l->trackers = c->swarm_trackers;
+		l->limit = connections_limit(*c);
 		const auto bell = l->out;
 		l->session->set_alert_notify([bell] { bell->ring_bell(); });
 		*out = l.release();
@@ -841,6 +893,7 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 			for (const auto &pair : l->by_handle)
 				pair.first.replace_trackers(trackers_of(*c));
 		l->trackers = c->swarm_trackers;
+		l->limit = connections_limit(*c);
 		return 0;
 	} catch (const std::exception &e) {
 		return fail(err, "libtorrent settings", e);
@@ -849,13 +902,20 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 
 int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 	    const struct lt_endpoint *known, size_t n, const struct conf *c,
-	    char err[ERRLEN])
+	    uint32_t *life, char err[ERRLEN])
 {
 	try {
 		libtorrent::add_torrent_params p;
 		key k;
 
 		memcpy(k.b, id, IH_LEN);
+		auto &join = l->by_key[k];
+		if (join.life) { /* left, but not yet added: it is wanted after all */
+			join.leaving = false;
+			*life = join.life;
+			return 0;
+		}
+		*life = join.life = ++l->lives;
 		if (v2)
 			p.info_hashes.v2 = libtorrent::sha256_hash(
 				reinterpret_cast<const char *>(v2));
@@ -874,18 +934,23 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 		}
 		for (size_t i = 0; i < n; i++)
 			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
+		/* No swarm may take all connections from the others. */
+		p.max_connections = std::max(connections_limit(*c) / 4 * 3, 2);
 		const auto box = l->out;
+		const uint32_t serial = join.life;
 		p.extensions.emplace_back(
-			[box, k](libtorrent::torrent_handle const &,
-				 libtorrent::client_data_t)
+			[box, k, serial](libtorrent::torrent_handle const &,
+					 libtorrent::client_data_t)
 				-> std::shared_ptr<libtorrent::torrent_plugin> {
-				return std::make_shared<swarm_watch>(box, k);
+				return std::make_shared<swarm_watch>(box, k, serial);
 			});
 		p.userdata = libtorrent::client_data_t(new key(k)); /* freed by added() */
-		l->by_key[k] = libtorrent::torrent_handle();
 		l->session->async_add_torrent(std::move(p));
 		return 0;
 	} catch (const std::exception &e) {
+		key k;
+		memcpy(k.b, id, IH_LEN);
+		l->by_key.erase(k);
 		return fail(err, "join", e);
 	}
 }
@@ -898,10 +963,12 @@ void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 		const auto it = l->by_key.find(k);
 		if (it == l->by_key.end())
 			return;
-		const auto handle = it->second;
+		const auto handle = it->second.handle;
+		if (!handle.is_valid()) {
+			it->second.leaving = true; /* see added() */
+			return;
+		}
 		l->by_key.erase(it);
-		if (!handle.is_valid())
-			return; /* added() will find nobody waiting and remove it */
 		l->by_handle.erase(handle);
 		l->session->remove_torrent(handle);
 	} catch (const std::exception &) {
@@ -917,8 +984,7 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 		if (l->next == l->taken.size()) {
 			l->taken.clear();
 			l->next = 0;
-			if (l->taken.capacity() >
-			    8192) /* a burst is over: give it back */
+			if (l->taken.capacity() > 8192) /* a burst is over */
 				std::vector<lt_event>().swap(l->taken);
 			l->out->swap(l->taken);
 			take_alerts(l);

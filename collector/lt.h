@@ -31,7 +31,7 @@ enum lt_kind {
 	LT_PEER_DIALLED,	/* a connection attempt began */
 	LT_PEER_HANDSHAKE,	/* handshake done; client from the peer id; incoming, extended */
 	LT_PEER_TOLD,		/* what the peer says of itself: client, have, pieces, rates */
-	LT_PEER_GONE,		/* connection over, or attempt failed; self */
+	LT_PEER_GONE,		/* connection over, or attempt failed; forget */
 	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
 	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
 	LT_TRACKER_FAILED,	/* one announce failed */
@@ -52,9 +52,10 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t flags;			/* PEER_F_* */
 	uint8_t incoming;		/* the peer dialled us */
 	uint8_t extended;		/* an extension handshake follows (BEP 10) */
-	uint8_t self;			/* we met ourselves */
+	uint8_t forget;			/* this endpoint is no peer: ourselves, or one that moved */
 	uint8_t likely_seed;		/* lacks only what may be spare bits of its last byte */
 	uint8_t id[IH_LEN];		/* key of the swarm */
+	uint32_t life;			/* which join of it; a record of another one is stale */
 	uint8_t addr[ADDR_LEN];
 	uint16_t port;			/* where the peer listens, as far as it is known */
 	uint16_t conn_port;		/* other end of the connection; differs if incoming */
@@ -71,7 +72,8 @@ PS_MUST int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, 
 /* Ends the session; waits at most wait_ms for trackers to hear "stopped". 0, or -1:
  * its threads still run, so the caller may only _exit. */
 PS_MUST int lt_close(struct lt_session **lt, int wait_ms);
-/* New settings in place: interfaces, limits, DHT, filter, trackers of every swarm. */
+/* New settings in place: interfaces, limits, DHT, filter, trackers of every swarm. Open
+ * connections stay: after a change of interface or port the caller joins anew. */
 PS_MUST int lt_configure(struct lt_session *lt, const struct conf *c, char err[ERRLEN]);
 
 struct lt_endpoint {
@@ -79,11 +81,11 @@ struct lt_endpoint {
 	uint16_t port;
 };
 /* Join, asynchronously. v2: NULL, or the whole 32-byte hash of a v2 id. known[n]:
- * endpoints from an earlier life, dialled with the rest; NULL if n is 0. The
- * caller joins an id once at a time. */
+ * endpoints from an earlier life, dialled with the rest; NULL if n is 0. *life is what
+ * its records will carry. The caller joins an id once at a time. */
 PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const uint8_t *v2,
 		    const struct lt_endpoint *known, size_t n, const struct conf *c,
-		    char err[ERRLEN]);
+		    uint32_t *life, char err[ERRLEN]);
 void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 
 /* Up to max records; returns how many. Turns alerts into records on the way. */

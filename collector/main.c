@@ -21,6 +21,7 @@
 #include "common/log.h"
 
 #define EVENT_BATCH 256
+#define EVENT_TURNS 16 /* batches before lanes and timers have a turn */
 /* How long trackers may take to hear "stopped" when we leave. */
 #define STOP_WAIT_MS 1500
 
@@ -135,6 +136,8 @@ static void one_event(struct coll *c, const struct lt_event *e)
 	w = swarms_find(c->swarms, e->id);
 	if (!w || !endpoint_is_listed(c, e))
 		return;
+	if (e->life != w->life)
+		return; /* of a connection that was left */
 	if (e->kind == LT_JOIN_FAILED) {
 		join_failed(c, w, e);
 		return;
@@ -149,13 +152,18 @@ static void on_lt_bell(evutil_socket_t fd, short what, void *arg)
 {
 	static struct lt_event batch[EVENT_BATCH];
 	struct coll *c = arg;
-	size_t n;
+	size_t n = 0;
 
 	(void)what;
 	kid_hush((int)fd);
-	while ((n = lt_next(c->lt, batch, EVENT_BATCH)) > 0)
+	for (int turn = 0; turn < EVENT_TURNS; turn++) {
+		if ((n = lt_next(c->lt, batch, EVENT_BATCH)) == 0)
+			break;
 		for (size_t i = 0; i < n; i++)
 			one_event(c, &batch[i]);
+	}
+	if (n > 0)
+		kid_ring((int)fd); /* the rest after others had their turn */
 	jobs_check(c);
 }
 
@@ -237,20 +245,22 @@ static void open_redis(struct coll *c)
 	struct redis_target target;
 	char err[ERRLEN];
 
-	redis_close(&c->redis);
 	stat_set(redis_mode, (uint64_t)conf->redis_mode);
-	if (conf->redis_mode == REDIS_OFF)
-		return;
 	memset(&target, 0, sizeof(target));
 	if (conf->redis_mode == REDIS_BUNDLED) {
 		size_t len = strlen(c->kid.redis_sock);
 
 		PS_ASSERT(len < sizeof(target.host));
 		memcpy(target.host, c->kid.redis_sock, len);
-	} else if (redis_parse_url(&target, conf->redis_url, err) != 0) {
-		log_error("redis", "%s", err);
+	} else if (conf->redis_mode == REDIS_EXTERNAL &&
+		   redis_parse_url(&target, conf->redis_url, err) != 0) {
+		log_error("redis", "%s; %s", err,
+			  c->redis ? "the old one stays" : "none is used");
 		return;
 	}
+	redis_close(&c->redis);
+	if (conf->redis_mode == REDIS_OFF)
+		return;
 	if (redis_open(&c->redis, c->base, &target, conf->redis_timeout_ms) != 0)
 		log_error("redis", "out of memory");
 }
@@ -288,7 +298,8 @@ static void reconfigure(struct coll *c, int fd)
 	if (lt_configure(c->lt, &fresh, err) != 0)
 		log_error("swarm", "%s", err);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
-	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
+	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0,
+			 session);
 	open_geo(c); /* a HUP also means: the files are new */
 	if (geo || c->geo)
 		publish_places_again(c);
@@ -301,7 +312,6 @@ static void reconfigure(struct coll *c, int fd)
 
 static void leave_now(struct coll *c)
 {
-	c->leaving = 1;
 	event_base_loopbreak(c->base);
 }
 
@@ -416,6 +426,7 @@ static void coll_close(struct coll *c)
 		free(q);
 	}
 	redis_close(&c->redis);
+	redis_reset();
 	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)
 		if (ev[i])
 			event_free(ev[i]);

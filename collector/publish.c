@@ -11,7 +11,7 @@
 #include "shm/swarmjson.h"
 
 /* peer_stats:<id>, in the contract's shape, with the TTL that it promises. */
-static void publish_redis(struct coll *c, const struct swarm *w)
+void publish_redis(struct coll *c, struct swarm *w)
 {
 	const struct conf *conf = &c->kid.conf;
 	uint32_t limit = (uint32_t)conf->cache_max_peers;
@@ -19,6 +19,8 @@ static void publish_redis(struct coll *c, const struct swarm *w)
 
 	if (!redis_up(c->redis) || ptab_get(c->ptab, w->id, limit, &c->copy) != PTAB_OK)
 		return;
+	w->redis_due = 0;
+	w->redis_ms = clock_ms();
 	ih_hex(hex, w->id);
 	memcpy(key + strlen(key), hex, sizeof(hex));
 	buf_reset(&c->json);
@@ -40,14 +42,13 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 		return -1;
 	}
 	stat_inc(publishes);
+	w->redis_due = 1;
 	if (with_redis)
 		publish_redis(c, w);
 	return 0;
 }
 
-/* While the first round of a swarm with an older answer is under way, the older
- * answer is the better one: it stays. */
-static int may_publish(const struct swarm *w)
+int publish_may(const struct swarm *w)
 {
 	return w->round_done || !w->had_slot;
 }
@@ -66,7 +67,7 @@ static void publish_important(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 
-	if (w->important && may_publish(w))
+	if (w->important && publish_may(w))
 		(void)publish_now(c, w, 0);
 }
 
@@ -79,10 +80,12 @@ void publish_due(struct coll *c)
 static void publish_soft(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
-	uint64_t now = clock_ms();
+	uint64_t now = clock_ms(), ttl = c->kid.conf.cache_ttl_ms;
 
-	if (w->changed_ms && may_publish(w) && now - w->published_ms >= PUBLISH_SOFT_MS)
-		(void)publish_now(c, w, now - w->asked_ms < c->kid.conf.cache_ttl_ms);
+	if (w->changed_ms && publish_may(w) && now - w->published_ms >= PUBLISH_SOFT_MS)
+		(void)publish_now(c, w, 0);
+	if (w->redis_due && now - w->asked_ms < ttl && now - w->redis_ms >= ttl / 4)
+		publish_redis(c, w);
 }
 
 static void translate_names(struct swarm *w, void *arg)
@@ -99,7 +102,7 @@ static void publish_any(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 
-	if (may_publish(w))
+	if (publish_may(w))
 		(void)publish_now(c, w, 0);
 }
 
@@ -118,6 +121,8 @@ static void publish_usage(struct coll *c)
 	struct ptab_usage u;
 
 	ptab_usage(c->ptab, &u);
+	stat_add(STAT_table_evicted, u.evictions - c->evictions);
+	c->evictions = u.evictions;
 	stat_set(slots_used, u.slots_used);
 	stat_set(chunks_used, u.chunks_used);
 	stat_set(chunks_reserved, u.chunks_reserved);

@@ -47,13 +47,16 @@ struct redis {
 	enum redis_state state;
 	redisAsyncContext *ctx; /* hiredis's, see above */
 	struct event *timer;    /* back-off, step time-out, or next PING */
-	struct evdns_base *dns; /* TCP only; made when first needed */
 	struct lookup *lookup;
 	unsigned inflight;
 	uint64_t oldest_ms; /* when the oldest unanswered command left */
 	uint64_t backoff_ms;
 	int complained; /* one warning per outage */
 };
+
+/* Made when a name is first looked up; kept until the process ends, because a cancelled
+ * look-up still touches it a turn of the loop later. */
+static struct evdns_base *dns;
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void redis_dial(struct redis *r, const char *address);
@@ -345,12 +348,11 @@ static void redis_connect(struct redis *r)
 		redis_dial(r, NULL);
 		return;
 	}
-	if (!r->dns)
-		r->dns =
-			evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-							EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+	if (!dns)
+		dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+						      EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	l = calloc(1, sizeof(*l));
-	if (!r->dns || !l) {
+	if (!dns || !l) {
 		free(l);
 		go_down(r, "the resolver can't be set up");
 		return;
@@ -364,7 +366,7 @@ static void redis_connect(struct redis *r)
 	l->r = r;
 	r->lookup = l;
 	/* May call back before it returns (then it returns NULL, and l is freed). */
-	req = evdns_getaddrinfo(r->dns, r->target.host, port, &hints, on_address, l);
+	req = evdns_getaddrinfo(dns, r->target.host, port, &hints, on_address, l);
 	if (req)
 		l->req = req;
 }
@@ -445,11 +447,16 @@ void redis_close(struct redis **rp)
 		ctx->data = NULL;
 		redisAsyncFree(ctx);
 	}
-	if (r->dns)
-		evdns_base_free(r->dns, 0);
 	event_free(r->timer);
 	stat_set(redis_up, 0);
 	free(r);
+}
+
+void redis_reset(void)
+{
+	if (dns)
+		evdns_base_free(dns, 0);
+	dns = NULL;
 }
 
 int redis_up(const struct redis *r)

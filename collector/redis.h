@@ -5,7 +5,7 @@
  * counted. The connection is made, checked (PING) and made again with back-off
  * behind the scenes; hiredis 0.14 has no time-outs of its own, so each step here
  * runs under redis.timeout. Host names are resolved by evdns, off the loop.
- * Proof: tests/unit/test_redis.c, tests/e2e/test_redis.py (real servers).
+ * Proof: tests/unit/test_redis_url.c, tests/e2e/test_redis.py (real servers).
  */
 #ifndef PEERSCOPE_COLLECTOR_REDIS_H
 #define PEERSCOPE_COLLECTOR_REDIS_H
@@ -38,6 +38,7 @@ PS_MUST int redis_parse_url(struct redis_target *out, const char *url, char err[
 PS_MUST int redis_open(struct redis **out, struct event_base *base,
 		       const struct redis_target *target, uint64_t timeout_ms);
 void redis_close(struct redis **r);	/* drops what is under way; NULL is fine */
+void redis_reset(void);			/* frees the module's resolver; after the last close */
 int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
 /* SETEX. The value is copied. */
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,

@@ -172,23 +172,24 @@ static struct peer *peer_find(const struct swarm *w, const uint8_t addr[ADDR_LEN
 /* Room for one more; the hash is kept at most half full. */
 static int peers_grow(struct swarm *w)
 {
-	uint32_t cap = w->cap ? w->cap * 2 : 16;
+	uint32_t cap = w->cap ? w->cap * 2 : 16, hash_size = 32;
 	struct peer *peer;
 	uint32_t *hash;
 
 	if (cap > CONF_SLOT_PEERS)
 		cap = CONF_SLOT_PEERS;
+	while (hash_size < 2 * cap)
+		hash_size *= 2;
 	peer = realloc(w->peer, cap * sizeof(*peer));
 	if (!peer)
 		return -1;
 	w->peer = peer;
-	w->cap = cap;
-	while (w->hash_size < 2 * cap)
-		w->hash_size = w->hash_size ? w->hash_size * 2 : 32;
-	hash = realloc(w->hash, w->hash_size * sizeof(*hash));
+	hash = realloc(w->hash, hash_size * sizeof(*hash));
 	if (!hash)
 		return -1;
 	w->hash = hash;
+	w->hash_size = hash_size;
+	w->cap = cap;
 	hash_rebuild(w);
 	return 0;
 }
@@ -201,9 +202,10 @@ static void peer_cut(struct swarm *w, uint32_t i)
 		w->peer[i] = w->peer[w->npeers];
 }
 
-/* At max_peers the longest unseen of the least known gives way; a connected one
- * never does. */
-static int make_room(struct swarm *w)
+/* At max_peers the longest unseen of the least known gives way, but never one that is
+ * connected, and for a mere endpoint none that once shook hands: or whoever sends PEX
+ * could flush the list. */
+static int make_room(struct swarm *w, enum peer_state newcomer)
 {
 	uint32_t worst = UINT32_MAX;
 
@@ -213,8 +215,10 @@ static int make_room(struct swarm *w)
 
 		if (p->state == PEER_CONNECTED || p->links)
 			continue;
-		if (worst == UINT32_MAX || p->last_seen_s < o->last_seen_s ||
-		    (p->last_seen_s == o->last_seen_s && p->state < o->state))
+		if (p->state == PEER_CONTACTED && newcomer < PEER_CONTACTED)
+			continue;
+		if (worst == UINT32_MAX || p->state < o->state ||
+		    (p->state == o->state && p->last_seen_s < o->last_seen_s))
 			worst = i;
 	}
 	if (worst == UINT32_MAX)
@@ -225,12 +229,13 @@ static int make_room(struct swarm *w)
 }
 
 static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
-			     uint64_t now_ms, uint32_t now_s, struct swarm_news *news)
+			     enum peer_state as, uint64_t now_ms, uint32_t now_s,
+			     struct swarm_news *news)
 {
 	struct peer *p;
 
 	while (w->npeers >= w->max_peers) { /* more than one after a reload */
-		if (make_room(w) != 0)
+		if (make_room(w, as) != 0)
 			return NULL;
 		if (news)
 			news->evicted++;
@@ -283,7 +288,7 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_
 
 	if (s->port == 0 || peer_find(w, s->addr, s->port))
 		return NULL;
-	p = peer_add(w, s->addr, s->port, now_ms, s->last_seen_s, NULL);
+	p = peer_add(w, s->addr, s->port, s->state, now_ms, s->last_seen_s, NULL);
 	if (!p)
 		return NULL;
 	p->state = s->state == PEER_CONNECTED ? PEER_CONTACTED : s->state;
@@ -294,6 +299,24 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_
 	p->client = s->client;
 	p->place = s->place;
 	return p;
+}
+
+void swarm_rejoin(struct swarm *w, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (p->state == PEER_CONNECTED)
+			p->state = PEER_CONTACTED;
+		p->links = p->dialled = p->told = 0;
+		p->down_rate = p->up_rate = 0;
+	}
+	w->ntrackers = 0;
+	w->dht_at_s = 0;
+	w->round_done = 0;
+	w->had_slot = w->published_ms != 0;
+	w->joined_ms = w->grew_ms = now_ms;
+	w->changed_ms = now_ms;
 }
 
 /* ---- events -------------------------------------------------------------- */
@@ -316,8 +339,8 @@ static void on_handshake(struct peer *p, const struct lt_event *e, uint64_t now_
 			 struct swarm_news *news)
 {
 	news->contacted = p->state < PEER_CONTACTED;
-	if (p->links == 0)
-		p->links = 1; /* an incoming one was not dialled */
+	if (p->links == 0 || (e->incoming && p->links < UINT8_MAX))
+		p->links++; /* an incoming one was not dialled */
 	p->state = PEER_CONNECTED;
 	p->shaken_ms = now_ms;
 	p->dialled = 1;
@@ -368,7 +391,7 @@ static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e)
 		p->state = PEER_CONTACTED;
 	if (p->state == PEER_KNOWN)
 		p->state = PEER_TRIED;
-	if (e->self)
+	if (e->forget)
 		swarm_forget(w, e->addr, e->port);
 }
 
@@ -379,7 +402,9 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 	int important = 1;
 
 	if (!p && e->kind != LT_PEER_GONE && e->kind != LT_PEER_TOLD && e->port != 0)
-		p = peer_add(w, e->addr, e->port, now_ms, now_s, news);
+		p = peer_add(w, e->addr, e->port,
+			     e->kind == LT_PEER_HANDSHAKE ? PEER_CONNECTED : PEER_KNOWN,
+			     now_ms, now_s, news);
 	if (!p)
 		return;
 	switch (e->kind) {
@@ -410,13 +435,16 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 	w->important |= important;
 }
 
+/* Once all that are configured are known, an answer of another is a late one of a
+ * tracker that a reload took away. */
 static struct swarm_tracker *tracker_of(struct swarm *w, uint32_t hash)
 {
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		if (w->tracker[i].hash == hash)
 			return &w->tracker[i];
-	if (w->ntrackers == SWARM_TRACKERS)
+	if (w->ntrackers == SWARM_TRACKERS || w->ntrackers >= w->trackers_expected)
 		return NULL;
+	memset(&w->tracker[w->ntrackers], 0, sizeof(w->tracker[0]));
 	w->tracker[w->ntrackers].hash = hash;
 	return &w->tracker[w->ntrackers++];
 }

@@ -58,8 +58,9 @@ struct swarm_tracker {
 
 struct swarm {
 	uint8_t id[IH_LEN];
+	uint32_t life;			/* of lt_join: records of another life are stale */
 	int has_v2;
-	uint8_t v2[IH_V2_LEN];
+	uint8_t v2[IH_V2_LEN];		/* whole hash, if the id was a v2 one */
 	struct peer *peer;		/* npeers of cap, in no order */
 	uint32_t npeers, cap, max_peers;
 	uint32_t *hash;			/* endpoint -> index + 1; hash_size is a power of two */
@@ -80,9 +81,14 @@ struct swarm {
 	enum swarm_phase published_phase;
 	uint64_t changed_ms;		/* monotonic; 0: nothing new since published */
 	int important;			/* the change is one that people look for */
+	int redis_due;			/* a version was published that Redis has not seen */
+	uint64_t redis_ms;		/* monotonic; last written there */
 	int had_slot;			/* an earlier life's answer stands in the table */
 	int round_done;			/* the first round is over: stays set */
 	uint32_t waiters;
+	uint64_t judged;		/* jobs.c: number of the pass that looked at it last */
+	int ready, settled;		/* what that pass found */
+	uint64_t recheck_ms;
 
 	struct swarm *next;		/* in its bucket */
 };
@@ -113,6 +119,8 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		 uint32_t now_s, struct swarm_news *news);
 /* A peer from an earlier life. NULL: it is there already, or no memory. */
 struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_ms);
+/* All connections are gone: it is joined anew. Who was known stays known. */
+void swarm_rejoin(struct swarm *w, uint64_t now_ms);
 /* Forget an endpoint (it is ourselves). */
 void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port);
 /* Peers not heard of since before_s leave, but not the connected ones. How many. */

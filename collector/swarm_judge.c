@@ -87,13 +87,15 @@ enum swarm_why swarm_why(const struct swarm *w)
 		return WHY_NONE;
 	if (!w->trackers_expected && !w->dht)
 		return WHY_NO_SOURCE;
+	if (!w->round_done)
+		return WHY_JOINING;
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		ok += w->tracker[i].ok;
-	if (!trackers_done(w) || (w->dht && !w->dht_at_s && !ok))
-		return WHY_JOINING;
-	if (ok == 0 && w->trackers_expected && !(w->dht && w->dht_at_s))
+	if (ok || w->dht_at_s)
+		return WHY_NOBODY;
+	if (!w->dht)
 		return WHY_TRACKERS_FAIL;
-	return WHY_NOBODY;
+	return w->trackers_expected ? WHY_SILENCE : WHY_DHT_SILENT;
 }
 
 /* Best first: state, then last seen, then the address so that the order is stable. */

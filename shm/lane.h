@@ -21,17 +21,17 @@
 #include "shm/seg.h"
 
 enum lane_job {
-	JOB_PEERS = 1,			/* who is in the swarm */
+	JOB_PEERS = 1,			/* who is in the swarm; token 0: nobody waits, just
+					 * keep the swarm and make a stale answer fresh */
 	JOB_FORGET = 2,			/* the asker behind token has left */
 };
 #define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
-#define JOB_F_REFRESH 2u		/* nobody waits: keep the swarm, make it fresh if stale */
 #define JOB_F_SETTLED 4u		/* wait for a settled swarm, not for the first round */
 
 enum lane_rc {
 	LANE_OK = 0,			/* look into the table */
 	LANE_BUSY = 1,			/* no room for one more swarm or waiter: 503 */
-	LANE_REFUSED = 2,		/* may not join (no interface): the slot says why */
+	LANE_REFUSED = 2,		/* may not join: swarm.interface is missing */
 	LANE_FAILED = 3,		/* the collector could not: 500 */
 };
 

@@ -37,8 +37,9 @@ enum swarm_why {		/* why a list is empty; swarmjson has a sentence each */
 	WHY_JOINING = 1,	/* nothing heard yet */
 	WHY_NOBODY = 2,		/* everybody asked, nobody there */
 	WHY_NO_SOURCE = 3,	/* no tracker and no DHT to ask */
-	WHY_NO_INTERFACE = 4,	/* swarm.interface is missing: nothing was joined */
-	WHY_TRACKERS_FAIL = 5,	/* every tracker failed, and nothing else knew */
+	WHY_TRACKERS_FAIL = 5,	/* no tracker answered, and the DHT is off */
+	WHY_DHT_SILENT = 6,	/* there is only the DHT, and it found nobody */
+	WHY_SILENCE = 7,	/* neither a tracker nor the DHT answered */
 };
 
 #endif

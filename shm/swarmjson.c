@@ -15,10 +15,11 @@ const char *swarm_why_text(int why)
 	case WHY_NOBODY: return "trackers and DHT were asked and nobody is in this swarm";
 	case WHY_NO_SOURCE:
 		return "there is no tracker and no DHT to ask about this swarm";
-	case WHY_NO_INTERFACE:
-		return "the network interface of swarm.interface is missing, so nothing was joined";
-	case WHY_TRACKERS_FAIL:
-		return "every tracker failed and nothing else knew a peer";
+	case WHY_TRACKERS_FAIL: return "no tracker has answered (the DHT is off)";
+	case WHY_DHT_SILENT:
+		return "the DHT has found nobody so far (there is no tracker)";
+	case WHY_SILENCE:
+		return "neither a tracker nor the DHT has answered; is the network (or the VPN) up?";
 	default: return "no peer is known";
 	}
 }

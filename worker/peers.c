@@ -91,7 +91,7 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 static void refresh(struct worker *w, const struct gate_conn *conn,
 		    const struct ident *id, uint64_t gap_ms)
 {
-	struct shm_job job = {.kind = JOB_PEERS, .flags = JOB_F_REFRESH};
+	struct shm_job job = {.kind = JOB_PEERS};
 	uint64_t now = clock_ms();
 	uint32_t at;
 

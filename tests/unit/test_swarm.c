@@ -368,6 +368,122 @@ static void test_full(void **state)
 	assert_non_null(f->news.fresh);
 }
 
+/* Endpoints that somebody tells us of by the hundred don't push out who shook hands. */
+static void test_full_of_contacted(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	f->w->max_peers = 10;
+	for (unsigned i = 1; i <= 10; i++) {
+		peer(f, LT_PEER_DIALLED, i);
+		shake(f, i);
+		peer(f, LT_PEER_GONE, i);
+	}
+	f->now_s += 10;
+	for (unsigned i = 100; i < 200; i++)
+		peer(f, LT_PEER_LEARNED, i);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(list(f, &head)[i].state, PEER_CONTACTED);
+	assert_int_equal(head.npeers, 10);
+	shake(f, 200); /* somebody who really is there does */
+	assert_int_equal(list(f, &head)[0].addr[15], 200);
+	assert_int_equal(head.npeers, 10);
+}
+
+static void test_incoming_beside_outgoing(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_HANDSHAKE, 1);
+	struct shm_swarm head;
+
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	e.incoming = 1;
+	feed(f, &e);
+	peer(f, LT_PEER_GONE, 1);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONNECTED);
+	peer(f, LT_PEER_GONE, 1);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONTACTED);
+}
+
+/* It was listed under the port it called from, and then said where it listens. */
+static void test_incoming_that_moves(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_HANDSHAKE, 1);
+	struct shm_swarm head;
+
+	e.incoming = 1;
+	e.port = 50000;
+	feed(f, &e);
+	e.kind = LT_PEER_GONE;
+	e.forget = 1;
+	feed(f, &e);
+	e.kind = LT_PEER_HANDSHAKE;
+	e.forget = 0;
+	e.port = 6881;
+	feed(f, &e);
+	assert_int_equal(list(f, &head)[0].port, 6881);
+	assert_int_equal(head.npeers, 1);
+	e.kind = LT_PEER_GONE;
+	feed(f, &e);
+	assert_int_equal(list(f, &head)[0].state, PEER_CONTACTED);
+	assert_int_equal(f->w->peer[0].links, 0);
+}
+
+static void test_rejoin(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	tell(f, 1, 1, 2);
+	assert_true(done(f));
+	swarm_rejoin(f->w, f->now_ms);
+	assert_false(done(f));
+	assert_int_equal(list(f, &head)[0].state, PEER_CONTACTED);
+	tracker(f, LT_TRACKER_ASKED, 7);
+	assert_false(done(f)); /* the answer of the earlier life does not count */
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_false(done(f)); /* nor does its connection */
+	peer(f, LT_PEER_DIALLED, 1);
+	peer(f, LT_PEER_GONE, 1);
+	assert_true(done(f));
+}
+
+/* After a reload: the old tracker's good name is not the new one's. */
+static void test_other_trackers(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	f->w->ntrackers = 0;
+	tracker(f, LT_TRACKER_ASKED, 8);
+	tracker(f, LT_TRACKER_FAILED, 8);
+	tracker(f, LT_TRACKER_OK, 7); /* late, of the one that was taken away */
+	list(f, &head);
+	assert_int_equal(head.trackers, 1);
+	assert_int_equal(head.trackers_ok, 0);
+}
+
+static void test_silence(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->dht = 1;
+	assert_int_equal(swarm_why(f->w), WHY_JOINING);
+	f->w->round_done = 1; /* its time is over */
+	assert_int_equal(swarm_why(f->w), WHY_SILENCE);
+	f->w->trackers_expected = 0;
+	assert_int_equal(swarm_why(f->w), WHY_DHT_SILENT);
+}
+
 static void test_many(void **state)
 {
 	struct fix *f = *state;
@@ -398,7 +514,7 @@ static void test_self(void **state)
 
 	peer(f, LT_PEER_LEARNED, 1);
 	peer(f, LT_PEER_DIALLED, 1);
-	e.self = 1;
+	e.forget = 1;
 	feed(f, &e);
 	assert_int_equal(f->w->npeers, 0);
 }
@@ -467,6 +583,12 @@ int main(void)
 		T(test_order),
 		T(test_expiry),
 		T(test_full),
+		T(test_full_of_contacted),
+		T(test_incoming_beside_outgoing),
+		T(test_incoming_that_moves),
+		T(test_rejoin),
+		T(test_other_trackers),
+		T(test_silence),
 		T(test_many),
 		T(test_self),
 		T(test_seed_from_table),

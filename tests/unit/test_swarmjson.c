@@ -215,7 +215,7 @@ static void an_empty_list_says_why(void **state)
 {
 	struct stage *st = *state;
 
-	for (int why = WHY_NONE; why <= WHY_TRACKERS_FAIL; why++) {
+	for (int why = WHY_NONE; why <= WHY_SILENCE; why++) {
 		cJSON *j;
 
 		st->s.why = (uint8_t)why;
