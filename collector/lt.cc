@@ -211,6 +211,7 @@ class peer_watch final : public lt::peer_plugin
 		const auto p = h.dict_find_int_value("p");
 		if (!handle_.is_outgoing() && p > 0 && p < 65536)
 			move_to(static_cast<uint16_t>(p));
+		metadata_ = h.dict_find_int_value("metadata_size") > 0;
 		told_extension_ = true;
 		say_handshake();
 		say();
@@ -397,6 +398,7 @@ class peer_watch final : public lt::peer_plugin
 		e.have = have_;
 		e.pieces = said_none_ && pieces_ == 0 ? 1 : pieces_;
 		e.extended = told_extension_;
+		e.metadata = metadata_;
 		e.likely_seed = likely_seed_;
 		e.flags = flags_;
 		e.down_rate = down_;
@@ -414,8 +416,8 @@ class peer_watch final : public lt::peer_plugin
 	unsigned ticks_ = 0;
 	uint8_t flags_ = 0;
 	bool shaken_ = false, extended_ = false, told_extension_ = false;
-	bool likely_seed_ = false, said_handshake_ = false, said_none_ = false,
-	     dirty_ = false, unsent_ = false;
+	bool metadata_ = false, likely_seed_ = false, said_handshake_ = false,
+	     said_none_ = false, dirty_ = false, unsent_ = false;
 };
 
 /* One torrent: hears of every endpoint, and watches every connection. */

@@ -53,6 +53,7 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t incoming;		/* the peer dialled us */
 	uint8_t extended;		/* an extension handshake follows (BEP 10) */
 	uint8_t forget;			/* this endpoint is no peer: ourselves, or one that moved */
+	uint8_t metadata;		/* it offers the metadata (BEP 9) */
 	uint8_t likely_seed;		/* lacks only what may be spare bits of its last byte */
 	uint8_t id[IH_LEN];		/* key of the swarm */
 	uint32_t life;			/* which join of it; a record of another one is stale */

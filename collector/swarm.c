@@ -370,6 +370,8 @@ static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
 	}
 	if (e->text[0])
 		news->named = p;
+	if (e->metadata && !w->offered_ms)
+		w->offered_ms = now_ms;
 	if (e->pieces && (p->have != e->have || !(p->told & TOLD_PIECES))) {
 		p->told |= TOLD_PIECES;
 		p->have = e->have;

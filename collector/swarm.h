@@ -23,6 +23,9 @@
 #define SWARM_TELL_MS 1000
 /* What it has comes with that or never: a peer without pieces may say nothing. */
 #define SWARM_PIECES_MS 150
+/* Until the metadata is there, progress is off by up to 7 pieces. Once somebody offers
+ * it, the first round gives it this long. */
+#define SWARM_METADATA_MS 300
 /* Settled: everybody was asked, and nobody new for this long. */
 #define SWARM_QUIET_MS 1000
 /* Dead: nobody was ever heard of, this long after joining. */
@@ -74,6 +77,7 @@ struct swarm {
 	uint32_t tracker_at_s;
 	uint32_t dht_peers, dht_at_s;	/* at 0: no answer yet */
 	uint32_t pieces;		/* 0: no metadata yet */
+	uint64_t offered_ms;		/* monotonic; a peer first offered metadata; 0: none did */
 
 	uint64_t joined_ms, asked_ms;	/* monotonic; asked: last question or touch */
 	uint64_t grew_ms;		/* monotonic; last new endpoint */

@@ -60,6 +60,10 @@ int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
 		return 0;
 	if (!peers_done(w, now_ms, recheck_ms))
 		return 0;
+	if (!w->pieces && w->offered_ms && now_ms < w->offered_ms + SWARM_METADATA_MS) {
+		*recheck_ms = w->offered_ms + SWARM_METADATA_MS;
+		return 0;
+	}
 	w->round_done = 1;
 	return 1;
 }

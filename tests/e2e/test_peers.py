@@ -2,6 +2,7 @@
 import base64
 import concurrent.futures
 import json
+import signal
 import socket
 
 import pytest
@@ -39,15 +40,13 @@ def expect_as_scripted(got, swarm):
         assert peer['state'] == want['state'], peer
         if want['name'] and want['state'] == 'connected':
             assert peer['client'] == want['name']
-            assert peer['progress'] == pytest.approx(want['progress'], abs=0.75), peer
+            assert peer['progress'] == pytest.approx(want['progress'], abs=0.51), peer
 
 
 # The whole list ------------------------------------------------------------
 @pytest.mark.parametrize('udp', [True, False], ids=['udp', 'http'])
 def test_cold_census_names_all_200_in_one_answer(census, udp):
-    # 1,000 pieces: without metadata a field is known to the byte only, so for a moment
-    # progress may be 7 bits off.
-    d, s, _ = census([{'count': 200, 'progress': 'mixed'}], delay_ms=100, udp=udp, pieces=1000)
+    d, s, _ = census([{'count': 200, 'progress': 'mixed'}], delay_ms=100, udp=udp)
     answer = d.peers(s.infohash, limit=500)
     got = {p['ip']: p for p in answer['peers']}
     assert len(named(got)) == 200
@@ -440,3 +439,67 @@ def test_a_client_that_goes_away_is_forgotten(census):
             c.sendall(f'GET /peers/{s.infohash} HTTP/1.1\r\nHost: x\r\n\r\n'.encode() + extra)
     assert d.get('/livez').status == 200
     assert len(named(d.by_address(s.infohash))) == 5
+
+
+# Between swarms, and between lives -----------------------------------------
+def test_no_swarm_takes_all_connections(daemon, swarm, tracker):
+    t = tracker()
+    big, small = swarm([{'count': 100}]), swarm([{'count': 15}])
+    for s in big, small:
+        t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.udp, 'swarm.connections': '60',
+                'swarm.discovery_wait': '500ms'})
+    d.peers(big.infohash)
+    wait_until(lambda: d.top()['gauges']['connections'] >= 40, what='the first swarm is big')
+    assert len(named(d.by_address(small.infohash))) == 15
+    # When it is crowded, who has told everything makes room: all get their turn.
+    d.until_peers(big.infohash, lambda got: len(named(got)) == 100, 40, 'all 100 by name')
+
+
+def test_a_short_wait_does_not_overwrite_an_older_answer(census):
+    d, s, t = census([{'count': 5}], {'swarm.linger': '1s', 'cache.ttl': '200ms',
+                                      'swarm.discovery_wait': '3s'})
+    d.until_peers(s.infohash, lambda got: len(named(got)) == 5)
+    wait_until(lambda: d.top()['gauges']['swarms'] == 0, what='the swarm is left')
+    t.set(s.infohash, mode='hang')
+    for _ in range(3):
+        got = d.peers(s.infohash, wait='50ms')
+        assert got['phase'] != 'joining' and len(got['peers']) == 5
+
+
+def test_an_answer_that_time_cut_short_is_no_joining(daemon, swarm, tracker):
+    s, good, slow = swarm([{'count': 5}]), tracker(), tracker()
+    good.set(s.infohash, peers=s.endpoints())
+    slow.set(s.infohash, mode='hang')
+    d = daemon({'swarm.trackers': f'{good.udp},{slow.udp}', 'swarm.discovery_wait': '700ms'})
+    got = d.peers(s.infohash)
+    assert got['phase'] == 'collecting' and len(got['peers']) == 5
+
+
+def test_databases_that_come_by_reload_reach_swarms_that_were_left(net, daemon, swarm, tracker,
+                                                                   mmdb):
+    t, s = tracker(), swarm([{'count': 3}], base=net.in_block(1))
+    t.set(s.infohash, peers=s.endpoints())
+    conf = 'swarm.linger = 1s\ncache.ttl = 200ms\n'.replace('swarm.', '[swarm]\n', 1).replace(
+        'cache.', '[cache]\n', 1)
+    d = daemon({'swarm.trackers': t.udp}, file=conf)
+    assert {p['country'] for p in d.by_address(s.infohash).values()} == {'Unknown'}
+    wait_until(lambda: d.top()['gauges']['swarms'] == 0, what='the swarm is left')
+    with open(d.file, 'a', encoding='utf-8') as f:
+        f.write(f'[geo]\ncity_db = {mmdb}/city.mmdb\n')
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: d.log_lines('new settings taken'), what='the reload is done')
+    d.until_peers(s.infohash, lambda got: {p['country'] for p in got.values()} == {'Germany'})
+
+
+def test_new_trackers_by_reload_reach_a_joined_swarm(daemon, swarm, tracker):
+    old, new = tracker(), tracker()
+    s = swarm([{'count': 4}])
+    for t, which in (old, [0, 1]), (new, [2, 3]):
+        t.set(s.infohash, peers=s.endpoints(which))
+    d = daemon(file=f'[swarm]\ntrackers = {old.udp}\n', conf={'swarm.trackers': None})
+    assert len(named(d.by_address(s.infohash))) == 2
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(f'[swarm]\ntrackers = {new.udp}\n')
+    d.kill(signal.SIGHUP)
+    d.until_peers(s.infohash, lambda got: len(named(got)) == 4)

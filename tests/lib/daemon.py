@@ -47,6 +47,7 @@ class Daemon:
             'swarm.listen': f'{self.address}:42069', 'swarm.dht': 'off',
             'swarm.trackers': '', 'swarm.allow_private': 'on', 'geo.online': 'off',
             'redis.mode': 'off', 'log.level': 'info', **(conf or {})}
+        self.conf = {k: v for k, v in self.conf.items() if v is not None}   # the file says it
         self.damage_expected = ()       # a test that kills on purpose names its words
         self.exit_expected = 0
         self.file = self._write(file)

@@ -189,6 +189,29 @@ static void test_round_silent_peer(void **state)
 	assert_true(done(f));
 }
 
+static void test_round_waits_for_metadata(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_TOLD, 1), m = peer_ev(LT_METADATA, 0);
+
+	tracker(f, LT_TRACKER_ASKED, 7);
+	tracker(f, LT_TRACKER_OK, 7);
+	peer(f, LT_PEER_DIALLED, 1);
+	shake(f, 1);
+	e.extended = e.metadata = 1;
+	e.have = 3;
+	e.pieces = 8;
+	feed(f, &e);
+	assert_false(done(f));
+	m.pieces = 5;
+	feed(f, &m);
+	assert_true(done(f));
+	f->w->pieces = f->w->round_done = 0; /* it never comes */
+	assert_false(done(f));
+	f->now_ms += SWARM_METADATA_MS;
+	assert_true(done(f));
+}
+
 /* A leech with nothing: says its name, and no word about pieces. */
 static void test_round_peer_without_pieces(void **state)
 {
@@ -573,6 +596,7 @@ int main(void)
 		T(test_round),
 		T(test_round_silent_peer),
 		T(test_round_peer_without_pieces),
+		T(test_round_waits_for_metadata),
 		T(test_tracker_asked_from_two_addresses),
 		T(test_failing_tracker),
 		T(test_dht_pending),
