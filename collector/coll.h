@@ -69,6 +69,7 @@ struct coll {
 	struct event *bell, *chan, *lt_bell, *tick, *publish, *wake, *term;
 	int lt_bell_fd;
 	int publish_armed;
+	int interface_gone;		/* swarm.interface was missing when we looked last */
 	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped;	/* already counted */
 
@@ -88,6 +89,8 @@ void jobs_check(struct coll *c);
 void jobs_tick(struct coll *c);
 /* kid.conf is new. trackers: they are others now. rejoin: interface or port is. */
 void jobs_reconfigure(struct coll *c, int trackers, int rejoin);
+/* 1: swarm.interface is there, or none is asked for. */
+int jobs_interface_there(const struct coll *c);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 
 /* --- publish.c --- */

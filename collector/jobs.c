@@ -118,7 +118,7 @@ void jobs_check(struct coll *c)
 
 /* ---- joining and leaving ------------------------------------------------------ */
 
-static int interface_there(const struct coll *c)
+int jobs_interface_there(const struct coll *c)
 {
 	const char *name = c->kid.conf.swarm_interface;
 
@@ -127,6 +127,11 @@ static int interface_there(const struct coll *c)
 
 static void leave(struct coll *c, struct swarm *w)
 {
+	char hex[IH_HEX_LEN];
+
+	ih_hex(hex, w->id);
+	log_info("swarm", "%s left after %llu s: %u peers known", hex,
+		 (unsigned long long)(clock_ms() - w->joined_ms) / 1000, w->npeers);
 	lt_leave(c->lt, w->id);
 	swarms_remove(c->swarms, w);
 	stat_inc(leaves);
@@ -174,9 +179,15 @@ static void drop(struct coll *c, struct swarm *w, enum lane_rc rc)
 	leave(c, w);
 }
 
+/* The device is gone. An answer that names peers stays; an empty one would only say
+ * something untrue about the trackers. */
 static void drop_refused(struct swarm *w, void *arg)
 {
-	drop(arg, w, LANE_REFUSED);
+	struct coll *c = arg;
+
+	if (w->npeers == 0)
+		ptab_drop(c->ptab, w->id);
+	drop(c, w, LANE_REFUSED);
 }
 
 static void apply_conf(struct swarm *w, const struct conf *conf)
@@ -190,7 +201,7 @@ static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
 	struct swarm *w = swarms_add(c->swarms, job->id, clock_ms());
-	char err[ERRLEN];
+	char err[ERRLEN], hex[IH_HEX_LEN];
 	size_t n;
 
 	if (!w)
@@ -206,6 +217,8 @@ static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8
 		swarms_remove(c->swarms, w);
 		return NULL;
 	}
+	ih_hex(hex, w->id);
+	log_info("swarm", "%s joined, %zu peers known from earlier", hex, n);
 	stat_inc(joins);
 	return w;
 }
@@ -283,7 +296,7 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 	const uint8_t *v2 =
 		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
 
-	if (!w && !interface_there(c)) {
+	if (!w && !jobs_interface_there(c)) {
 		stat_inc(jobs_refused);
 		answer(c, job->token, LANE_REFUSED);
 		return;
@@ -361,7 +374,7 @@ void jobs_tick(struct coll *c)
 {
 	uint64_t peers = 0;
 
-	if (!interface_there(c))
+	if (!jobs_interface_there(c))
 		swarms_each(c->swarms, drop_refused, c);
 	swarms_each(c->swarms, tick_swarm, c);
 	while (swarms_count(c->swarms) > (uint32_t)c->kid.conf.swarm_max_swarms &&
@@ -370,7 +383,6 @@ void jobs_tick(struct coll *c)
 	swarms_each(c->swarms, count_peers, &peers);
 	stat_set(swarms, swarms_count(c->swarms));
 	stat_set(peers, peers);
-	stat_set(interface_ok, (uint64_t)interface_there(c));
 }
 
 static void reconfigure_swarm(struct swarm *w, void *arg)
@@ -407,7 +419,7 @@ static void rejoin(struct swarm *w, void *arg)
 void jobs_reconfigure(struct coll *c, int trackers, int again)
 {
 	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
-	if (!interface_there(c))
+	if (!jobs_interface_there(c))
 		swarms_each(c->swarms, drop_refused, c);
 	else if (again)
 		swarms_each(c->swarms, rejoin, c);

@@ -712,7 +712,10 @@ void listen_events(struct lt_session *l, const lt::alert *a)
 		e.port = static_cast<uint16_t>(ok->port);
 		e.incoming = ok->socket_type == lt::socket_type_t::tcp;
 	} else if (const auto *bad = lt::alert_cast<lt::listen_failed_alert>(a)) {
-		const auto text = bad->message();
+		const bool tcp = bad->socket_type == lt::socket_type_t::tcp;
+		const std::string text =
+			(tcp ? "TCP " : "UDP ") + bad->address.to_string() + " port " +
+			std::to_string(bad->port) + ": " + bad->error.message();
 		e.kind = LT_LISTEN_FAILED;
 		set_text(e, text.data(), text.size());
 	} else if (const auto *ext = lt::alert_cast<lt::external_ip_alert>(a)) {
@@ -997,6 +1000,15 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 		/* out of memory: what was not copied is lost and will be said again */
 	}
 	return n;
+}
+
+void lt_reopen(struct lt_session *l)
+{
+	try {
+		l->session->reopen_network_sockets();
+	} catch (const std::exception &) {
+		/* libtorrent watches the interfaces too, only later */
+	}
 }
 
 void lt_poll(struct lt_session *l)

@@ -19,7 +19,7 @@
 #include "common/err.h"
 #include "common/ident.h"
 
-#define LT_TEXT_MAX 63
+#define LT_TEXT_MAX 95
 /* Records that may wait: each peer of a full session twice. More are dropped, and
  * counted; what a connected peer says of itself is said again a second later. */
 #define LT_QUEUE 32768
@@ -81,6 +81,9 @@ struct lt_endpoint {
 	uint8_t addr[ADDR_LEN];
 	uint16_t port;
 };
+/* The network changed: look at the interfaces anew. */
+void lt_reopen(struct lt_session *lt);
+
 /* Join, asynchronously. v2: NULL, or the whole 32-byte hash of a v2 id. known[n]:
  * endpoints from an earlier life, dialled with the rest; NULL if n is 0. *life is what
  * its records will carry. The caller joins an id once at a time. */

@@ -73,7 +73,7 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		stat_set(lt_listening, 1);
 		stat_set(listen_port, e->port);
 		break;
-	case LT_LISTEN_FAILED: log_warn("swarm", "%s", e->text); break;
+	case LT_LISTEN_FAILED: log_warn("swarm", "can't listen: %s", e->text); break;
 	case LT_EXTERNAL:
 		learn_own(c, e->addr, 0);
 		swarms_each(c->swarms, forget_ourselves, c);
@@ -118,7 +118,10 @@ static void peer_news(struct coll *c, struct swarm *w, const struct lt_event *e,
 
 static void join_failed(struct coll *c, struct swarm *w, const struct lt_event *e)
 {
-	log_error("swarm", "join: %s", e->text);
+	char hex[IH_HEX_LEN];
+
+	ih_hex(hex, w->id);
+	log_error("swarm", "%s can't be joined: %s", hex, e->text);
 	w->round_done = 1; /* whoever waits gets what is known: nothing */
 	publish_soon(c);
 }
@@ -203,6 +206,28 @@ static void count_losses(struct coll *c)
 	c->lt_alerts_dropped = alerts;
 }
 
+/* The one event that whoever runs a VPN must see. */
+static void watch_interface(struct coll *c)
+{
+	const char *name = c->kid.conf.swarm_interface;
+	int gone = !jobs_interface_there(c);
+	int listening = c->nports > 0 || c->kid.conf.swarm_listen[0] == '\0';
+
+	stat_set(interface_ok, (uint64_t)!gone);
+	if (gone == c->interface_gone)
+		return;
+	c->interface_gone = gone;
+	if (gone) {
+		log_warn("swarm", "swarm.interface %s is missing: nothing is joined",
+			 name);
+	} else {
+		log_notice("swarm", "swarm.interface %s is there: joining again", name);
+		lt_reopen(c->lt);
+	}
+	stat_set(lt_listening, (uint64_t)(!gone && listening));
+	stat_set(listen_port, gone || c->nports == 0 ? 0 : c->own_port[0]);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct coll *c = arg;
@@ -211,6 +236,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	lt_poll(c->lt);
+	watch_interface(c);
 	jobs_take(c); /* a lost ring costs a second at most */
 	jobs_tick(c);
 	publish_tick(c);
@@ -268,7 +294,8 @@ static void open_redis(struct coll *c)
 static void forget_own(struct coll *c)
 {
 	c->nown = c->nports = 0;
-	stat_set(lt_listening, c->kid.conf.swarm_listen[0] == '\0');
+	stat_set(lt_listening,
+		 c->kid.conf.swarm_listen[0] == '\0' && jobs_interface_there(c));
 	stat_set(listen_port, 0);
 }
 
@@ -297,6 +324,7 @@ static void reconfigure(struct coll *c, int fd)
 		forget_own(c);
 	if (lt_configure(c->lt, &fresh, err) != 0)
 		log_error("swarm", "%s", err);
+	watch_interface(c);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
 	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0,
 			 session);
@@ -405,6 +433,7 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	open_geo(c);
 	open_redis(c);
+	watch_interface(c);
 	make_events(c);
 	return 0;
 }

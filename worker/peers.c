@@ -187,6 +187,8 @@ void peers_gone(void *arg, struct gate_conn *c)
 /* What there is, now that waiting is over; else 0. */
 static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc)
 {
+	char why[ERRLEN];
+
 	switch (rc) {
 	case LANE_BUSY:
 		http_error(a, 503, "busy",
@@ -196,10 +198,12 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 		http_error(a, 500, "failed", "The collector could not join the swarm.");
 		return 1;
 	case LANE_REFUSED:
+		(void)err_set(why,
+			      "The network interface %s (swarm.interface) is missing, "
+			      "so no swarm is joined.",
+			      a->w->conf->swarm_interface);
 		if (answer_table(a, q) != 0)
-			answer_nothing(a, q,
-				       "The network interface of swarm.interface is "
-				       "missing, so no swarm is joined.");
+			answer_nothing(a, q, why);
 		return 1;
 	case LANE_OK: break;
 	}
