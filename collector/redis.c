@@ -43,6 +43,7 @@ enum redis_state { R_DOWN, R_RESOLVING, R_CONNECTING, R_HELLO, R_UP };
 struct redis {
 	struct event_base *base;
 	struct redis_target target;
+	char name[272]; /* host:port or path, for the log */
 	uint64_t timeout_ms;
 	enum redis_state state;
 	redisAsyncContext *ctx; /* hiredis's, see above */
@@ -165,8 +166,7 @@ static void go_down(struct redis *r, const char *why)
 	redisAsyncContext *ctx = r->ctx;
 
 	if (!r->complained)
-		log_warn("redis", "%s:%u: %s; trying again behind the scenes",
-			 r->target.host, r->target.port, why);
+		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
 	r->state = R_DOWN;
 	r->ctx = NULL;
@@ -188,60 +188,58 @@ static void sent(struct redis *r)
 	stat_inc(redis_commands);
 }
 
-static void answered(struct redis *r)
+/* One answer came: whose, and was it an error (text in *bad)? NULL: the connection is
+ * ending, and go_down has seen to it or will. */
+static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *rep,
+				const char **bad)
 {
+	struct redis *r = ctx->data;
+
+	if (!r || r->ctx != ctx || !rep)
+		return NULL;
 	r->inflight--;
 	r->oldest_ms = clock_ms(); /* answers come in order: the next one starts now */
+	*bad = rep->type == REDIS_REPLY_ERROR ? rep->str : NULL;
+	if (*bad)
+		stat_inc(redis_errors);
+	return r;
 }
 
 static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 {
-	struct redis *r = ctx->data;
-	const redisReply *rep = reply;
+	const char *bad = NULL;
 
 	(void)arg;
-	if (!r || r->ctx != ctx || !rep)
-		return; /* the connection is ending: go_down saw to it */
-	answered(r);
-	if (rep->type == REDIS_REPLY_ERROR) {
-		stat_inc(redis_errors);
-		log_warn("redis", "answer: %s", rep->str);
-	}
+	if (take_reply(ctx, reply, &bad) && bad)
+		log_warn("redis", "answer: %s", bad);
 }
 
 /* AUTH or SELECT: without it, nothing may be sent. */
 static void on_hello(redisAsyncContext *ctx, void *reply, void *arg)
 {
-	struct redis *r = ctx->data;
-	const redisReply *rep = reply;
+	const char *bad = NULL;
+	struct redis *r = take_reply(ctx, reply, &bad);
 
 	(void)arg;
-	if (!r || r->ctx != ctx || !rep)
-		return;
-	answered(r);
-	if (rep->type != REDIS_REPLY_ERROR)
-		return;
-	stat_inc(redis_errors);
-	go_down(r, rep->str);
+	if (r && bad)
+		go_down(r, bad);
 }
 
-/* The last word of the greeting. */
+/* The last word of the greeting, and every PING after it. */
 static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 {
-	struct redis *r = ctx->data;
-	const redisReply *rep = reply;
+	const char *bad = NULL;
+	struct redis *r = take_reply(ctx, reply, &bad);
 
 	(void)arg;
-	if (!r || r->ctx != ctx || !rep)
+	if (!r)
 		return;
-	answered(r);
-	if (rep->type == REDIS_REPLY_ERROR) {
-		stat_inc(redis_errors);
-		go_down(r, rep->str);
+	if (bad) {
+		go_down(r, bad);
 		return;
 	}
 	if (r->state != R_UP)
-		log_notice("redis", "connected to %s:%u", r->target.host, r->target.port);
+		log_notice("redis", "connected to %s", r->name);
 	r->state = R_UP;
 	r->backoff_ms = BACKOFF_MIN_MS;
 	r->complained = 0;
@@ -419,6 +417,11 @@ int redis_open(struct redis **out, struct event_base *base,
 		return -1;
 	r->base = base;
 	r->target = *target;
+	if (target->tcp)
+		evutil_snprintf(r->name, sizeof(r->name), "%s:%u", target->host,
+				target->port);
+	else
+		evutil_snprintf(r->name, sizeof(r->name), "%s", target->host);
 	r->timeout_ms = timeout_ms;
 	r->backoff_ms = BACKOFF_MIN_MS;
 	r->timer = evtimer_new(base, on_timer, r);
