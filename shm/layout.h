@@ -23,7 +23,7 @@
 #include "common/kid.h"
 
 #define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
-#define SHM_VERSION 1u
+#define SHM_VERSION 2u
 #define SHM_LINE 64
 #define SHM_PAGE 4096
 #define SHM_STEP (1u << 20)			/* growth of the pool */
@@ -74,7 +74,7 @@ struct shm_head {
 	struct shm_dims dims;
 	struct shm_range range[SHM_SECTIONS];
 	alignas(SHM_LINE) shm_u32 master_pid;
-	shm_u32 generation;		/* newest worker generation */
+	shm_u32 generation;		/* of workers, the one that serves; a reload moves it */
 	shm_u32 lease_pid;		/* collector that may write the table; 0: none */
 	shm_u32 epoch;			/* goes up with each new collector */
 	shm_u32 draining;		/* 1: the daemon is leaving */
@@ -86,10 +86,11 @@ _Static_assert(sizeof(struct shm_head) <= SHM_PAGE, "the header is one page");
  * First line: the master. Second line: the process itself. */
 struct shm_page {
 	alignas(SHM_LINE) shm_u32 pid;	/* 0: nobody */
-	shm_u32 gen;			/* generation or epoch of the owner */
+	shm_u32 gen;			/* of this life, in its tokens; collector: epoch */
 	shm_u32 state;			/* enum sup_state, for people */
-	shm_u32 deaths;			/* of this slot, ever */
+	shm_u32 deaths;			/* worker: of all that had its number; ever */
 	shm_u64 started_ms;		/* wall */
+	shm_u32 generation;		/* worker: as people count, a respawn keeps it */
 	alignas(SHM_LINE) shm_u64 beat_ms;	/* monotonic; the loop turned last */
 	shm_u32 busy;			/* worker: connections; collector: torrents */
 	shm_u32 parked;			/* worker: parked requests; collector: waiters */

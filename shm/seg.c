@@ -409,6 +409,13 @@ void seg_unlink(const char *name)
 	shm_unlink(name);
 }
 
+int seg_owned(const struct seg *seg)
+{
+	struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+	return fcntl(seg->fd, F_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+}
+
 int seg_fd(const struct seg *seg)
 {
 	return seg->fd;

@@ -41,6 +41,9 @@ PS_MUST int seg_create(struct seg **out, const char *name, const struct shm_dims
 PS_MUST int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN]);
 /* By name, for `top` and `healthcheck`. -1 with a sentence if there is none. */
 PS_MUST int seg_view(struct seg **out, const char *name, char err[ERRLEN]);
+/* Does a process other than ours hold the lock that a master keeps on its segment for
+ * life (own.h)? 0: it is dead, and nobody will make this segment move again. */
+PS_MUST int seg_owned(const struct seg *seg);
 void seg_close(struct seg **seg);		/* unmaps; NULL is fine */
 void seg_unlink(const char *name);
 

@@ -23,7 +23,8 @@
 #define TOP_PERIOD_MS 1000
 
 struct process {
-	char role[24];
+	const char *role;
+	char name[40]; /* as in ps and in the log */
 	uint32_t pid, gen, state, deaths, busy, parked;
 	uint64_t age_ms, beat_age_ms; /* UINT64_MAX: never */
 };
@@ -69,21 +70,22 @@ static uint64_t ago(uint64_t now, uint64_t then)
 static void take_process(struct picture *pic, const struct seg *seg, uint32_t i)
 {
 	const struct shm_page *page = seg_page(seg, i);
-	uint32_t nworkers = seg_dims_of(seg)->worker_slots;
+	uint32_t slots = seg_dims_of(seg)->worker_slots; /* two halves of all workers */
 	struct process *out = &pic->proc[pic->nproc];
 
 	memset(out, 0, sizeof(*out));
 	out->pid = atomic_load(&page->pid);
 	out->deaths = atomic_load(&page->deaths);
-	if (out->pid == 0 && out->deaths == 0)
-		return; /* a slot that nobody ever had */
-	if (i < nworkers)
-		snprintf(out->role, sizeof(out->role), "worker %u", i);
-	else
-		snprintf(out->role, sizeof(out->role),
-			 i == nworkers ? "collector" : "redis");
-	out->gen = atomic_load(&page->gen);
 	out->state = atomic_load(&page->state);
+	if (out->pid == 0 && out->state == 0)
+		return; /* a slot that waits for a reload */
+	out->role = i < slots ? "worker" : i == slots ? "collector" : "redis";
+	out->gen = atomic_load(i < slots ? &page->generation : &page->gen);
+	if (i < slots)
+		snprintf(out->name, sizeof(out->name), "worker %u (gen %u)",
+			 i % (slots / 2) + 1, out->gen);
+	else
+		snprintf(out->name, sizeof(out->name), "%s", out->role);
 	out->busy = atomic_load(&page->busy);
 	out->parked = atomic_load(&page->parked);
 	out->age_ms = ago(pic->wall_ms, atomic_load(&page->started_ms));
@@ -109,7 +111,8 @@ static void take_master(struct picture *pic)
 {
 	struct process *out = &pic->proc[pic->nproc++];
 
-	snprintf(out->role, sizeof(out->role), "master");
+	out->role = "master";
+	snprintf(out->name, sizeof(out->name), "%s", out->role);
 	out->pid = pic->master_pid;
 	out->state = pic->draining ? 3 : 2;
 	out->age_ms = pic->uptime_ms;
@@ -206,14 +209,14 @@ static void show_head(struct buf *b, const struct picture *pic)
 
 static void show_processes(struct buf *b, const struct picture *pic)
 {
-	buf_printf(b, "%-10s %8s %-9s %5s %7s %7s %7s %7s %7s\n", "process", "pid",
-		   "state", "gen", "age", "beat", "busy", "parked", "deaths");
+	buf_printf(b, "%-18s %8s %-9s %7s %7s %7s %7s %7s\n", "process", "pid", "state",
+		   "age", "beat", "busy", "parked", "deaths");
 	for (uint32_t i = 0; i < pic->nproc; i++) {
 		const struct process *p = &pic->proc[i];
 		char age[24], beat[24];
 
-		buf_printf(b, "%-10s %8u %-9s %5u %7s %7s %7u %7u %7u\n", p->role, p->pid,
-			   state_name(p->state), p->gen, age_text(age, p->age_ms),
+		buf_printf(b, "%-18s %8u %-9s %7s %7s %7u %7u %7u\n", p->name, p->pid,
+			   state_name(p->state), age_text(age, p->age_ms),
 			   age_text(beat, p->beat_age_ms), p->busy, p->parked, p->deaths);
 	}
 	buf_str(b, "beat: since its loop turned last; busy: connections (worker), swarms"
@@ -296,6 +299,7 @@ static void json_processes(struct json *j, const struct picture *pic)
 
 		json_obj(j, NULL);
 		json_str(j, "role", p->role);
+		json_str(j, "name", p->name);
 		json_uint(j, "pid", p->pid);
 		json_str(j, "state", state_name(p->state));
 		json_uint(j, "gen", p->gen);
@@ -452,7 +456,7 @@ static int show(const struct picture *pic, const struct picture *was, int as_jso
 	return 0;
 }
 
-/* The name is gone, or another daemon's, when the one we look at has ended. */
+/* The name is gone, or another daemon's, when the one we look at has left. */
 static int still_there(const char *name, const struct seg *ours)
 {
 	char ignored[ERRLEN];
@@ -464,6 +468,25 @@ static int still_there(const char *name, const struct seg *ours)
 	same = seg_head(seg)->seed == seg_head(ours)->seed;
 	seg_close(&seg);
 	return same;
+}
+
+/*
+ * A master that leaves takes the name along; one that was killed leaves all as it
+ * was, states and beats included. The lock is looked at first: a daemon that leaves
+ * between the two questions has given up the name already.
+ */
+static int look_alive(const char *name, const struct seg *seg, char err[ERRLEN])
+{
+	int owned = seg_owned(seg);
+
+	if (!still_there(name, seg))
+		return err_set(err, "the daemon has ended");
+	if (!owned)
+		return err_set(err,
+			       "the daemon of this segment is dead (%s, its master was "
+			       "pid %u)",
+			       name, atomic_load(&seg_head(seg)->master_pid));
+	return 0;
 }
 
 static int top_loop(const char *name, const struct seg *seg, const struct ptab *p,
@@ -480,15 +503,14 @@ static int top_loop(const char *name, const struct seg *seg, const struct ptab *
 	if (!once)
 		screen_enter(&screen, out);
 	for (;;) {
+		rc = look_alive(name, seg, err);
+		if (rc != 0)
+			break;
 		take_picture(&pic[turn], seg, p);
 		rc = show(&pic[turn], was, as_json, screen.tty_out && !as_json, out, &b,
 			  err);
 		if (rc != 0 || once || wait_key(&screen))
 			break;
-		if (!still_there(name, seg)) {
-			rc = err_set(err, "the daemon has ended");
-			break;
-		}
 		was = &pic[turn];
 		turn = 1 - turn;
 	}

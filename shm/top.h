@@ -15,7 +15,7 @@
 /*
  * once: print one picture and return; else repaint each second until q, a signal
  * that ends us, or the end of the daemon. as_json: one object per picture and line.
- * 0, or -1 with a sentence.
+ * 0, or -1 with a sentence, as for a segment whose master is dead.
  */
 PS_MUST int top_run(const char *shm_name, int once, int as_json, FILE *out, char err[ERRLEN]);
 

@@ -398,6 +398,45 @@ static void only_the_collector_sets_gauges(void **state)
 
 /* --- top ---------------------------------------------------------------- */
 
+/* A process that holds the lock of a master, until its pipe ends. */
+struct owner {
+	pid_t pid;
+	int end;
+};
+
+static void owner_start(struct owner *o, const struct stage *st)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int up[2], down[2];
+	char c;
+
+	assert_int_equal(pipe(up), 0);
+	assert_int_equal(pipe(down), 0);
+	o->pid = fork();
+	assert_true(o->pid >= 0);
+	if (o->pid == 0) {
+		close(down[1]);
+		if (fcntl(seg_fd(st->master), F_SETLK, &l) != 0 ||
+		    write(up[1], "x", 1) != 1 || read(down[0], &c, 1) != 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(up[1]);
+	close(down[0]);
+	assert_int_equal(read(up[0], &c, 1), 1);
+	close(up[0]);
+	o->end = down[1];
+}
+
+static void owner_stop(struct owner *o)
+{
+	int status;
+
+	close(o->end);
+	assert_int_equal(waitpid(o->pid, &status, 0), o->pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void top_shows_what_is_there(void **state)
 {
 	struct stage *st = *state;
@@ -405,10 +444,15 @@ static void top_shows_what_is_there(void **state)
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 	struct shm_page *page = seg_page(st->master, 1);
+	struct owner owner;
 	cJSON *j, *proc;
+
+	owner_start(&owner, st);
 
 	atomic_store(&page->pid, 4242);
 	atomic_store(&page->state, 2);
+	atomic_store(&page->gen, 7);
+	atomic_store(&page->generation, 3);
 	stat_own(st->worker, 1);
 	stat_add(STAT_http_requests, 17);
 	assert_int_equal(put(st, 0xab, 3), PTAB_PUT);
@@ -423,7 +467,10 @@ static void top_shows_what_is_there(void **state)
 	proc = cJSON_GetArrayItem(cJSON_GetObjectItem(j, "processes"), 1);
 	assert_int_equal(cJSON_GetObjectItem(proc, "pid")->valueint, 4242);
 	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "role")),
-			    "worker 1");
+			    "worker");
+	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "name")),
+			    "worker 2 (gen 3)");
+	assert_int_equal(cJSON_GetObjectItem(proc, "gen")->valueint, 3);
 	assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(proc, "state")),
 			    "running");
 	proc = cJSON_GetArrayItem(cJSON_GetObjectItem(j, "swarms"), 0);
@@ -437,7 +484,31 @@ static void top_shows_what_is_there(void **state)
 	assert_non_null(strstr(text, "requests answered"));
 	assert_null(strchr(text, '\033'));
 	free(text);
+	owner_stop(&owner);
 	assert_int_equal(top_run("/peerscope-nobody", 1, 0, stdout, st->err), -1);
+}
+
+/* What a killed master left looks as if all went well: states, pids, beats. */
+static void top_knows_a_dead_daemon(void **state)
+{
+	struct stage *st = *state;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+	struct owner owner;
+
+	owner_start(&owner, st);
+	assert_true(seg_owned(st->worker));
+	owner_stop(&owner);
+	assert_false(seg_owned(st->worker));
+	for (int json = 0; json < 2; json++) {
+		assert_int_equal(top_run(st->name, 1, json, out, st->err), -1);
+		assert_non_null(strstr(st->err, "the daemon of this segment is dead"));
+	}
+	assert_int_equal(top_run(st->name, 0, 0, out, st->err), -1);
+	fclose(out);
+	assert_int_equal(len, 0);
+	free(text);
 }
 
 int main(void)
@@ -459,6 +530,7 @@ int main(void)
 		T(an_odd_sum_is_still_a_sum),
 		T(only_the_collector_sets_gauges),
 		T(top_shows_what_is_there),
+		T(top_knows_a_dead_daemon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
