@@ -314,7 +314,7 @@ static int open_log(const struct kid *k, const char *path, char err[ERRLEN])
 	char who[24] = "collector";
 
 	if (k->role == KID_WORKER)
-		snprintf(who, sizeof who, "w%d.g%u", k->index + 1, k->gen);
+		snprintf(who, sizeof who, "w%d.g%u", k->index + 1, k->generation);
 	return log_open(who, (enum log_level)k->conf.log_level,
 			k->conf.log_format == LOG_JSON, path, err);
 }
@@ -330,7 +330,7 @@ int kid_enter(const struct kid *k, char err[ERRLEN])
 
 		snprintf(comm, sizeof comm, "peerscope-w%d", k->index + 1);
 		prctl(PR_SET_NAME, comm);
-		kid_title("peerscope: worker %d (gen %u)", k->index + 1, k->gen);
+		kid_title("peerscope: worker %d (gen %u)", k->index + 1, k->generation);
 	} else {
 		prctl(PR_SET_NAME, "peerscope-coll");
 		kid_title("peerscope: collector");

@@ -26,6 +26,7 @@ struct kid {
 	int index;			/* worker: its listening sockets, 0 .. nworkers - 1 */
 	int nworkers;
 	uint32_t gen;			/* worker: no two processes of a slot share it; collector: epoch */
+	uint32_t generation;		/* worker: as people count; only a reload moves it */
 	int nlisten;			/* addresses in http.listen */
 	int chan_fd;			/* SOCK_SEQPACKET to the master; EOF: it is gone */
 	int seg_fd;

@@ -18,7 +18,8 @@
 struct child {				/* row i of the supervision table */
 	pid_t pid;			/* 0: none */
 	int chan_fd;			/* -1: none, or closed by the child */
-	uint32_t deaths;
+	int status;			/* its end, while it is being reported */
+	uint32_t deaths;		/* see deaths_of in spawn.c */
 	const char *killed_for;		/* why we killed it; NULL: we did not */
 };
 
@@ -37,7 +38,6 @@ struct master {
 	struct sup sup;
 	struct child child[SUP_ROWS];
 	struct kid kid;			/* filled anew for each child; large */
-	int asked_to_leave;
 	int gone, exit_code;
 };
 
@@ -47,7 +47,10 @@ void master_event(struct master *m, enum sup_event_type type, int row, int code)
 /* spawn.c */
 void spawn_init(struct master *m);
 /* Fork the row's process. -1: it could not be started (logged). */
-PS_MUST int spawn_row(struct master *m, int row, uint32_t gen);
+PS_MUST int spawn_row(struct master *m, int row, uint32_t gen, int again);
+/* One line about an exit: what the row was, how it ended, what out does about it. */
+void spawn_obituary(struct master *m, int row, const struct sup_row *was,
+		    const struct sup_actions *out);
 void spawn_kill(struct master *m, int row, const char *why);
 /* Take all exits that are there, strangers' too (PID 1). */
 void spawn_reap(struct master *m);

@@ -84,23 +84,11 @@ static void say_up(const struct master *m)
 		log_notice("master", "serving on http://%s", m->socks.addr[j].text);
 }
 
-static void say_down(const struct master *m, int row)
-{
-	char name[48];
-
-	log_error("master",
-		  "%s said that starting it again is pointless (exit %d): it stays "
-		  "down until a reload or a restart",
-		  spawn_name(m, row, name), EXIT_STAY_DOWN);
-}
-
 static void carry_out(struct master *m, const struct sup_action *a, struct todo *todo)
 {
-	char name[48];
-
 	switch (a->type) {
 	case SUP_A_START:
-		if (spawn_row(m, a->row, a->gen) != 0)
+		if (spawn_row(m, a->row, a->gen, (int)a->arg) != 0)
 			push(todo, SUP_E_EXIT, a->row, 1);
 		break;
 	case SUP_A_DRAIN: drain(m, a->row); break;
@@ -114,10 +102,7 @@ static void carry_out(struct master *m, const struct sup_action *a, struct todo 
 	case SUP_A_ADOPT: reload_adopt(m); break;
 	case SUP_A_GIVE_UP: reload_give_up(m, a->why); break;
 	case SUP_A_COOL:
-		log_info("master", "%s starts again in %u ms",
-			 spawn_name(m, a->row, name), a->arg);
-		break;
-	case SUP_A_DOWN: say_down(m, a->row); break;
+	case SUP_A_DOWN: break; /* words for its obituary */
 	case SUP_A_EXIT:
 		m->gone = 1;
 		m->exit_code = (int)a->arg;
@@ -129,6 +114,8 @@ static void show_states(struct master *m)
 {
 	for (int i = 0; i < 2 * m->sup.nworkers + 2; i++)
 		atomic_store(&seg_page(m->seg, (uint32_t)i)->state, m->sup.row[i].state);
+	atomic_store(&seg_head_rw(m->seg)->generation,
+		     m->sup.row[m->sup.half * m->sup.nworkers].generation);
 }
 
 void master_event(struct master *m, enum sup_event_type type, int row, int code)
@@ -139,7 +126,12 @@ void master_event(struct master *m, enum sup_event_type type, int row, int code)
 	todo.n = 0;
 	push(&todo, type, row, code);
 	for (size_t i = 0; i < todo.n; i++) {
-		sup_step(&m->sup, &todo.ev[i], clock_ms(), &out);
+		const struct sup_event *ev = &todo.ev[i];
+		struct sup_row was = m->sup.row[ev->row];
+
+		sup_step(&m->sup, ev, clock_ms(), &out);
+		if (ev->type == SUP_E_EXIT) /* before what follows from it */
+			spawn_obituary(m, ev->row, &was, &out);
 		for (size_t k = 0; k < out.n; k++)
 			carry_out(m, &out.a[k], &todo);
 	}
@@ -175,11 +167,15 @@ static void read_chans(struct master *m)
 static void leave(struct master *m, int sig)
 {
 	const char *name = sig == SIGINT ? "INT" : sig == SIGQUIT ? "QUIT" : "TERM";
-	int now = sig == SIGINT || m->asked_to_leave;
+	int now = sig == SIGINT || m->sup.phase >= SUP_LEAVE;
 
+	if (sig != SIGINT && !sup_term_counts(&m->sup, clock_ms())) {
+		log_info("master", "%s again within %d ms: taken for the same one", name,
+			 SUP_TERM_AGAIN_MS);
+		return;
+	}
 	log_notice("master", "%s: %s", name,
 		   now ? "leaving now" : "draining, then leaving");
-	m->asked_to_leave = 1;
 	atomic_store(&seg_head_rw(m->seg)->draining, 1);
 	master_event(m, sig == SIGINT ? SUP_E_INT : SUP_E_TERM, 0, 0);
 	sock_shutdown(&m->socks); /* after the workers were told */
@@ -352,16 +348,10 @@ static int begin(struct master *m, char err[ERRLEN])
 
 	if (own_open(&m->own, m->conf.master_run_dir, err) != 0 ||
 	    check_redis_path(m, err) != 0 ||
-	    sock_open(&m->socks, m->conf.http_listen, nworkers, err) != 0 ||
+	    sock_open(&m->socks, m->conf.http_listen, nworkers, SOCK_WAIT_MS, err) != 0 ||
 	    open_segment(m, nworkers, err) != 0 || open_bells(m, nworkers, err) != 0 ||
 	    open_signals(m, err) != 0)
 		return -1;
-	for (int j = 0; j < m->socks.naddr; j++)
-		if (m->socks.shared[j])
-			log_warn("master",
-				 "another process listens on %s too and takes a part of "
-				 "the requests until it leaves",
-				 m->socks.addr[j].text);
 	spawn_init(m);
 	sup_init(&m->sup, nworkers, m->conf.redis_mode == REDIS_BUNDLED,
 		 m->conf.master_drain_timeout_ms);
@@ -402,7 +392,8 @@ static int configure(struct master *m, char err[ERRLEN])
 	m->conf = c->conf;
 	free(c);
 	if (bad > 0)
-		return err_set(err, "%d errors in the configuration", bad);
+		return err_set(err, "%d error%s in the configuration", bad,
+			       bad == 1 ? "" : "s");
 	return log_open("master", (enum log_level)m->conf.log_level,
 			m->conf.log_format == LOG_JSON, m->conf.log_file, err);
 }

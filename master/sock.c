@@ -2,13 +2,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/log.h"
 #include "master/sock.h"
 
+#define SOCK_LOOK_MS 50
 #define SOCK_BACKLOG 4096 /* the kernel cuts it at net.core.somaxconn */
 
 /* Splits "host:port" or "[host]:port"; host has 64 bytes. */
@@ -121,20 +125,44 @@ fail:
 	return -1;
 }
 
+/* 1: a bind works; 0: somebody is there; -1: it fails for another reason. */
+static int can_bind(const struct sock_addr *a, int reuse, char err[ERRLEN])
+{
+	int fd = make(a, reuse, err);
+
+	if (fd < 0)
+		return errno == EADDRINUSE ? 0 : -1;
+	close(fd);
+	return 1;
+}
+
 /*
  * With SO_REUSEPORT a second daemon of the same user binds without a word and takes
  * half of the requests. A bind without it tells whether somebody is there: another
- * daemon, or what a killed one left, which leaves by itself.
+ * daemon, or what a killed one left, which stops listening by itself within moments.
+ * The kernel tells nobody of that, so we look again.
  */
-static int is_taken(const struct sock_addr *a)
+static int wait_for(const struct sock_addr *a, uint64_t until_ms, char err[ERRLEN])
 {
-	char err[ERRLEN];
-	int fd = make(a, 0, err);
+	int rc, said = 0;
 
-	if (fd < 0)
-		return errno == EADDRINUSE;
-	close(fd);
-	return 0;
+	while ((rc = can_bind(a, 0, err)) == 0) {
+		/* Not even beside it: another user's, or not one of us. */
+		if (can_bind(a, 1, err) != 1)
+			return -1;
+		if (clock_ms() >= until_ms)
+			return err_set(err,
+				       "another daemon of this user serves on %s: stop "
+				       "it, or choose another http.listen",
+				       a->text);
+		if (!said++)
+			log_notice("master",
+				   "somebody listens on %s: waiting a moment for it to "
+				   "leave",
+				   a->text);
+		(void)poll(NULL, 0, SOCK_LOOK_MS);
+	}
+	return rc < 0 ? -1 : 0;
 }
 
 static int take_port(struct sock_addr *a, int fd, char err[ERRLEN])
@@ -146,8 +174,11 @@ static int take_port(struct sock_addr *a, int fd, char err[ERRLEN])
 	return 0;
 }
 
-int sock_open(struct sock_set *out, const char *list, int nworkers, char err[ERRLEN])
+int sock_open(struct sock_set *out, const char *list, int nworkers, uint64_t wait_ms,
+	      char err[ERRLEN])
 {
+	uint64_t until_ms = clock_ms() + wait_ms;
+
 	memset(out, 0, sizeof *out);
 	memset(out->fd, 0xff, sizeof out->fd); /* -1 everywhere */
 	out->nworkers = nworkers;
@@ -155,7 +186,8 @@ int sock_open(struct sock_set *out, const char *list, int nworkers, char err[ERR
 	if (out->naddr < 0)
 		return -1;
 	for (int j = 0; j < out->naddr; j++) {
-		out->shared[j] = is_taken(&out->addr[j]);
+		if (wait_for(&out->addr[j], until_ms, err) != 0)
+			goto fail;
 		for (int i = 0; i < nworkers; i++) {
 			int fd = out->fd[i][j] = make(&out->addr[j], 1, err);
 

@@ -10,6 +10,9 @@
 #include "common/conf.h"
 #include "common/err.h"
 
+/* For sock_open: the workers of a killed master are gone long before. */
+#define SOCK_WAIT_MS 5000
+
 struct sock_addr {
 	struct sockaddr_storage sa;
 	socklen_t len;
@@ -20,7 +23,6 @@ struct sock_set {
 	int naddr, nworkers;
 	struct sock_addr addr[CONF_MAX_LISTEN];		/* as bound: no port 0 */
 	int fd[CONF_MAX_WORKERS][CONF_MAX_LISTEN];
-	int shared[CONF_MAX_LISTEN];	/* another process listens there too */
 };
 
 /* One address:port; names are not resolved. */
@@ -28,9 +30,10 @@ PS_MUST int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN]
 /* A list, commas; returns how many, or -1. */
 PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list,
 			    char err[ERRLEN]);
-/* All or nothing. Port 0 takes a free one, the same for all indexes. */
+/* All or nothing. Port 0 takes a free one, the same for all indexes. A daemon
+ * that listens there is an error; what a killed one left may leave within wait_ms. */
 PS_MUST int sock_open(struct sock_set *out, const char *list, int nworkers,
-		      char err[ERRLEN]);
+		      uint64_t wait_ms, char err[ERRLEN]);
 /* Nobody gets in any more, in no process: refused at once instead of left waiting. */
 void sock_shutdown(struct sock_set *s);
 void sock_close(struct sock_set *s);

@@ -26,7 +26,7 @@ const char *spawn_name(const struct master *m, int row, char out[48])
 	const struct sup_row *r = &m->sup.row[row];
 
 	if (r->role == KID_WORKER)
-		snprintf(out, 48, "worker %d (gen %u)", r->index + 1, r->gen);
+		snprintf(out, 48, "worker %d (gen %u)", r->index + 1, r->generation);
 	else
 		snprintf(out, 48, "%s",
 			 r->role == KID_COLLECTOR ? "collector" : "redis-server");
@@ -37,6 +37,14 @@ void spawn_init(struct master *m)
 {
 	for (int i = 0; i < SUP_ROWS; i++)
 		m->child[i].chan_fd = -1;
+}
+
+/* Deaths are counted by the name that people know, over all generations. */
+static uint32_t *deaths_of(struct master *m, int row)
+{
+	const struct sup_row *r = &m->sup.row[row];
+
+	return &m->child[r->role == KID_WORKER ? r->index : row].deaths;
 }
 
 static void close_chan(struct child *c)
@@ -67,6 +75,7 @@ static void fill_kid(struct master *m, int row, uint32_t gen, int chan_fd)
 	k->index = m->sup.row[row].index;
 	k->nworkers = m->sup.nworkers;
 	k->gen = gen;
+	k->generation = m->sup.row[row].generation;
 	k->nlisten = m->socks.naddr;
 	k->chan_fd = chan_fd;
 	k->seg_fd = m->seg_fd;
@@ -121,19 +130,19 @@ static void collector_child(struct master *m, int row, int kid_fd)
 /* --- in the master ------------------------------------------------------ */
 
 /* Before the fork: a child must find its page and its generation there. */
-static void announce(struct master *m, int row, uint32_t gen)
+static void announce(struct master *m, int row, uint32_t gen, int again)
 {
 	struct shm_page *page = seg_page(m->seg, (uint32_t)row);
 	struct shm_head *head = seg_head_rw(m->seg);
 
 	atomic_store(&page->gen, gen);
+	atomic_store(&page->generation, m->sup.row[row].generation);
+	atomic_store(&page->deaths, *deaths_of(m, row));
 	atomic_store(&page->started_ms, clock_wall_ms());
-	if (m->child[row].deaths > 0)
+	if (again)
 		atomic_fetch_add(&head->respawns, 1);
 	if (m->sup.row[row].role == KID_COLLECTOR)
 		atomic_store(&head->epoch, gen);
-	else if (m->sup.row[row].role == KID_WORKER)
-		atomic_store(&head->generation, gen);
 }
 
 static void born(struct master *m, int row, pid_t pid, int chan_fd)
@@ -146,7 +155,7 @@ static void born(struct master *m, int row, pid_t pid, int chan_fd)
 		atomic_store(&seg_head_rw(m->seg)->lease_pid, (uint32_t)pid);
 }
 
-int spawn_row(struct master *m, int row, uint32_t gen)
+int spawn_row(struct master *m, int row, uint32_t gen, int again)
 {
 	enum kid_role role = m->sup.row[row].role;
 	char name[48], err[ERRLEN];
@@ -154,7 +163,7 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 	pid_t pid, self = getpid();
 
 	spawn_name(m, row, name);
-	announce(m, row, gen);
+	announce(m, row, gen, again);
 	if (role == KID_REDIS) {
 		if (m->redis_said_fd >= 0)
 			close(m->redis_said_fd);
@@ -195,7 +204,10 @@ int spawn_row(struct master *m, int row, uint32_t gen)
 		close(chan[1]);
 	if (kid_fd >= 0)
 		close(kid_fd);
-	log_info("master", "%s started, pid %ld", name, (long)pid);
+	if (again)
+		log_notice("master", "%s started again, pid %ld", name, (long)pid);
+	else
+		log_info("master", "%s started, pid %ld", name, (long)pid);
 	return 0;
 fail:
 	if (chan[0] >= 0) {
@@ -212,8 +224,13 @@ void spawn_kill(struct master *m, int row, const char *why)
 	char name[48];
 
 	m->child[row].killed_for = why;
-	log_warn("master", "killing %s, pid %ld: %s", spawn_name(m, row, name),
-		 (long)m->child[row].pid, why);
+	spawn_name(m, row, name);
+	if (m->sup.phase == SUP_LEAVE_NOW)
+		log_info("master", "killing %s, pid %ld: %s", name,
+			 (long)m->child[row].pid, why);
+	else
+		log_warn("master", "killing %s, pid %ld: %s", name,
+			 (long)m->child[row].pid, why);
 	if (m->child[row].pid > 0)
 		kill(m->child[row].pid, SIGKILL);
 }
@@ -230,52 +247,101 @@ static void count_death(const struct child *c, int status)
 		stat_inc(deaths_exit);
 }
 
-/* Last words: one line per death, with all that is known. */
-static void obituary(struct master *m, int row, int status)
+/* What the table decided about the row, as the end of its obituary. */
+static void say_next(char out[96], int row, const struct sup_actions *next)
 {
-	const struct sup_row *r = &m->sup.row[row];
-	struct child *c = &m->child[row];
-	uint64_t age_ms = clock_ms() - r->started_ms;
-	char name[48], how[96], said[ERRLEN] = "";
+	out[0] = '\0';
+	for (size_t i = 0; i < next->n; i++) {
+		const struct sup_action *a = &next->a[i];
 
-	spawn_name(m, row, name);
-	if (r->role == KID_REDIS && WIFEXITED(status))
-		redis_last_words(m->redis_said_fd, said);
+		if (a->row != row)
+			continue;
+		if (a->type == SUP_A_START)
+			snprintf(out, 96, "; starting again now");
+		else if (a->type == SUP_A_COOL)
+			snprintf(out, 96, "; starting again in %u.%u s", a->arg / 1000,
+				 a->arg % 1000 / 100);
+		else if (a->type == SUP_A_DOWN)
+			snprintf(out, 96,
+				 "; that says that starting it again is pointless: it "
+				 "stays down until a reload or a restart");
+	}
+}
+
+static void say_how(char out[96], int status)
+{
 	if (WIFSIGNALED(status))
-		snprintf(how, sizeof how, "signal %d, %s%s", WTERMSIG(status),
+		snprintf(out, 96, "signal %d, %s%s", WTERMSIG(status),
 			 strsignal(WTERMSIG(status)),
 			 WCOREDUMP(status) ? ", core dumped" : "");
 	else
-		snprintf(how, sizeof how, "exit %d", WEXITSTATUS(status));
-	if (!r->wanted && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		log_info("master", "%s, pid %ld, left after %llu.%03llu s", name,
-			 (long)c->pid, (unsigned long long)age_ms / 1000,
-			 (unsigned long long)age_ms % 1000);
+		snprintf(out, 96, "exit %d", WEXITSTATUS(status));
+}
+
+static void log_death(struct master *m, int row, const struct sup_row *was,
+		      const char *next)
+{
+	const struct child *c = &m->child[row];
+	uint64_t age_ms = clock_ms() - was->started_ms;
+	char name[48], how[96], said[ERRLEN] = "";
+
+	spawn_name(m, row, name);
+	say_how(how, c->status);
+	if (was->role == KID_REDIS && WIFEXITED(c->status))
+		redis_last_words(m->redis_said_fd, said);
+	log_error("master",
+		  "%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u so "
+		  "far%s%s%s%s%s",
+		  name, (long)c->pid, how, sup_state_name(was->state),
+		  (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
+		  *deaths_of(m, row), c->killed_for ? "; killed as " : "",
+		  c->killed_for ? c->killed_for : "", said[0] ? "; it said last: " : "",
+		  said, next);
+}
+
+/* Was its end our wish: it left by itself, or we had no more time for it? */
+static int was_ordered(const struct child *c, const struct sup_row *was)
+{
+	return !was->wanted &&
+	       (c->killed_for || (WIFEXITED(c->status) && WEXITSTATUS(c->status) == 0));
+}
+
+void spawn_obituary(struct master *m, int row, const struct sup_row *was,
+		    const struct sup_actions *out)
+{
+	struct child *c = &m->child[row];
+	uint64_t age_ms = clock_ms() - was->started_ms;
+	char name[48], next[96];
+
+	spawn_name(m, row, name);
+	say_next(next, row, out);
+	if (c->pid == 0) {
+		log_error("master", "%s could not be started%s", name, next);
 		return;
 	}
-	c->deaths++;
-	count_death(c, status);
-	atomic_store(&seg_page(m->seg, (uint32_t)row)->deaths, c->deaths);
-	log_error(
-		"master",
-		"%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u of slot %d%s%s%s%s",
-		name, (long)c->pid, how, sup_state_name(r->state),
-		(unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000,
-		c->deaths, row, c->killed_for ? "; killed as " : "",
-		c->killed_for ? c->killed_for : "", said[0] ? "; it said last: " : "",
-		said);
+	if (c->killed_for || !was_ordered(c, was)) {
+		++*deaths_of(m, row);
+		count_death(c, c->status);
+	}
+	if (was_ordered(c, was))
+		log_info("master", "%s, pid %ld, %s after %llu.%03llu s", name,
+			 (long)c->pid, c->killed_for ? "was killed" : "left",
+			 (unsigned long long)age_ms / 1000,
+			 (unsigned long long)age_ms % 1000);
+	else
+		log_death(m, row, was, next);
+	atomic_store(&seg_page(m->seg, (uint32_t)row)->deaths, *deaths_of(m, row));
+	c->pid = 0;
 }
 
 static void bury(struct master *m, int row, int status)
 {
-	struct shm_page *page = seg_page(m->seg, (uint32_t)row);
 	struct child *c = &m->child[row];
 	enum kid_role role = m->sup.row[row].role;
 
-	obituary(m, row, status);
+	c->status = status;
 	close_chan(c);
-	c->pid = 0;
-	atomic_store(&page->pid, 0);
+	atomic_store(&seg_page(m->seg, (uint32_t)row)->pid, 0);
 	if (role == KID_COLLECTOR)
 		atomic_store(&seg_head_rw(m->seg)->lease_pid, 0);
 	if (role != KID_REDIS)

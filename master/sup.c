@@ -86,11 +86,13 @@ static void make_empty(struct sup_row *r)
 /*
  * gen: a generation's workers share their first number; one that is started again
  * later takes the next number, so that no two lives of a slot share one and an
- * answer for the dead is never taken for an answer to the living.
+ * answer for the dead is never taken for an answer to the living. People see the
+ * row's generation, which only a reload moves.
  */
-static void start_row(struct sup *t, struct sup_actions *out, int i, uint32_t gen,
-		      uint64_t now)
+static struct sup_action *start_row(struct sup *t, struct sup_actions *out, int i,
+				    uint32_t gen, uint64_t now)
 {
+	struct sup_action *a;
 	struct sup_row *r = &t->row[i];
 
 	PS_ASSERT(!sup_alive(t, i));
@@ -101,7 +103,9 @@ static void start_row(struct sup *t, struct sup_actions *out, int i, uint32_t ge
 	r->mask = is_worker(t, i) ? 1u << r->index : 0;
 	r->started_ms = now;
 	r->due_ms = now + (r->role == KID_REDIS ? SUP_REDIS_HEALTHY_MS : SUP_READY_MS);
-	act(out, SUP_A_START, i)->gen = gen;
+	a = act(out, SUP_A_START, i);
+	a->gen = gen;
+	return a;
 }
 
 static void restart_row(struct sup *t, struct sup_actions *out, int i, uint64_t now)
@@ -112,15 +116,19 @@ static void restart_row(struct sup *t, struct sup_actions *out, int i, uint64_t 
 		gen = ++t->last_gen;
 	else if (i == sup_collector_row(t))
 		gen = ++t->last_epoch;
-	start_row(t, out, i, gen, now);
+	start_row(t, out, i, gen, now)->arg = 1;
 }
 
 static void start_half(struct sup *t, struct sup_actions *out, int half, uint64_t now)
 {
 	uint32_t gen = ++t->last_gen;
 
+	t->last_generation++;
 	for (int i = 0; i < t->nworkers; i++) {
-		t->row[half * t->nworkers + i].fast_deaths = 0;
+		struct sup_row *r = &t->row[half * t->nworkers + i];
+
+		r->fast_deaths = 0;
+		r->generation = t->last_generation;
 		start_row(t, out, half * t->nworkers + i, gen, now);
 	}
 }
@@ -161,6 +169,25 @@ static void kill_all(struct sup *t, struct sup_actions *out, const char *why)
 	for (int i = 0; i < rows(t); i++) {
 		t->row[i].wanted = 0;
 		kill_row(t, out, i, why);
+	}
+}
+
+/*
+ * Nobody is waited for, but who is idle may leave by itself. This closes what it has
+ * open and is no crash in anybody's log.
+ */
+static void leave_now(struct sup *t, struct sup_actions *out, uint64_t now)
+{
+	if (t->phase == SUP_LEAVE_NOW)
+		return;
+	t->phase = SUP_LEAVE_NOW;
+	t->staged = t->hup = 0;
+	for (int i = 0; i < rows(t); i++) {
+		struct sup_row *r = &t->row[i];
+
+		drain_row(t, out, i, SUP_NOW_MS, now);
+		if (r->state == SUP_DRAINING && r->due_ms > now + SUP_NOW_MS)
+			r->due_ms = now + SUP_NOW_MS;
 	}
 }
 
@@ -220,8 +247,8 @@ static void give_up(struct sup *t, struct sup_actions *out, const char *why, uin
 static void on_start(struct sup *t, struct sup_actions *out, uint64_t now)
 {
 	if (t->has_redis)
-		restart_row(t, out, sup_redis_row(t), now);
-	restart_row(t, out, sup_collector_row(t), now);
+		start_row(t, out, sup_redis_row(t), 0, now);
+	start_row(t, out, sup_collector_row(t), ++t->last_epoch, now);
 	start_half(t, out, t->half, now);
 }
 
@@ -315,7 +342,11 @@ static void on_due(struct sup *t, struct sup_actions *out, int i, uint64_t now)
 		if (t->staged && is_worker(t, i) && sup_half(t, i) != t->half)
 			give_up(t, out, "a worker of it did not get ready in time", now);
 		break;
-	case SUP_DRAINING: kill_row(t, out, i, "its time to drain is over"); break;
+	case SUP_DRAINING:
+		kill_row(t, out, i,
+			 t->phase == SUP_LEAVE_NOW ? "told to leave now"
+						   : "its time to drain is over");
+		break;
 	case SUP_COOLING: restart_row(t, out, i, now); break;
 	default: break;
 	}
@@ -328,13 +359,21 @@ static void on_tick(struct sup *t, struct sup_actions *out, uint64_t now)
 			on_due(t, out, i, now);
 }
 
+int sup_term_counts(const struct sup *t, uint64_t now)
+{
+	return t->phase < SUP_LEAVE || now - t->term_ms >= SUP_TERM_AGAIN_MS;
+}
+
 static void on_term(struct sup *t, struct sup_actions *out, uint64_t now)
 {
+	if (!sup_term_counts(t, now))
+		return;
 	if (t->phase >= SUP_LEAVE) {
-		kill_all(t, out, "told to leave now");
+		leave_now(t, out, now);
 		return;
 	}
 	t->phase = SUP_LEAVE;
+	t->term_ms = now;
 	t->staged = t->hup = 0;
 	for (int i = 0; i < rows(t); i++) {
 		if (is_worker(t, i))
@@ -430,7 +469,7 @@ void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now,
 		start_half(t, out, !t->half, now);
 		break;
 	case SUP_E_TERM: on_term(t, out, now); break;
-	case SUP_E_INT: kill_all(t, out, "told to leave now"); break;
+	case SUP_E_INT: leave_now(t, out, now); break;
 	}
 	settle(t, out, now);
 }

@@ -30,6 +30,8 @@
 #define SUP_DELAY_MAX_MS 30000		/* ... to here */
 #define SUP_COLLECTOR_STOP_MS 10000	/* to tell trackers "stopped", and to publish */
 #define SUP_REDIS_STOP_MS 3000		/* it has nothing to save */
+#define SUP_NOW_MS 300			/* "leave now": to close what is open, then KILL */
+#define SUP_TERM_AGAIN_MS 1000		/* a second TERM sooner is the first one, sent twice */
 #define SUP_REDIS_HEALTHY_MS 1000	/* it says no READY: alive this long is running */
 #define SUP_NEVER UINT64_MAX
 
@@ -49,7 +51,7 @@ enum sup_phase {			/* of the daemon; order matters: >= SUP_LEAVE leaves */
 	SUP_LEAVE = 2,			/* workers drain */
 	SUP_LEAVE_COLLECTOR = 3,
 	SUP_LEAVE_REDIS = 4,
-	SUP_LEAVE_NOW = 5,		/* all were killed */
+	SUP_LEAVE_NOW = 5,		/* nobody has more than SUP_NOW_MS */
 	SUP_GONE = 6,			/* SUP_A_EXIT was said */
 };
 
@@ -59,7 +61,8 @@ struct sup_row {
 	int index;			/* worker: 0 .. N-1 */
 	int wanted;			/* to be started again when it dies */
 	int ready;			/* was RUNNING in this life */
-	uint32_t gen;			/* see sup_start_row; collector: epoch */
+	uint32_t gen;			/* of this life, see start_row; collector: epoch */
+	uint32_t generation;		/* worker: as people count; a respawn keeps it */
 	uint32_t fast_deaths;
 	uint32_t mask;			/* worker: indexes it was told to listen on */
 	uint64_t started_ms, due_ms;
@@ -75,7 +78,8 @@ struct sup {
 	int staged;			/* the other half is starting */
 	int hup;			/* a reload waits for free slots */
 	int exit_code;
-	uint32_t last_gen, last_epoch;
+	uint32_t last_gen, last_generation, last_epoch;
+	uint64_t term_ms;		/* when the first TERM came */
 	struct sup_row row[SUP_ROWS];
 };
 
@@ -86,8 +90,8 @@ enum sup_event_type {
 	SUP_E_TICK,			/* sup_next_ms is over */
 	SUP_E_HUP,			/* somebody wants a reload */
 	SUP_E_GENERATION,		/* answer to SUP_A_RELOAD: the file is good */
-	SUP_E_TERM,			/* or QUIT */
-	SUP_E_INT,
+	SUP_E_TERM,			/* or QUIT; see sup_term_counts */
+	SUP_E_INT,			/* leave now */
 };
 
 struct sup_event {
@@ -98,7 +102,7 @@ struct sup_event {
 };
 
 enum sup_action_type {
-	SUP_A_START,			/* row, gen */
+	SUP_A_START,			/* row, gen; arg 1: again, after a death */
 	SUP_A_DRAIN,			/* row: ask it to finish */
 	SUP_A_KILL,			/* row: SIGKILL, for the reason in why */
 	SUP_A_LISTEN,			/* row, mask: listen on these indexes */
@@ -130,6 +134,13 @@ void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now_ms,
 	      struct sup_actions *out);
 /* When to send SUP_E_TICK; SUP_NEVER: nothing is due. */
 uint64_t sup_next_ms(const struct sup *t);
+
+/*
+ * Would a TERM do something now? The first does; another one only when it comes
+ * SUP_TERM_AGAIN_MS later: `timeout` and service managers signal the process and then
+ * its group, and that is one wish, not two.
+ */
+int sup_term_counts(const struct sup *t, uint64_t now_ms);
 
 int sup_collector_row(const struct sup *t);
 int sup_redis_row(const struct sup *t);

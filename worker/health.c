@@ -95,7 +95,7 @@ void health_get(struct ask *a)
 	collector(&j, w);
 	gauges(&j, w);
 	json_int(&j, "workers", w->kid->nworkers);
-	json_uint(&j, "generation", w->kid->gen);
+	json_uint(&j, "generation", w->kid->generation);
 	json_obj_end(&j);
 	http_header(a, "Cache-Control", "no-store");
 	http_json(a, 200, &b);

@@ -174,7 +174,8 @@ static void fill(enum kid_role role, int chan_fd)
 	kid.role = role;
 	kid.slot = 1;
 	kid.nworkers = 2;
-	kid.gen = 7;
+	kid.gen = 9;
+	kid.generation = 7; /* the one that people see */
 	kid.chan_fd = chan_fd;
 	kid.seg_fd = open("/dev/null", O_RDONLY);
 	kid.collector_bell_fd = eventfd(0, 0);

@@ -441,6 +441,28 @@ static void test_hup_during_first_start(void **state)
 	READY(&s, 0, "up reload");
 }
 
+/* What people see moves with a reload only; the number in the tokens with each life. */
+static void test_a_respawn_keeps_its_generation(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	assert_int_equal(s.t.row[1].generation, 1);
+	DIES(&s, 1, -1, "start(w1,2) listen(w0,3)");
+	assert_int_equal(s.out.a[0].arg, 1);
+	assert_int_equal(s.t.row[1].generation, 1);
+	READY(&s, 1, "listen(w0,1)");
+	HUP(&s, "reload");
+	GENERATION(&s, "start(w2,3) start(w3,3)");
+	assert_int_equal(s.out.a[0].arg, 0);
+	assert_int_equal(s.t.row[2].generation, 2);
+	assert_int_equal(s.t.row[3].generation, 2);
+	DIES(&s, 1, -1, "cool(w1,200) listen(w0,3)");
+	TICK(&s, 200, "start(w1,4)"); /* an old one, beside the new */
+	assert_int_equal(s.t.row[1].generation, 1);
+}
+
 static void test_generation_fails(void **state)
 {
 	struct stage s;
@@ -535,11 +557,53 @@ static void test_second_term(void **state)
 	(void)state;
 	setup_up(&s);
 	TERM(&s, "drain(w0) drain(w1)");
-	TERM(&s, "kill(w0) kill(w1) kill(c)");
+	s.now += SUP_TERM_AGAIN_MS;
+	TERM(&s, "drain(c)");
+	DIES(&s, 1, 0, "");
 	TERM(&s, "");
-	DIES(&s, 1, -1, "");
+	TICK(&s, SUP_NOW_MS, "kill(w0) kill(c)");
 	DIES(&s, C(&s), -1, "");
+	s.now += SUP_TERM_AGAIN_MS;
+	TERM(&s, "");
 	DIES(&s, 0, -1, "exit(0)");
+}
+
+/* `timeout` and others signal the process, and then its group. */
+static void test_term_sent_twice(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	assert_true(sup_term_counts(&s.t, s.now));
+	TERM(&s, "drain(w0) drain(w1)");
+	s.now += 1;
+	assert_false(sup_term_counts(&s.t, s.now));
+	TERM(&s, "");
+	s.now += SUP_TERM_AGAIN_MS - 2;
+	assert_false(sup_term_counts(&s.t, s.now));
+	TERM(&s, "");
+	assert_int_equal(s.t.phase, SUP_LEAVE);
+	TICK(&s, 30000 - SUP_TERM_AGAIN_MS + 1, "kill(w0) kill(w1)");
+	DIES(&s, 0, -1, "");
+	DIES(&s, 1, -1, "drain(c)");
+	DIES(&s, C(&s), 0, "exit(0)");
+}
+
+/* A second counts from the first, in whatever step of leaving we are. */
+static void test_second_term_while_the_collector_leaves(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	TERM(&s, "drain(w0) drain(w1)");
+	DIES(&s, 0, 0, "");
+	DIES(&s, 1, 0, "drain(c)");
+	s.now += SUP_TERM_AGAIN_MS;
+	TERM(&s, "");
+	TICK(&s, SUP_NOW_MS, "kill(c)");
+	DIES(&s, C(&s), -1, "exit(0)");
 }
 
 static void test_int(void **state)
@@ -549,10 +613,31 @@ static void test_int(void **state)
 	(void)state;
 	setup_staged(&s);
 	DIES(&s, C(&s), EXIT_STAY_DOWN, "down(c)");
-	INT(&s, "kill(w0) kill(w1) kill(w2) kill(w3)");
-	for (int i = 0; i < 3; i++)
+	INT(&s, "drain(w0) drain(w1) drain(w2) drain(w3)");
+	DIES(&s, 0, 0, "");
+	INT(&s, "");
+	TICK(&s, SUP_NOW_MS, "kill(w1) kill(w2) kill(w3)");
+	for (int i = 1; i < 3; i++)
 		DIES(&s, i, -1, "");
 	DIES(&s, 3, -1, "exit(0)");
+}
+
+/* INT waits for nobody, also when a drain with all its time is under way. */
+static void test_int_during_a_drain(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup(&s, 1, 1);
+	START(&s, "start(r,0) start(c,1) start(w0,1)");
+	READY(&s, 0, "up");
+	READY(&s, C(&s), "");
+	TERM(&s, "drain(w0)");
+	INT(&s, "drain(c) drain(r)");
+	TICK(&s, SUP_NOW_MS, "kill(w0) kill(c) kill(r)");
+	DIES(&s, 0, -1, "");
+	DIES(&s, R(&s), -1, "");
+	DIES(&s, C(&s), -1, "exit(0)");
 }
 
 static void test_term_during_generation(void **state)
@@ -778,6 +863,7 @@ int main(void)
 		cmocka_unit_test(test_two_hups_at_once),
 		cmocka_unit_test(test_hup_during_drain),
 		cmocka_unit_test(test_hup_during_first_start),
+		cmocka_unit_test(test_a_respawn_keeps_its_generation),
 		cmocka_unit_test(test_generation_fails),
 		cmocka_unit_test(test_generation_ready_then_dead),
 		cmocka_unit_test(test_generation_hangs),
@@ -786,6 +872,9 @@ int main(void)
 		cmocka_unit_test(test_term),
 		cmocka_unit_test(test_second_term),
 		cmocka_unit_test(test_int),
+		cmocka_unit_test(test_term_sent_twice),
+		cmocka_unit_test(test_second_term_while_the_collector_leaves),
+		cmocka_unit_test(test_int_during_a_drain),
 		cmocka_unit_test(test_term_during_generation),
 		cmocka_unit_test(test_term_with_dead),
 		cmocka_unit_test(test_random_walk),
