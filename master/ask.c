@@ -133,7 +133,7 @@ static void run(struct ask *a, struct evhttp_connection *conn,
 		const struct evhttp_uri *uri, const char *base, const char *path)
 {
 	struct evhttp_request *req = evhttp_request_new(on_done, a);
-	char target[1024];
+	char target[ASK_URL_MAX + ASK_PATH_MAX];
 
 	if (!req) {
 		err_set(a->err, "out of memory");
@@ -163,7 +163,7 @@ int ask_get(struct ask_reply *out, const char *base, const char *path, int timeo
 	if (!uri || !evhttp_uri_get_scheme(uri) || !evhttp_uri_get_host(uri) ||
 	    strcmp(evhttp_uri_get_scheme(uri), "http") != 0 ||
 	    !evhttp_uri_get_host(uri)[0]) {
-		err_set(err, "%s is not a URL such as http://127.0.0.1:8080", base);
+		err_set(err, "that is not a URL such as http://127.0.0.1:8080");
 		goto out;
 	}
 	a.base = event_base_new();

@@ -10,6 +10,7 @@
 #include "common/err.h"
 
 #define ASK_URL_MAX 256
+#define ASK_PATH_MAX 1024
 #define ASK_BODY_MAX (16u << 20)	/* 2,000 peers are about 1 MiB */
 
 struct ask_reply {
@@ -22,7 +23,8 @@ struct ask_reply {
  * url, if not NULL, wins. */
 PS_MUST int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c,
 		     char err[ERRLEN]);
-/* GET base + path. 0: there is an answer, whatever its status. */
+/* GET base + path. 0: there is an answer, whatever its status. Else err says why; what
+ * was asked is for the caller to say. */
 PS_MUST int ask_get(struct ask_reply *out, const char *base, const char *path, int timeout_s,
 		    char err[ERRLEN]);
 

@@ -13,13 +13,14 @@
 #define CLI_OPTS_MAX 128		/* -o; there are about 50 keys */
 
 struct cli {
+	const char *command;
 	const char *file;		/* -c; NULL: none */
 	char *opts[CLI_OPTS_MAX];	/* -o section.key=value */
 	size_t nopts;
 	const char *url;		/* --url */
 	const char *id;			/* peers ID */
 	int limit;			/* --limit; -1: not given */
-	const char *wait;		/* --wait; NULL: not given */
+	int64_t wait_ms;		/* --wait; -1: not given */
 	int ready, once, json;		/* --ready, --once, --json */
 };
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,43 +12,83 @@
 #include "master/cli.h"
 #include "master/config.h"
 
-static const struct {
+enum { OPT_URL = 256, OPT_LIMIT, OPT_WAIT, OPT_READY, OPT_ONCE, OPT_JSON };
+
+static const struct command {
 	const char *name, *args, *help;
 	int (*run)(const struct cli *);
+	int takes[6]; /* options, 0-terminated */
 } commands[] = {
-	{"serve", "", "run the daemon in the foreground", cmd_serve},
-	{"check", "", "validate the configuration and what it names", cmd_check},
-	{"config", "", "print each value and where it comes from", cmd_config},
-	{"top", "[--once] [--json]", "watch a running daemon", cmd_top},
-	{"healthcheck", "[--ready] [--url URL]", "exit 0 if it is alive (ready)",
-	 cmd_healthcheck},
-	{"peers", "ID [--limit N] [--wait TIME] [--url URL]", "ask for a swarm",
-	 cmd_peers},
-	{"version", "", "print the version", cmd_version},
+	{"serve", "", "run the daemon in the foreground", cmd_serve, {'c', 'o'}},
+	{"check",
+	 "",
+	 "validate the configuration and what it names",
+	 cmd_check,
+	 {'c', 'o'}},
+	{"config",
+	 "",
+	 "print each value and where it comes from",
+	 cmd_config,
+	 {'c', 'o'}},
+	{"top",
+	 "[--once] [--json]",
+	 "watch a running daemon",
+	 cmd_top,
+	 {'c', 'o', OPT_ONCE, OPT_JSON}},
+	{"healthcheck",
+	 "[--ready] [--url URL]",
+	 "exit 0 if it is alive (ready)",
+	 cmd_healthcheck,
+	 {'c', 'o', OPT_READY, OPT_URL}},
+	{"peers",
+	 "ID [--limit N] [--wait TIME] [--json] [--url URL]",
+	 "ask for a swarm",
+	 cmd_peers,
+	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL}},
+	{"version", "", "print the version", cmd_version, {0}},
+	{"help", "", "print this", NULL, {0}},
+};
+
+static const struct option longs[] = {
+	{"help", no_argument, NULL, 'h'},
+	{"url", required_argument, NULL, OPT_URL},
+	{"limit", required_argument, NULL, OPT_LIMIT},
+	{"wait", required_argument, NULL, OPT_WAIT},
+	{"ready", no_argument, NULL, OPT_READY},
+	{"once", no_argument, NULL, OPT_ONCE},
+	{"json", no_argument, NULL, OPT_JSON},
+	{NULL, 0, NULL, 0},
 };
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: peerscope COMMAND [-c FILE] [-o section.key=value]...\n\n");
+	printf("usage: peerscope COMMAND [-c FILE] [-o section.key=value]...\n\n");
 	for (size_t i = 0; i < PS_ARRAY_LEN(commands); i++)
-		fprintf(stderr, "  %s%s%-*s %s\n", commands[i].name,
-			commands[i].args[0] ? " " : "",
-			(int)(54 - strlen(commands[i].name) -
-			      (commands[i].args[0] ? 1 : 0)),
-			commands[i].args, commands[i].help);
-	fprintf(stderr, "\nWithout -c, %s is read if it exists. See peerscope(8).\n",
-		CONFIG_DEFAULT_FILE);
-	return 2;
+		printf("  %s%s%-*s %s\n", commands[i].name,
+		       commands[i].args[0] ? " " : "",
+		       (int)(57 - strlen(commands[i].name) -
+			     (commands[i].args[0] ? 1 : 0)),
+		       commands[i].args, commands[i].help);
+	printf("\nWithout -c, %s is read if it exists. See peerscope(8).\n",
+	       CONFIG_DEFAULT_FILE);
+	return fflush(stdout) == 0 ? 0 : 1;
 }
 
-static int bad(const char *what, const char *arg)
+/* One line: what is wrong, and where to read how it is done. */
+static int bad(const struct cli *cli, const char *fmt, ...) PS_PRINTF(2, 3);
+static int bad(const struct cli *cli, const char *fmt, ...)
 {
-	fprintf(stderr, "peerscope: %s%s%s\n", what, arg ? " " : "", arg ? arg : "");
+	va_list ap;
+
+	fprintf(stderr, "peerscope%s%s: ", cli->command[0] ? " " : "", cli->command);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "; try: peerscope help\n");
 	return -1;
 }
 
-static int parse_limit(const char *text, int *out)
+static int parse_limit(struct cli *cli, const char *text)
 {
 	char *end;
 	long n;
@@ -56,29 +96,53 @@ static int parse_limit(const char *text, int *out)
 	errno = 0;
 	n = strtol(text, &end, 10);
 	if (errno || *end || end == text || n < 1 || n > CONF_SLOT_PEERS)
-		return bad("--limit: a number from 1 to 2000, not", text);
-	*out = (int)n;
+		return bad(cli, "--limit: a number from 1 to %d, not '%s'",
+			   CONF_SLOT_PEERS, text);
+	cli->limit = (int)n;
 	return 0;
 }
 
-static int parse_wait(const char *text, const char **out)
+/* A time, by the rules and bounds of the key that stands for it if it is not given. */
+static int parse_wait(struct cli *cli, const char *text)
 {
-	if (!text[0] || strlen(text) > 15 ||
-	    strspn(text, "0123456789.abcdefghijklmnopqrstuvwxyz") != strlen(text))
-		return bad("--wait: a time such as 5s, not", text);
-	*out = text;
+	static struct conf c;
+	char err[ERRLEN];
+	const struct conf_key *k = conf_keys(NULL);
+
+	while (strcmp(k->section, "swarm") != 0 || strcmp(k->key, "discovery_wait") != 0)
+		k++;
+	if (conf_set(&c, k, text, err) != 0)
+		return bad(cli, "--wait %s: %s", text, err);
+	cli->wait_ms = (int64_t)c.swarm_discovery_wait_ms;
 	return 0;
 }
 
 static int add_opt(struct cli *cli, char *text)
 {
 	if (cli->nopts == CLI_OPTS_MAX)
-		return bad("too many -o", NULL);
+		return bad(cli, "more than %d times -o", CLI_OPTS_MAX);
 	cli->opts[cli->nopts++] = text;
 	return 0;
 }
 
-enum { OPT_URL = 256, OPT_LIMIT, OPT_WAIT, OPT_READY, OPT_ONCE, OPT_JSON };
+/* "-c", "--limit" */
+static const char *opt_name(int opt, char out[32])
+{
+	if (opt < OPT_URL)
+		snprintf(out, 32, "-%c", opt);
+	for (size_t i = 0; longs[i].name; i++)
+		if (longs[i].val == opt)
+			snprintf(out, 32, "--%s", longs[i].name);
+	return out;
+}
+
+static int is_taken(const struct command *cmd, int opt)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(cmd->takes); i++)
+		if (cmd->takes[i] == opt)
+			return 1;
+	return 0;
+}
 
 static int take(struct cli *cli, int opt)
 {
@@ -86,38 +150,71 @@ static int take(struct cli *cli, int opt)
 	case 'c': cli->file = optarg; return 0;
 	case 'o': return add_opt(cli, optarg);
 	case OPT_URL: cli->url = optarg; return 0;
-	case OPT_LIMIT: return parse_limit(optarg, &cli->limit);
-	case OPT_WAIT: return parse_wait(optarg, &cli->wait);
+	case OPT_LIMIT: return parse_limit(cli, optarg);
+	case OPT_WAIT: return parse_wait(cli, optarg);
 	case OPT_READY: cli->ready = 1; return 0;
 	case OPT_ONCE: cli->once = 1; return 0;
-	case OPT_JSON: cli->json = 1; return 0;
-	default: return -1; /* getopt has said why */
+	default: cli->json = 1; return 0;
 	}
 }
 
-static int parse(struct cli *cli, int argc, char **argv)
+static int take_opt(struct cli *cli, const struct command *cmd, int opt, char **argv)
 {
-	static const struct option longs[] = {
-		{"url", required_argument, NULL, OPT_URL},
-		{"limit", required_argument, NULL, OPT_LIMIT},
-		{"wait", required_argument, NULL, OPT_WAIT},
-		{"ready", no_argument, NULL, OPT_READY},
-		{"once", no_argument, NULL, OPT_ONCE},
-		{"json", no_argument, NULL, OPT_JSON},
-		{NULL, 0, NULL, 0},
-	};
+	char name[32];
+
+	if (opt == ':')
+		return bad(cli, "%s needs a value", opt_name(optopt, name));
+	if (opt == '?' && optopt > 0 && optopt < OPT_URL)
+		return bad(cli, "there is no option -%c", optopt);
+	if (opt == '?')
+		return bad(cli, "there is no option %s", argv[optind - 1]);
+	if (!is_taken(cmd, opt))
+		return bad(cli, "%s is not an option of this command",
+			   opt_name(opt, name));
+	return take(cli, opt);
+}
+
+/* 0; 1: help is wanted; -1: a mistake, and it was said. */
+static int parse(struct cli *cli, const struct command *cmd, int argc, char **argv)
+{
 	int opt;
 
-	memset(cli, 0, sizeof *cli);
-	cli->limit = -1;
-	while ((opt = getopt_long(argc, argv, "c:o:", longs, NULL)) != -1)
-		if (take(cli, opt) != 0)
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, ":c:o:h", longs, NULL)) != -1) {
+		if (opt == 'h')
+			return 1;
+		if (take_opt(cli, cmd, opt, argv) != 0)
 			return -1;
-	if (optind < argc)
+	}
+	if (cmd->run == cmd_peers && optind == argc)
+		return bad(cli, "of which swarm? The ID is missing");
+	if (cmd->run == cmd_peers)
 		cli->id = argv[optind++];
 	if (optind < argc)
-		return bad("what is", argv[optind]);
+		return bad(cli, "'%s' is one word too many", argv[optind]);
 	return 0;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	const char *name = argv[0];
+
+	if (strcmp(name, "--version") == 0)
+		name = "version";
+	if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 ||
+	    strcmp(name, "-h") == 0)
+		return usage();
+	for (size_t i = 0; i < PS_ARRAY_LEN(commands); i++) {
+		int rc;
+
+		if (strcmp(name, commands[i].name) != 0)
+			continue;
+		cli->command = name;
+		rc = parse(cli, &commands[i], argc, argv);
+		return rc < 0 ? 2 : rc > 0 ? usage() : commands[i].run(cli);
+	}
+	bad(cli, "there is no command '%s'", name);
+	return 2;
 }
 
 /* The exec'd half of the collector's birth; see spawn.c. */
@@ -155,7 +252,6 @@ int main(int argc, char **argv)
 {
 	static char **args; /* for the life of the process */
 	static struct cli cli;
-	const char *name;
 
 	if (argc < 1)
 		return 2;
@@ -163,20 +259,12 @@ int main(int argc, char **argv)
 	kid_title_init(argc, argv);
 	if (argc == 3 && strcmp(args[1], "--collector") == 0)
 		return collector(args[2]);
-	if (argc < 2)
-		return usage();
-	name = args[1];
-	if (strcmp(name, "--version") == 0)
-		name = "version";
-	for (size_t i = 0; i < PS_ARRAY_LEN(commands); i++) {
-		if (strcmp(name, commands[i].name) != 0)
-			continue;
-		if (parse(&cli, argc - 1, args + 1) != 0 ||
-		    (cli.id != NULL) != (commands[i].run == cmd_peers))
-			return usage();
-		return commands[i].run(&cli);
+	cli.command = "";
+	cli.limit = -1;
+	cli.wait_ms = -1;
+	if (argc < 2) {
+		bad(&cli, "a command is missing");
+		return 2;
 	}
-	if (strcmp(name, "--help") != 0 && strcmp(name, "help") != 0)
-		bad("no such command:", name);
-	return usage();
+	return run(&cli, argc - 1, args + 1);
 }

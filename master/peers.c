@@ -5,6 +5,9 @@
  */
 #include <cJSON.h>
 #include <event2/http.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +21,7 @@
 #define HEALTH_TIMEOUT_S 5
 #define COLUMNS 10
 #define CELL_MAX 128 /* bytes */
+#define SENTENCE_MAX 512
 
 struct table {
 	char (*cell)[COLUMNS][CELL_MAX];
@@ -51,7 +55,7 @@ static size_t point_len(const unsigned char *s)
 }
 
 /* Copy at most max code points; controls and broken bytes become '?'. */
-static int put_text(char out[CELL_MAX], const char *text, int max)
+static int put_text(char *out, size_t size, const char *text, int max)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	size_t len = 0;
@@ -62,7 +66,7 @@ static int put_text(char out[CELL_MAX], const char *text, int max)
 		int control = s[0] < 0x20 || s[0] == 0x7f || (n == 1 && s[0] >= 0x80) ||
 			      (n == 2 && s[0] == 0xc2 && s[1] < 0xa0);
 
-		if (len + n >= CELL_MAX)
+		if (len + n >= size)
 			break;
 		if (control)
 			out[len++] = '?';
@@ -115,7 +119,7 @@ static void join_sources(char *out, size_t size, const cJSON *peer)
 
 static void put_cell(struct table *t, size_t row, int col, const char *text)
 {
-	int n = put_text(t->cell[row][col], text, columns[col].max);
+	int n = put_text(t->cell[row][col], CELL_MAX, text, columns[col].max);
 
 	if (n > t->width[col])
 		t->width[col] = n;
@@ -197,15 +201,29 @@ static int count_state(const cJSON *peers, const char *state)
 	return n;
 }
 
+/* A sentence of theirs; one that is too long ends at a word. */
+static const char *sentence(char out[SENTENCE_MAX], const char *text)
+{
+	size_t keep = SENTENCE_MAX - 4;
+	char *end;
+
+	put_text(out, keep, text, SENTENCE_MAX);
+	if (strlen(text) < keep)
+		return out;
+	end = strrchr(out, ' ');
+	snprintf(end ? end : out + strlen(out), 4, "...");
+	return out;
+}
+
 static void print_summary(const cJSON *root, const cJSON *peers)
 {
 	double age = (double)clock_wall_ms() / 1e3 - number_of(root, "cached_at");
-	char phase[CELL_MAX], error[CELL_MAX], hash[CELL_MAX];
+	char phase[CELL_MAX], error[SENTENCE_MAX], hash[CELL_MAX];
 	int shown = cJSON_GetArraySize(peers);
 
-	put_text(phase, text_of(root, "phase"), 16);
-	put_text(error, text_of(root, "error"), 120);
-	put_text(hash, text_of(root, "infohash"), 40);
+	put_text(phase, sizeof phase, text_of(root, "phase"), 16);
+	put_text(hash, sizeof hash, text_of(root, "infohash"), 40);
+	sentence(error, text_of(root, "error"));
 	printf("%s%s: %d of %.0f peers, %d connected, %d contacted%s%s, %.0f s old\n",
 	       shown ? "\n" : "", hash, shown, number_of(root, "total_peers"),
 	       count_state(peers, "connected"), count_state(peers, "contacted"),
@@ -214,94 +232,129 @@ static void print_summary(const cJSON *root, const cJSON *peers)
 		printf("%s\n", error);
 }
 
-/* What the daemon says about a refusal, e.g. of a malformed id. */
-static void print_refusal(const struct ask_reply *r)
+/* Every complaint names what was asked: the mistake is often there. */
+static int complain(const struct cli *cli, const char *base, const char *path,
+		    const char *fmt, ...) PS_PRINTF(4, 5);
+static int complain(const struct cli *cli, const char *base, const char *path,
+		    const char *fmt, ...)
 {
-	cJSON *root = cJSON_ParseWithLength(r->body, r->len);
-	char text[CELL_MAX];
-	const char *said = text_of(root, "message");
+	va_list ap;
 
-	put_text(text, said[0] ? said : text_of(root, "error"), 120);
-	fprintf(stderr, "peerscope peers: %d %s\n", r->status, text);
-	cJSON_Delete(root);
+	fprintf(stderr, "peerscope %s: %s%s: ", cli->command, base, path);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return 1;
 }
 
-static int print_reply(const struct ask_reply *r)
+static int print_answer(const struct cli *cli, const struct ask_reply *r,
+			const cJSON *root, const cJSON *peers)
+{
+	if (cli->json) {
+		fwrite(r->body, 1, r->len, stdout);
+		if (r->len == 0 || r->body[r->len - 1] != '\n')
+			putchar('\n');
+	} else {
+		if (cJSON_GetArraySize(peers) > 0 && print_table(peers) != 0)
+			return 1;
+		print_summary(root, peers);
+	}
+	if (fflush(stdout) == 0)
+		return 0;
+	fprintf(stderr, "peerscope peers: write: %s\n", strerror(errno));
+	return 1;
+}
+
+/* An answer, a refusal with what the daemon says about it, or somebody else's page. */
+static int print_reply(const struct cli *cli, const struct ask_reply *r, const char *base,
+		       const char *path)
 {
 	cJSON *root = cJSON_ParseWithLength(r->body, r->len);
 	const cJSON *peers = cJSON_GetObjectItemCaseSensitive(root, "peers");
+	const char *error = text_of(root, "error"), *message = text_of(root, "message");
+	char text[SENTENCE_MAX];
 	int rc = 1;
 
-	if (!cJSON_IsArray(peers)) {
-		fprintf(stderr,
-			"peerscope peers: the answer is not what Peerscope says\n");
-	} else if (cJSON_GetArraySize(peers) == 0 || print_table(peers) == 0) {
-		print_summary(root, peers);
-		rc = 0;
-	}
+	if (r->status == 200 && cJSON_IsArray(peers))
+		rc = print_answer(cli, r, root, peers);
+	else if (r->status != 200 && error[0])
+		complain(cli, base, path, "%d: %s", r->status,
+			 sentence(text, message[0] ? message : error));
+	else
+		complain(cli, base, path, "that is not Peerscope (it answered %d)",
+			 r->status);
 	cJSON_Delete(root);
 	return rc;
 }
 
-static int find_base(const struct cli *cli, char base[ASK_URL_MAX], char err[ERRLEN])
+static int find_base(const struct cli *cli, char base[ASK_URL_MAX])
 {
 	static struct conf c;
+	char err[ERRLEN];
 
-	if (!cli->url && cli_conf(cli, &c) != 0)
-		return err_set(err, "the configuration has errors");
-	return ask_base(base, cli->url, &c, err);
+	if (!cli->url && cli_conf(cli, &c) != 0) {
+		fprintf(stderr, "peerscope %s: the configuration has errors\n",
+			cli->command);
+		return -1;
+	}
+	if (ask_base(base, cli->url, &c, err) == 0)
+		return 0;
+	fprintf(stderr, "peerscope %s: %s\n", cli->command, err);
+	return -1;
+}
+
+static int put_path(const struct cli *cli, char path[ASK_PATH_MAX])
+{
+	char *id = evhttp_uriencode(cli->id, -1, 0), limit[32] = "", wait[32] = "";
+	int n;
+
+	if (!id || strlen(cli->id) > IDENT_TEXT_MAX) {
+		free(id);
+		fprintf(stderr, "peerscope peers: this is no id\n");
+		return -1;
+	}
+	if (cli->limit > 0)
+		snprintf(limit, sizeof limit, "?limit=%d", cli->limit);
+	if (cli->wait_ms >= 0)
+		snprintf(wait, sizeof wait, "%cwait=%" PRId64 "ms", limit[0] ? '&' : '?',
+			 cli->wait_ms);
+	n = snprintf(path, ASK_PATH_MAX, "/peers/%s%s%s", id, limit, wait);
+	free(id);
+	if (n < ASK_PATH_MAX)
+		return 0;
+	fprintf(stderr, "peerscope peers: the id is too long\n");
+	return -1;
 }
 
 int cmd_peers(const struct cli *cli)
 {
-	char base[ASK_URL_MAX], err[ERRLEN], path[512], limit[32] = "", wait[32] = "";
-	char *id = evhttp_uriencode(cli->id, -1, 0);
+	char base[ASK_URL_MAX], path[ASK_PATH_MAX], err[ERRLEN];
 	struct ask_reply r;
-	int rc = 1;
+	int rc;
 
-	if (!id || strlen(cli->id) > IDENT_TEXT_MAX) {
-		fprintf(stderr, "peerscope peers: this is no id\n");
-		goto out;
-	}
-	if (cli->limit > 0)
-		snprintf(limit, sizeof limit, "limit=%d%s", cli->limit,
-			 cli->wait ? "&" : "");
-	if (cli->wait)
-		snprintf(wait, sizeof wait, "wait=%s", cli->wait);
-	snprintf(path, sizeof path, "/peers/%s%s%s%s", id, limit[0] || wait[0] ? "?" : "",
-		 limit, wait);
-	if (find_base(cli, base, err) != 0 ||
-	    ask_get(&r, base, path, PEERS_TIMEOUT_S, err) != 0) {
-		fprintf(stderr, "peerscope peers: %s\n", err);
-		goto out;
-	}
-	if (r.status == 200)
-		rc = print_reply(&r);
-	else
-		print_refusal(&r);
+	if (put_path(cli, path) != 0 || find_base(cli, base) != 0)
+		return 1;
+	if (ask_get(&r, base, path, PEERS_TIMEOUT_S, err) != 0)
+		return complain(cli, base, path, "%s", err);
+	rc = print_reply(cli, &r, base, path);
 	free(r.body);
-out:
-	free(id);
 	return rc;
 }
 
 int cmd_healthcheck(const struct cli *cli)
 {
+	const char *path = cli->ready ? "/readyz" : "/livez";
 	char base[ASK_URL_MAX], err[ERRLEN];
 	struct ask_reply r;
 	int rc = 0;
 
-	if (find_base(cli, base, err) != 0 ||
-	    ask_get(&r, base, cli->ready ? "/readyz" : "/livez", HEALTH_TIMEOUT_S, err) !=
-		    0) {
-		fprintf(stderr, "peerscope healthcheck: %s\n", err);
+	if (find_base(cli, base) != 0)
 		return 1;
-	}
-	if (r.status != 200) {
-		fprintf(stderr, "peerscope healthcheck: %s answered %d\n", base,
-			r.status);
-		rc = 1;
-	}
+	if (ask_get(&r, base, path, HEALTH_TIMEOUT_S, err) != 0)
+		return complain(cli, base, path, "%s", err);
+	if (r.status != 200)
+		rc = complain(cli, base, path, "it answered %d", r.status);
 	free(r.body);
 	return rc;
 }
