@@ -59,7 +59,10 @@ int log_open(const char *who, enum log_level level, int json, const char *path,
 
 int log_reopen(char err[ERRLEN])
 {
-	return log_state.path[0] ? log_take(log_state.path, err) : 0;
+	if (!log_state.path[0] || log_take(log_state.path, err) == 0)
+		return 0;
+	return err_set(err, "can't open %.*s again: %s; the old file stays in use",
+		       ERRLEN / 2, log_state.path, strerror(errno));
 }
 
 int log_wants(enum log_level level)

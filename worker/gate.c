@@ -151,13 +151,18 @@ static void gate_resume(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Out of descriptors: the listener would be ready for ever, so it rests. libevent
- * hands over evhttp's argument, which does not lead back to us. */
+ * hands over evhttp's argument, which does not lead back to us. EINVAL: somebody who
+ * holds the socket too has shut it down, because the daemon leaves or its master is
+ * dead; the channel tells us in a moment, and nothing went wrong. */
 static void gate_accept_failed(struct evconnlistener *listener, void *http)
 {
 	struct timeval tv = {0, GATE_PAUSE_MS * 1000};
 
-	(void)listener;
 	(void)http;
+	if (errno == EINVAL || (only && only->draining)) {
+		evconnlistener_disable(listener);
+		return;
+	}
 	log_warn("http", "accept: %s", strerror(errno));
 	if (!only)
 		return;
