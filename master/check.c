@@ -1,6 +1,8 @@
 /*
  * check.c -- `peerscope check`: everything that would go wrong later, said now, all
- * of it, as `where: what`. Errors: exit 1. Warnings do not count.
+ * of it, as `where: what`. Errors: exit 1. Warnings do not count. What can be seen in
+ * the values alone is said by config_check.c; here is what has to be opened: databases,
+ * the room for the segment, Redis.
  */
 #include <errno.h>
 #include <hiredis.h>
@@ -17,7 +19,6 @@
 #include "geo/geo.h"
 #include "master/cli.h"
 #include "master/config.h"
-#include "master/sock.h"
 #include "shm/seg.h"
 
 extern char **environ;
@@ -45,45 +46,6 @@ static void complain(struct check *k, int key, enum config_kind kind, const char
 	snprintf(text, sizeof text, "%s: %s.%s: %s", k->c.origin[key], keys[key].section,
 		 keys[key].key, what);
 	say(k, kind, text);
-}
-
-static void check_listen(struct check *k)
-{
-	struct sock_addr addr[CONF_MAX_LISTEN];
-	char err[ERRLEN];
-
-	if (sock_parse_list(addr, k->c.conf.http_listen, err) < 0)
-		complain(k, CONFIG_KEY_http_listen, CONFIG_ERROR, err);
-}
-
-/* Here a device may stand for the address: tun0:42069. */
-static int swarm_item_ok(const char *item)
-{
-	const char *colon = strrchr(item, ':');
-	struct sock_addr addr;
-	char err[ERRLEN], with_any[32];
-	size_t len = colon ? (size_t)(colon - item) : 0;
-
-	if (sock_parse(&addr, item, err) == 0)
-		return 1;
-	if (!colon || len == 0 || len > 15 || strcspn(item, "/ []") < len ||
-	    strchr(item, ':') != colon)
-		return 0;
-	snprintf(with_any, sizeof with_any, "0.0.0.0%.20s", colon);
-	return sock_parse(&addr, with_any, err) == 0;
-}
-
-static void check_swarm_listen(struct check *k)
-{
-	const char *list = k->c.conf.swarm_listen;
-	char item[96], what[160];
-
-	while ((list = conf_list_next(list, item, sizeof item)) != NULL)
-		if (!swarm_item_ok(item)) {
-			snprintf(what, sizeof what,
-				 "'%s' is not address:port or device:port", item);
-			complain(k, CONFIG_KEY_swarm_listen, CONFIG_ERROR, what);
-		}
 }
 
 static void check_geo(struct check *k)
@@ -117,9 +79,6 @@ static void check_shm(struct check *k)
 	struct statvfs vfs;
 	char what[256];
 
-	if (c->shm_name[0] != '/' || strchr(c->shm_name + 1, '/'))
-		complain(k, CONFIG_KEY_shm_name, CONFIG_ERROR,
-			 "must be a slash and a name without one");
 	if (statvfs("/dev/shm", &vfs) != 0) {
 		snprintf(what, sizeof what, "/dev/shm: %s", strerror(errno));
 		complain(k, CONFIG_KEY_shm_name, CONFIG_ERROR, what);
@@ -175,10 +134,8 @@ static void check_external(struct check *k)
 	redisContext *r;
 	char err[ERRLEN], what[ERRLEN];
 
-	if (redis_parse_url(&t, c->redis_url, err) != 0) {
-		complain(k, CONFIG_KEY_redis_url, CONFIG_ERROR, err);
-		return;
-	}
+	if (redis_parse_url(&t, c->redis_url, err) != 0)
+		return; /* said when the file was read */
 	r = t.tcp ? redisConnectWithTimeout(t.host, t.port, tv)
 		  : redisConnectUnixWithTimeout(t.host, tv);
 	if (!r || r->err) {
@@ -198,8 +155,6 @@ int cmd_check(const struct cli *cli)
 	/* Its return value is what say() counted. */
 	loaded = config_load(&k->c, cli->file, cli->opts, cli->nopts, environ, say, k);
 	PS_ASSERT(loaded == k->errors);
-	check_listen(k);
-	check_swarm_listen(k);
 	check_geo(k);
 	check_shm(k);
 	if (k->c.conf.redis_mode == REDIS_BUNDLED)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/redis.h"
 #include "master/config_int.h"
 #include "master/sock.h"
 
@@ -107,29 +108,25 @@ static void check_list(struct config_load *l, int key, const char *list,
 	}
 }
 
-/* host[:port][/db], with an optional user and password before it. */
-static int check_redis_host(const char *rest)
+/*
+ * By the rules of whoever connects. Its words may quote the URL: behind an '@' nothing
+ * is secret, but without one a password may stand where the port belongs.
+ */
+static void check_redis_url(struct config_load *l, const char *url)
 {
-	char host[600], *at, *slash, *port;
-	const char *name = host;
+	static const char own[] = "redis.url: ";
+	struct redis_target target;
+	char err[ERRLEN];
 
-	snprintf(host, sizeof(host), "%s", rest);
-	at = strrchr(host, '@');
-	if (at)
-		name = at + 1;
-	slash = strchr(name, '/');
-	if (slash) {
-		*slash = '\0';
-		if (slash[1 + strspn(slash + 1, "0123456789")])
-			return 0;
-	}
-	port = strrchr(name, ':');
-	if (port && !strchr(port, ']')) {
-		*port = '\0';
-		if (!check_port(port + 1, 1))
-			return 0;
-	}
-	return name[0] && !strpbrk(name, " /?#");
+	if (redis_parse_url(&target, url, err) == 0)
+		return;
+	if (strncmp(url, "redis://", 8) == 0 && !strchr(url, '@'))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_redis_url,
+			  "must be redis://[:password@]host[:port][/db]");
+	else
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_redis_url,
+			  strncmp(err, own, sizeof(own) - 1) == 0 ? err + sizeof(own) - 1
+								  : err);
 }
 
 static void check_redis(struct config_load *l)
@@ -144,22 +141,8 @@ static void check_redis(struct config_load *l)
 	    check_set(l, CONFIG_KEY_redis_url))
 		check_say(l, CONFIG_WARNING, CONFIG_KEY_redis_url,
 			  "not used: redis.mode is not external");
-	if (!url[0])
-		return;
-	if (strncmp(url, "rediss://", 9) == 0)
-		check_say(
-			l, CONFIG_ERROR, CONFIG_KEY_redis_url,
-			"TLS is not spoken here: let a local stunnel do it, and name its "
-			"plain side, e.g. redis://127.0.0.1:6380/0");
-	else if (strncmp(url, "redis://", 8) == 0 && !check_redis_host(url + 8))
-		check_say(l, CONFIG_ERROR, CONFIG_KEY_redis_url,
-			  "must be redis://[:password@]host[:port][/db]");
-	else if (strncmp(url, "unix://", 7) == 0 && url[7] != '/')
-		check_say(l, CONFIG_ERROR, CONFIG_KEY_redis_url,
-			  "must be unix:///path[?db=n], the path absolute");
-	else if (strncmp(url, "redis://", 8) != 0 && strncmp(url, "unix://", 7) != 0)
-		check_say(l, CONFIG_ERROR, CONFIG_KEY_redis_url,
-			  "must begin with redis:// or unix://");
+	if (url[0])
+		check_redis_url(l, url);
 }
 
 static void check_names(struct config_load *l)

@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "common/kid.h"
 #include "master/cli.h"
+#include "master/config.h"
 #include "master/own.h"
 #include "master/sock.h"
 #include "master/sup.h"
@@ -58,6 +59,8 @@ void spawn_reap(struct master *m);
 const char *spawn_name(const struct master *m, int row, char out[48]);
 
 /* reload.c */
+/* A complaint about the configuration, into the log: of the start, and of a reload. */
+void reload_say(void *arg, enum config_kind kind, const char *text);
 /* Read the file again into m->staged. 0, or -1: refused, and logged why. */
 PS_MUST int reload_read(struct master *m);
 void reload_adopt(struct master *m);

@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-static void say(void *arg, enum config_kind kind, const char *text)
+void reload_say(void *arg, enum config_kind kind, const char *text)
 {
 	(void)arg;
 	if (kind == CONFIG_ERROR)
@@ -39,8 +39,8 @@ int reload_read(struct master *m)
 
 	if (!c)
 		return refuse("out of memory");
-	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ, say,
-			  NULL);
+	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ,
+			  reload_say, NULL);
 	m->staged = c->conf;
 	free(c);
 	if (bad > 0)

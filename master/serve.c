@@ -374,20 +374,11 @@ static void end(struct master *m)
 	free(m);
 }
 
-static void say_error(void *arg, enum config_kind kind, const char *text)
-{
-	(void)arg;
-	if (kind == CONFIG_ERROR)
-		log_fatal("config", "%s", text);
-	else
-		log_warn("config", "%s", text);
-}
-
 static int configure(struct master *m, char err[ERRLEN])
 {
 	struct config *c = xcalloc(1, sizeof *c);
 	int bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ,
-			      say_error, NULL);
+			      reload_say, NULL);
 
 	m->conf = c->conf;
 	free(c);

@@ -1,5 +1,7 @@
 """The master: start, reload, drain, ownership, the command line, any user."""
 import http.client
+import http.server
+import json
 import os
 import re
 import shutil
@@ -245,13 +247,19 @@ def test_second_term_leaves_now(daemon, silent_tracker):
     wait_until(lambda: parked(d) == 1, what='it is parked')
     d.kill(signal.SIGTERM)
     wait_until(lambda: 'draining, then leaving' in d.log())
-    d.kill(signal.SIGTERM)
+    d.kill(signal.SIGTERM)              # as of `timeout`: the process, then its group
+    wait_until(lambda: 'taken for the same one' in d.log(), what='one wish, sent twice')
+    assert 'leaving now' not in d.log() and t.is_alive()
     began = time.monotonic()
+
+    def sent_again():                   # from the first second on it counts
+        d.kill(signal.SIGTERM)
+        return 'leaving now' in d.log()
+    wait_until(sent_again, every=0.1)
     assert d.proc.wait(10) == 0
     assert time.monotonic() - began < 5 * slow()
     t.join(10 * slow())
     assert 'error' in box
-    assert 'leaving now' in d.log()
 
 
 def test_int_leaves_now(daemon, silent_tracker):
@@ -260,6 +268,68 @@ def test_int_leaves_now(daemon, silent_tracker):
     wait_until(lambda: parked(d) == 1, what='it is parked')
     assert d.stop(signal.SIGINT, 5) == 0
     t.join(10 * slow())
+    assert re.search(r'info master: worker \d \(gen 1\), pid \d+, was killed', d.log())
+    assert not re.search(r' (warn|error) master', d.log())
+
+
+def test_ctrl_c_of_an_idle_daemon_is_quiet(daemon):
+    d = daemon({'redis.mode': 'bundled'})
+    wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
+    for pid in [d.pid, *d.pids()]:      # a terminal sends it to the whole group
+        os.kill(pid, signal.SIGINT)
+    assert d.proc.wait(10) == 0
+    assert not re.search(r' (warn|error) ', d.log()), d.log()
+
+
+# What people see ------------------------------------------------------------
+def test_a_death_says_what_comes_next(daemon):
+    d = daemon()
+    victim = next(p for p in workers(d) if 'worker 1 ' in cmdline(p))
+    os.kill(victim, signal.SIGKILL)
+    new = wait_until(lambda: re.search(
+        r'notice master: worker 1 \(gen 1\) started again, pid (\d+)', d.log()))
+    line, = d.log_lines('died: ')
+    assert f'worker 1 (gen 1), pid {victim}, died: signal 9' in line
+    assert line.endswith('; starting again now') and 'slot' not in line
+    os.kill(int(new[1]), signal.SIGKILL)
+    wait_until(lambda: re.search(r'; starting again in 0\.2 s$', d.log(), re.M))
+    wait_until(lambda: len(d.log_lines('started again')) == 2)
+
+
+def test_only_a_reload_moves_the_generation(daemon):
+    d = daemon()
+
+    def names():
+        shown = {p['name']: p['pid'] for p in d.top()['processes'] if p['role'] == 'worker'}
+        return shown if len(shown) == 2 and all(shown.values()) else None
+    before = wait_until(names)
+    assert sorted(before) == ['worker 1 (gen 1)', 'worker 2 (gen 1)']
+    os.kill(before['worker 2 (gen 1)'], signal.SIGKILL)
+    after = wait_until(lambda: (n := names()) and n != before and n)
+    assert sorted(after) == sorted(before)
+    wait_until(lambda: cmdline(after['worker 2 (gen 1)']) == 'peerscope: worker 2 (gen 1)')
+    assert d.top()['generation'] == d.get('/health').json['generation'] == 1
+    reload(d)
+    assert sorted(wait_until(names)) == ['worker 1 (gen 2)', 'worker 2 (gen 2)']
+    assert d.top()['generation'] == d.get('/health').json['generation'] == 2
+    text = d.command('top', '--once').stdout
+    assert re.search(r'^worker 1 \(gen 2\) +\d+ running', text, re.M)
+    assert 'worker 0' not in text
+
+
+def test_top_of_a_dead_daemon(daemon, stage):
+    d = daemon()
+    live = stage.start('top', [BIN, 'top', '--json', '-o', f'shm.name={d.conf["shm.name"]}'])
+    wait_until(lambda: '"processes"' in live.log(), what='live top shows it')
+    d.exit_expected = -signal.SIGKILL
+    d.kill(signal.SIGKILL)
+    d.proc.wait()
+    for args in ['--once'], ['--once', '--json'], []:
+        r = d.command('top', *args)
+        assert (r.returncode, r.stdout) == (1, '')
+        assert 'the daemon of this segment is dead' in r.stderr
+    assert live.wait(5) == 1
+    assert live.log().rstrip().splitlines()[-1].startswith('peerscope top: the daemon of')
 
 
 # Ownership ------------------------------------------------------------------
@@ -299,6 +369,17 @@ def test_a_directory_that_others_can_fill_is_refused(daemon, stage, how):
     assert os.listdir(real) == []
 
 
+def test_second_daemon_on_the_same_port_is_refused(daemon):
+    """It would take half of the requests without a word."""
+    d = daemon()
+    other = daemon({'http.listen': f'{d.host}:{d.port}'}, wait=False)
+    other.exit_expected = 1
+    assert other.proc.wait(10) == 1
+    assert f'another daemon of this user serves on {d.host}:{d.port}' in other.log()
+    for _ in range(8):
+        assert d.get('/readyz').status == 200
+
+
 def test_first_start_that_fails_ends_with_1(daemon, net):
     """The address is another user's or program's: no second listener without a word."""
     address = net.take()
@@ -316,14 +397,27 @@ def run(*args, env=None, timeout=20):
                           timeout=timeout * slow())
 
 
-@pytest.mark.parametrize('args', [[], ['nonsense'], ['peers'], ['serve', 'x'],
-                                  ['serve', '--nonsense'], ['peers', IH, '--limit', '0'],
-                                  ['peers', IH, '--wait', '1 s']])
-def test_usage_goes_to_stderr(args):
+@pytest.mark.parametrize('args, word', [
+    ([], 'command'), (['nonsense'], 'nonsense'), (['peers'], 'ID'), (['serve', 'x'], "'x'"),
+    (['serve', '--nonsense'], '--nonsense'), (['serve', '-x'], '-x'), (['check', '-c'], '-c'),
+    (['peers', IH, '--limit', '0'], '2000'), (['peers', IH, '--limit'], 'value'),
+    (['peers', IH, '--wait', '1 s'], 'unit'), (['peers', IH, '--wait', '5'], 'unit'),
+    (['peers', IH, '--wait', '1h'], '20s'), (['peers', IH, IH], IH),
+    (['config', '--json'], '--json'), (['serve', '--once'], '--once'),
+    (['version', '-c', 'x'], '-c'), (['top', '--url', 'http://127.0.0.1:1'], '--url')])
+def test_a_mistake_is_one_line(args, word):
     r = run(*args)
-    assert r.returncode == 2
-    assert r.stdout == ''
-    assert 'usage: peerscope' in r.stderr
+    assert (r.returncode, r.stdout) == (2, '')
+    line, = r.stderr.splitlines()
+    assert word in line and line.endswith('try: peerscope help')
+
+
+@pytest.mark.parametrize('args', [['help'], ['--help'], ['-h'], ['serve', '--help'],
+                                  ['top', '-h']])
+def test_help(args):
+    r = run(*args)
+    assert (r.returncode, r.stderr) == (0, '')
+    assert r.stdout.startswith('usage: peerscope') and 'healthcheck' in r.stdout
 
 
 def test_version():
@@ -353,8 +447,22 @@ def test_check_reports_all_errors(tmp_path):
     r = run('check', '-c', str(f))
     assert r.returncode == 1
     for line in 2, 3, 4, 6, 8:
-        assert re.search(rf'^\S*bad\.conf:{line}: ', r.stderr, re.M), (line, r.stderr)
+        said = re.findall(rf'^\S*bad\.conf:{line}: ', r.stderr, re.M)
+        assert len(said) == 1, (line, r.stderr)     # each, and once
     assert '/nonexistent.mmdb' in r.stderr
+
+
+def test_hup_with_a_bad_redis_url_is_refused_whole(daemon):
+    d = daemon({'redis.mode': 'external'}, file='[redis]\nurl = redis://127.0.0.1:1\n')
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write('[redis]\nurl = redis://user:geheim@127.0.0.1:1\n[cache]\nttl = 7s\n')
+    gen = d.get('/health').json['generation']
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: 'reload refused' in d.log(), what='it is refused')
+    assert re.search(r'\.conf:2: redis\.url = \*\*\*: only a password', d.log())
+    assert 'geheim' not in d.log()
+    assert d.get('/health').json['generation'] == gen
+    assert 'new settings taken' not in d.log()
 
 
 def test_check_passes_and_warns(tmp_path):
@@ -402,8 +510,52 @@ def test_peers_prints_a_table(daemon, swarm, tracker, host):
     assert re.search(rf'^{s.infohash}: 2 of 3 peers', lines[-1])
     r = d.command('peers', 'zz')
     assert r.returncode == 1 and '400' in r.stderr and r.stdout == ''
-    r = d.command('peers', IH, '--url', 'http://127.0.0.1:1')
-    assert r.returncode == 1 and len(r.stderr.splitlines()) == 1
+    assert r.stderr.startswith(f'peerscope peers: {d.url}/peers/zz: 400: ')
+    r = d.command('peers', '0' * 43)
+    a = d.get('/peers/' + '0' * 43)
+    assert r.stderr.strip().endswith(a.json['message']), 'not cut'
+    r = d.command('peers', s.infohash, '--json', '--limit', '2')
+    assert r.returncode == 0 and len(json.loads(r.stdout)['peers']) == 2
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """Some other web server: every path has a page, or an object of its own."""
+    replies = {'/html': (200, b'<html>hello</html>'), '/json': (200, b'{"data": []}'),
+               '/404': (404, b'<html>not found</html>'), '/empty': (200, b'')}
+
+    def do_GET(self):
+        status, body = self.replies['/' + self.path.split('/')[1]]
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_peers_of_somebody_else(net):
+    with http.server.HTTPServer((net.take(), 0), Stranger) as server:
+        t = threading.Thread(target=server.serve_forever)
+        t.start()
+        try:
+            for path in Stranger.replies:
+                url = 'http://%s:%d' % server.server_address + path
+                for more in [], ['--json']:
+                    r = run('peers', IH, '--url', url, *more)
+                    assert (r.returncode, r.stdout) == (1, '')
+                    assert f'{url}/peers/{IH}: that is not Peerscope' in r.stderr
+        finally:
+            server.shutdown()
+            t.join()
+
+
+def test_complaints_name_the_url():
+    for args, path in (['peers', IH], f'/peers/{IH}'), (['healthcheck'], '/livez'):
+        r = run(*args, '--url', 'http://127.0.0.1:1')
+        assert r.returncode == 1
+        line, = r.stderr.splitlines()
+        assert f'http://127.0.0.1:1{path}: nobody listens there' in line
 
 
 # Any user, nothing writable -------------------------------------------------

@@ -335,7 +335,7 @@ static void test_secrets_are_not_said(void **state)
 	assert_int_equal(load(NULL, ENV("REDIS_URL=rediss://:geheim@h:1"), NULL), 1);
 	assert_null(strstr(said, "geheim"));
 	assert_non_null(
-		strstr(said, "env REDIS_URL: redis.url = ***: TLS is not spoken here"));
+		strstr(said, "env REDIS_URL: redis.url = ***: rediss:// (TLS) is not"));
 	assert_non_null(strstr(said, "stunnel"));
 	assert_int_equal(load(NULL, ENV("REDIS_URL=redis://:geheim@h:1"), NULL), 0);
 	f = fmemopen(text, sizeof(text), "w");
@@ -533,7 +533,7 @@ static void test_redis_url(void **state)
 	static const char *const good[] = {"redis://h",
 					   "redis://h:1",
 					   "redis://:pw@h:1/2",
-					   "redis://u:p@ss@h/0",
+					   "redis://:p@ss@h/0",
 					   "redis://[::1]:6379/0",
 					   "redis://[::1]",
 					   "unix:///run/r.sock",
@@ -542,7 +542,9 @@ static void test_redis_url(void **state)
 					  "redis://",       "redis://:6379",
 					  "redis://h:x",    "redis://h:0",
 					  "redis://h:1/db", "unix://relative",
-					  "rediss://h",     "redis://pw@"};
+					  "rediss://h",     "redis://pw@",
+					  "redis://u:p@h",  "redis://h/99999",
+					  "unix:///s?x=1"};
 	char url[128];
 
 	(void)state;
@@ -556,6 +558,15 @@ static void test_redis_url(void **state)
 		if (load(NULL, NULL, OPT("redis.mode=external", url)) != 1)
 			fail_msg("%s: %s", url, said);
 	}
+	/* Behind the '@' a reason may quote; without one it may be the password. */
+	assert_int_equal(load(NULL, NULL,
+			      OPT("redis.mode=external", "redis.url=redis://:pw@h:12x")),
+			 1);
+	heard("E -o: redis.url = ***: 12x is no port\n");
+	assert_int_equal(load(NULL, NULL,
+			      OPT("redis.mode=external", "redis.url=redis://:geheim")),
+			 1);
+	heard("E -o: redis.url = ***: must be redis://[:password@]host[:port][/db]\n");
 	assert_int_equal(refuses("redis.mode=external"), 1);
 	heard("E -o: redis.mode = external: needs redis.url, e.g. redis://127.0.0.1:6379/0\n");
 	assert_int_equal(refuses("redis.url=redis://h"), 0);
