@@ -5,12 +5,14 @@
 #ifndef PEERSCOPE_TESTS_UNIT_SHM_STAGE_H
 #define PEERSCOPE_TESTS_UNIT_SHM_STAGE_H
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -87,5 +89,44 @@ static inline enum ptab_put_rc put(struct stage *st, uint8_t id, uint32_t npeers
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* A process that holds the lock of a master, until its pipe ends. */
+struct owner {
+	pid_t pid;
+	int end;
+};
+
+static inline void owner_start(struct owner *o, const struct stage *st)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int up[2], down[2];
+	char c;
+
+	assert_int_equal(pipe(up), 0);
+	assert_int_equal(pipe(down), 0);
+	o->pid = fork();
+	assert_true(o->pid >= 0);
+	if (o->pid == 0) {
+		close(down[1]);
+		if (fcntl(seg_fd(st->master), F_SETLK, &l) != 0 ||
+		    write(up[1], "x", 1) != 1 || read(down[0], &c, 1) != 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(up[1]);
+	close(down[0]);
+	assert_int_equal(read(up[0], &c, 1), 1);
+	close(up[0]);
+	o->end = down[1];
+}
+
+static inline void owner_stop(struct owner *o)
+{
+	int status;
+
+	close(o->end);
+	assert_int_equal(waitpid(o->pid, &status, 0), o->pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
 
 #endif

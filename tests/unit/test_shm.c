@@ -398,45 +398,6 @@ static void only_the_collector_sets_gauges(void **state)
 
 /* --- top ---------------------------------------------------------------- */
 
-/* A process that holds the lock of a master, until its pipe ends. */
-struct owner {
-	pid_t pid;
-	int end;
-};
-
-static void owner_start(struct owner *o, const struct stage *st)
-{
-	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int up[2], down[2];
-	char c;
-
-	assert_int_equal(pipe(up), 0);
-	assert_int_equal(pipe(down), 0);
-	o->pid = fork();
-	assert_true(o->pid >= 0);
-	if (o->pid == 0) {
-		close(down[1]);
-		if (fcntl(seg_fd(st->master), F_SETLK, &l) != 0 ||
-		    write(up[1], "x", 1) != 1 || read(down[0], &c, 1) != 0)
-			_exit(1);
-		_exit(0);
-	}
-	close(up[1]);
-	close(down[0]);
-	assert_int_equal(read(up[0], &c, 1), 1);
-	close(up[0]);
-	o->end = down[1];
-}
-
-static void owner_stop(struct owner *o)
-{
-	int status;
-
-	close(o->end);
-	assert_int_equal(waitpid(o->pid, &status, 0), o->pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void top_shows_what_is_there(void **state)
 {
 	struct stage *st = *state;
