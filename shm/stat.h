@@ -25,6 +25,7 @@ X(http_304, "answers 304") \
 X(http_4xx, "answers 4xx") \
 X(http_5xx, "answers 5xx") \
 X(http_gate_refused, "requests the strict parser refused") \
+X(http_sending_full, "questions answered 503 at http.max_sending") \
 X(http_timeouts, "connections closed for taking too long") \
 X(http_clients_gone, "clients that left before their answer") \
 X(peers_hit, "peers questions answered from a kept body") \

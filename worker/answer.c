@@ -1,6 +1,7 @@
 /* answer.c -- a swarm of the table as an HTTP answer; see answer.h. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -112,20 +113,50 @@ static int send_plain(struct ask *a, const struct peers_question *q, struct buf 
 	return 0;
 }
 
+static void once_sent(const void *data, size_t len, void *arg)
+{
+	struct worker *w = arg;
+
+	PS_ASSERT(w->sending_bytes >= len);
+	w->sending_bytes -= len;
+	free((void *)(uintptr_t)data);
+}
+
+/* Such a body lies here until its one client took it, for up to http.write_timeout and
+ * as often as there are connections. One is always allowed, however large. */
+static int sending_full(const struct worker *w, size_t len)
+{
+	return w->sending_bytes > 0 &&
+	       w->sending_bytes + len > w->conf->http_max_sending_bytes;
+}
+
 static void send_once(struct ask *a, const struct peers_question *q, struct buf *out)
 {
-	const struct shm_swarm *s = &a->w->copy->s;
-	char etag[64];
+	struct worker *w = a->w;
+	const struct shm_swarm *s = &w->copy->s;
+	char etag[64], *json, *fit;
+	size_t len;
 
 	snprintf(etag, sizeof etag, "\"%" PRIx64 "-%u-%d\"", s->version, q->limit,
 		 (int)q->id.form);
-	headers(a, s->cached_at_ms, is_settled(s), etag);
 	if (http_none_match(gate_request(a->conn), etag)) {
 		buf_free(out);
+		headers(a, s->cached_at_ms, is_settled(s), etag);
 		http_empty(a, 304);
-	} else {
-		http_json(a, 200, out);
+		return;
 	}
+	if (sending_full(w, out->len)) {
+		buf_free(out);
+		stat_inc(http_sending_full);
+		http_error(a, 503, "busy",
+			   "Too many answers are waiting for slow clients.");
+		return;
+	}
+	headers(a, s->cached_at_ms, is_settled(s), etag);
+	json = buf_take(out, &len);
+	fit = realloc(json, len); /* the buffer grew by doubling; this is what we count */
+	w->sending_bytes += len;
+	http_body(a, 200, fit ? fit : json, len, once_sent, w);
 }
 
 int answer_table(struct ask *a, const struct peers_question *q)

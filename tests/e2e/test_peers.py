@@ -1,6 +1,7 @@
 """GET /peers/{id} against scripted swarms: who is listed, how well, and what it cost."""
 import base64
 import concurrent.futures
+import ipaddress
 import json
 import signal
 import socket
@@ -429,6 +430,40 @@ def test_places_of_both_layouts(net, daemon, swarm, tracker, mmdb, city):
     assert berlin['geo_source'] and got[swarms[4].peers[0]['address']]['geo_source'] is None
     health = d.get('/health').json
     assert health['libtorrent_available'] is True
+
+
+# Clients that are slow ---------------------------------------------------------------
+def slow_reader(d, path, times):
+    """Asks and takes nothing: what the kernel does not buffer stays with the worker."""
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.settimeout(10)
+    c.connect((d.host, d.port))
+    c.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode() * times)
+    return c
+
+
+def test_slow_readers_of_large_answers_are_bounded(daemon, tracker, net):
+    """Such an answer lies in the worker until its client took it."""
+    t, first = tracker(), ipaddress.ip_address(net.take(2000))
+    t.set('f0' * 20, peers=[[str(first + i), 6881] for i in range(2000)])
+    d = daemon({'swarm.trackers': t.http, 'http.max_sending': '1m', 'http.workers': 1,
+                'swarm.peer_expiry': '1h', **COLD})
+    path = '/peers/' + 'f0' * 20
+    size = wait_until(lambda: len(d.peers('f0' * 20, limit=2000)['peers']) == 2000
+                      and len(d.get(path + '?limit=2000').body), 20, 'all are listed')
+    assert size > 1 << 19, 'two of them are above the ceiling'
+    with slow_reader(d, path + '?limit=2000', times=(6 << 20) // size):
+        full = wait_until(lambda: refused(d.get(path + '?limit=2000')), what='it is full')
+        assert int(full.headers['Retry-After']) >= 1 and full.json['error'] == 'busy'
+        assert d.top()['counters']['http_sending_full'] >= 1
+        assert d.get(path).status == 200, 'the shared body is not refused'
+        assert d.get(path + '?limit=3').status == 200, 'nor one that fits'
+    wait_until(lambda: d.get(path + '?limit=2000').status == 200, what='there is room again')
+
+
+def refused(answer):
+    return answer if answer.status == 503 else None
 
 
 # Clients that leave ------------------------------------------------------------------
