@@ -157,6 +157,10 @@ void redis_exec(const struct conf *c, const char *dir, const char *sock, int sai
 	};
 
 	reset_signals();
+	/* It sets its own handlers: only what does not reach it is ignored. A Ctrl-C, or a
+	 * TERM to the whole group, would take it away from under the collector. */
+	if (setpgid(0, 0) != 0)
+		return;
 	/* The master may have died before the wish was heard: then nobody would tell us. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != master)
 		return;
