@@ -10,6 +10,7 @@
 
 #include "common/conf.h"
 
+#define CLI_PEERS_TIMEOUT_S 60	/* the daemon answers within 25 s of waiting */
 #define CLI_OPTS_MAX 128		/* -o; there are about 50 keys */
 
 struct cli {

@@ -102,16 +102,20 @@ static int parse_limit(struct cli *cli, const char *text)
 	return 0;
 }
 
-/* A time, by the rules and bounds of the key that stands for it if it is not given. */
+/* A time with its unit, as in the configuration. How much is too much is said by the
+ * daemon; above this we would not wait for it. */
 static int parse_wait(struct cli *cli, const char *text)
 {
+	static const struct conf_key key = {
+		.type = CONF_MS,
+		.def = "2s",
+		.max = CLI_PEERS_TIMEOUT_S * 1000,
+		.offset = offsetof(struct conf, swarm_discovery_wait_ms),
+	};
 	static struct conf c;
 	char err[ERRLEN];
-	const struct conf_key *k = conf_keys(NULL);
 
-	while (strcmp(k->section, "swarm") != 0 || strcmp(k->key, "discovery_wait") != 0)
-		k++;
-	if (conf_set(&c, k, text, err) != 0)
+	if (conf_set(&c, &key, text, err) != 0)
 		return bad(cli, "--wait %s: %s", text, err);
 	cli->wait_ms = (int64_t)c.swarm_discovery_wait_ms;
 	return 0;

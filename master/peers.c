@@ -17,7 +17,6 @@
 #include "master/ask.h"
 #include "master/cli.h"
 
-#define PEERS_TIMEOUT_S 60 /* the daemon answers within 20 s of waiting */
 #define HEALTH_TIMEOUT_S 5
 #define COLUMNS 10
 #define CELL_MAX 128 /* bytes */
@@ -335,7 +334,7 @@ int cmd_peers(const struct cli *cli)
 
 	if (put_path(cli, path) != 0 || find_base(cli, base) != 0)
 		return 1;
-	if (ask_get(&r, base, path, PEERS_TIMEOUT_S, err) != 0)
+	if (ask_get(&r, base, path, CLI_PEERS_TIMEOUT_S, err) != 0)
 		return complain(cli, base, path, "%s", err);
 	rc = print_reply(cli, &r, base, path);
 	free(r.body);

@@ -182,6 +182,14 @@ static void test_log_reopen(void **state)
 	log_info("t", "still here");
 	assert_non_null(strstr(log_read(), "[w2.g7 "));
 	assert_int_equal(count(log_read(), "still here"), 1);
+	assert_int_equal(rename(log_path, moved), 0);
+	assert_int_equal(mkdir(log_path, 0700), 0);
+	assert_int_equal(log_reopen(err), -1);
+	assert_non_null(strstr(err, ": Is a directory; the old file stays in use"));
+	assert_int_equal(rmdir(log_path), 0);
+	assert_int_equal(rename(moved, log_path), 0);
+	log_info("t", "into the old one");
+	assert_int_equal(count(log_read(), "into the old one"), 1);
 	assert_int_equal(log_open("test", LOG_INFO, 0, "", err), 0);
 	assert_int_equal(log_reopen(err), 0);
 }
