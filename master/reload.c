@@ -105,7 +105,7 @@ void reload_logs(struct master *m)
 
 	(void)m;
 	if (log_reopen(err) != 0)
-		log_error("master", "logging goes on as before: %s", err);
+		log_error("master", "USR1: %s", err);
 	else
 		log_notice("master", "USR1: log opened again");
 }
