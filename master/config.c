@@ -390,6 +390,20 @@ static void config_env_unknown(struct config_load *l, const char *where,
 		   k ? "; did you mean " : "", k ? name : "", k ? "?" : "");
 }
 
+/* Kubernetes and Docker links put such names into the environment when a service or
+ * a container is called "peerscope". */
+static int config_env_strange(const char *name, size_t len)
+{
+	static const char *const prefix[] = {"SERVICE_HOST", "SERVICE_PORT", "PORT",
+					     "ENV_"};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(prefix); i++)
+		if (len >= strlen(prefix[i]) &&
+		    strncmp(name, prefix[i], strlen(prefix[i])) == 0)
+			return 1;
+	return len == 4 && strncmp(name, "NAME", 4) == 0;
+}
+
 /* PEERSCOPE_HTTP_LISTEN=... : no section has an underscore in its name. */
 static void config_env_one(struct config_load *l, const char *entry)
 {
@@ -408,7 +422,8 @@ static void config_env_one(struct config_load *l, const char *entry)
 		*dot = '.';
 	}
 	if (i < 0) {
-		config_env_unknown(l, where, lower);
+		if (!config_env_strange(name, len))
+			config_env_unknown(l, where, lower);
 		return;
 	}
 	if (from_file) {

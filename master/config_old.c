@@ -9,7 +9,7 @@
 #include "common/addr.h"
 #include "master/config_int.h"
 
-enum old_form { OLD_TEXT, OLD_SECONDS, OLD_TRUE, OLD_PORT };
+enum old_form { OLD_TEXT, OLD_SECONDS, OLD_COUNT, OLD_TRUE, OLD_PORT };
 
 static const struct old_name {
 	const char *name;
@@ -19,7 +19,7 @@ static const struct old_name {
 	{"PORT", CONFIG_KEY_http_listen, OLD_PORT},
 	{"CLIENT_PORT", CONFIG_KEY_swarm_listen, OLD_PORT},
 	{"CACHE_TTL_SECONDS", CONFIG_KEY_cache_ttl, OLD_SECONDS},
-	{"MAX_PEERS_TO_ENRICH", CONFIG_KEY_cache_max_peers, OLD_TEXT},
+	{"MAX_PEERS_TO_ENRICH", CONFIG_KEY_cache_max_peers, OLD_COUNT},
 	{"CACHE_DIR", CONFIG_KEY_metadata_cache_dir, OLD_TEXT},
 	{"ENABLE_DOWNLOADS", CONFIG_KEY_metadata_downloads, OLD_TRUE},
 	{"DOWNLOAD_BASE_URL", CONFIG_KEY_metadata_base_url, OLD_TEXT},
@@ -75,10 +75,29 @@ static void old_port(struct config_load *l, const struct old_name *o, const char
 	old_put(l, o->key, all, where);
 }
 
+/* What the old services took must not stop the new one: a number out of our bounds
+ * is taken as the nearest that is in them, and said. unit: of the key in one of o's. */
+static void old_count(struct config_load *l, const struct old_name *o, const char *value,
+		      const char *where, int64_t unit)
+{
+	const struct conf_key *k = &conf_keys(NULL)[o->key];
+	int64_t n = old_number(value) * unit, in = n < k->min ? k->min : n;
+	char text[32];
+
+	if (in > k->max)
+		in = k->max;
+	snprintf(text, sizeof(text), unit > 1 ? "%lldms" : "%lld", (long long)in);
+	if (in != n)
+		config_say(l, CONFIG_WARNING,
+			   "%s = %.40s: out of our bounds, taken as %s", where, value,
+			   text);
+	old_put(l, o->key, text, where);
+}
+
 static void old_one(struct config_load *l, const struct old_name *o)
 {
 	const char *value = old_value(l, o->name);
-	char where[64], text[32];
+	char where[64];
 
 	if (!value || config_env_ours(l, o->key))
 		return;
@@ -93,9 +112,16 @@ static void old_one(struct config_load *l, const struct old_name *o)
 				where, value);
 			return;
 		}
-		snprintf(text, sizeof(text), "%lds", old_number(value));
-		value = text;
-		break;
+		old_count(l, o, value, where, 1000);
+		return;
+	case OLD_COUNT:
+		if (old_number(value) < 0) {
+			config_say(l, CONFIG_ERROR, "%s = %.40s: must be a whole number",
+				   where, value);
+			return;
+		}
+		old_count(l, o, value, where, 1);
+		return;
 	case OLD_TRUE: value = strcmp(value, "true") == 0 ? "on" : "off"; break;
 	case OLD_TEXT: break;
 	}

@@ -408,13 +408,42 @@ static void test_old_ports(void **state)
 	assert_string_equal(cfg.conf.http_listen, "127.0.0.1:2");
 	assert_int_equal(load(NULL,
 			      ENV("PORT=70000", "CLIENT_PORT=-1", "CACHE_TTL_SECONDS=30s",
-				  "MAX_PEERS_TO_ENRICH=0"),
+				  "MAX_PEERS_TO_ENRICH=many"),
 			      NULL),
 			 4);
 	heard("E env PORT = 70000: must be a port, 1 to 65535\n"
 	      "E env CLIENT_PORT = -1: must be a port, 1 to 65535\n"
 	      "E env CACHE_TTL_SECONDS = 30s: must be whole seconds without a unit, e.g. 30\n"
-	      "E env MAX_PEERS_TO_ENRICH: cache.max_peers = 0: out of range, 1 to 2000\n");
+	      "E env MAX_PEERS_TO_ENRICH = many: must be a whole number\n");
+}
+
+/* An old compose file must not stop the new service. */
+static void test_old_counts_are_clamped(void **state)
+{
+	(void)state;
+	assert_int_equal(load(NULL,
+			      ENV("CACHE_TTL_SECONDS=0", "MAX_PEERS_TO_ENRICH=5000"),
+			      NULL),
+			 0);
+	assert_int_equal(cfg.conf.cache_ttl_ms, 100);
+	assert_int_equal(cfg.conf.cache_max_peers, 2000);
+	heard("W env CACHE_TTL_SECONDS = 0: out of our bounds, taken as 100ms\n"
+	      "W env MAX_PEERS_TO_ENRICH = 5000: out of our bounds, taken as 2000\n");
+	assert_int_equal(load(NULL, ENV("MAX_PEERS_TO_ENRICH=0"), NULL), 0);
+	assert_int_equal(cfg.conf.cache_max_peers, 1);
+}
+
+static void test_names_of_kubernetes(void **state)
+{
+	(void)state;
+	assert_int_equal(load(NULL,
+			      ENV("PEERSCOPE_SERVICE_HOST=10.0.0.1",
+				  "PEERSCOPE_PORT=tcp://10.0.0.1:80",
+				  "PEERSCOPE_PORT_80_TCP=tcp://10.0.0.1:80",
+				  "PEERSCOPE_SERVICE_PORT_HTTP=80"),
+			      NULL),
+			 0);
+	assert_int_equal(load(NULL, ENV("PEERSCOPE_HTTP_LISTN=1"), NULL), 1);
 }
 
 static void check_redis(const char *const *env, int mode, const char *url)
@@ -678,6 +707,8 @@ int main(void)
 		cmocka_unit_test(test_old_names),
 		cmocka_unit_test(test_old_names_only_true_is_true),
 		cmocka_unit_test(test_old_ports),
+		cmocka_unit_test(test_old_counts_are_clamped),
+		cmocka_unit_test(test_names_of_kubernetes),
 		cmocka_unit_test(test_old_redis),
 		cmocka_unit_test(test_lists_are_parsed),
 		cmocka_unit_test(test_redis_url),
