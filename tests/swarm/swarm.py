@@ -40,6 +40,15 @@ GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', '
               'announce', 'pex', 'ext', 'fast', 'absent'}
 
 
+# Of documentation (RFC 5737): for namespaces without a way out.
+DOCUMENTATION = [ipaddress.ip_network(n) for n in
+                 ('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24')]
+
+
+def goes_nowhere(address):
+    return address.is_loopback or any(address in n for n in DOCUMENTATION)
+
+
 class Peer:
     """One address. It is in every torrent of the swarm with the same progress."""
 
@@ -197,6 +206,8 @@ class Conn:
             self._flush()
 
     def _flush(self):
+        if self.sock is None:           # what was sent just now closed it
+            return
         try:
             n = self.sock.send(self.out) if self.out else 0
         except BlockingIOError:
@@ -356,7 +367,7 @@ class Swarm:
                 raise ValueError(f'unknown keys in a group: {sorted(unknown)}')
             for _ in range(group.get('count', 1)):
                 i = len(self.peers)
-                if not (first + i).is_loopback:
+                if not goes_nowhere(first + i):
                     raise ValueError(f'{first + i} is outside 127/8')
                 peer = Peer(self, i, str(first + i), port, group)
                 self.peers.append(peer)

@@ -1,0 +1,216 @@
+"""swarm.interface: not one BitTorrent packet anywhere else. In network namespaces of the
+test's own, with a default route that points at the wrong interface."""
+import signal
+
+import netns
+import pytest
+from daemon import Daemon
+from netns import TCP, UDP, World, connections
+from parts import Swarm, Tracker
+from procs import wait_until
+
+PEER_PORT, TRACKER_PORT = 6881, 6969
+REASON = netns.why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or '')
+
+
+class Town:
+    """A world with a swarm and a tracker in it, and a daemon in its house."""
+
+    def __init__(self, stage, links=('tun0', 'eth0'), peers=8, swarms=2):
+        self.stage, self.world = stage, World(stage, links)
+        with self.world.around:
+            self.tracker = Tracker(stage, address=World.TRACKER)
+            self.swarm = Swarm(stage, [{'count': peers}], torrents=swarms,
+                               base=World.PEERS)
+        for infohash in self.swarm.infohashes:
+            self.tracker.set(infohash, peers=self.swarm.endpoints())
+        self.peers = peers
+
+    def start(self, interface, conf=None, listens=True):
+        conf = {'swarm.listen': '0.0.0.0:42069', 'swarm.discovery_wait': '5s',
+                'swarm.trackers': f'{self.tracker.udp},{self.tracker.http}',
+                'http.workers': 1, **(conf or {})}
+        with self.world.house:
+            self.daemon = Daemon(self.stage, conf, wait=False,
+                                 file=f'[swarm]\ninterface = {interface}\n')
+            # Its end asks over HTTP, too.
+            self.daemon.wait_serving(listens=listens)
+        return self.daemon
+
+    def get(self, path):
+        with self.world.house:
+            return self.daemon.get(path)
+
+    def health(self):
+        return self.get('/health').json
+
+    def ask(self, n=0, wait='5s'):
+        answer = self.get(f'/peers/{self.swarm.infohashes[n]}?wait={wait}')
+        assert answer.status == 200, answer
+        return answer.json
+
+    def all_connected(self, n=0):
+        def known():
+            states = [p['state'] for p in self.ask(n)['peers']]
+            return states == ['connected'] * self.peers
+        wait_until(known, 15, 'all peers are connected')
+
+    def open(self):
+        """{(our address, their address)} of connections to peers."""
+        return {(here, there) for here, there, port in connections(self.daemon.collector())
+                if port == PEER_PORT}
+
+    def hup(self, interface):
+        d = self.daemon
+        seen = len(d.log_lines('new settings taken'))
+        with open(d.file, 'w', encoding='utf-8') as f:
+            f.write(f'[swarm]\ninterface = {interface}\n')
+        d.kill(signal.SIGHUP)
+        wait_until(lambda: len(d.log_lines('new settings taken')) > seen,
+                   what='the collector took it')
+        wait_until(lambda: len(d.log_lines('reload done')) > seen, what='reload')
+
+
+@pytest.fixture
+def town(stage):
+    return lambda **kw: Town(stage, **kw)
+
+
+def to_peers_and_tracker(packets, source):
+    """What of it is BitTorrent: kinds of (protocol, port), all from this address."""
+    ours = {p for p in packets if p[1] == source}
+    return {(proto, port) for proto, _, there, port in ours if there.startswith('203.0.113.')}
+
+
+ALL_KINDS = {(TCP, PEER_PORT), (TCP, TRACKER_PORT), (UDP, TRACKER_PORT)}
+
+
+def test_all_traffic_leaves_through_the_interface(town):
+    t = town()
+    tun, eth = t.world.watch('tun0'), t.world.watch('eth0')
+    t.start('tun0')
+    t.all_connected()
+    assert t.health()['interface_ok'] is True
+    assert t.open() == {('192.0.2.1', p['address']) for p in t.swarm.peers}
+    assert {e['source'] for e in t.tracker.announces()} == {'192.0.2.1'}
+    assert {e['transport'] for e in t.tracker.announces()} == {'udp', 'http'}
+    t.daemon.stop()                     # the trackers hear "stopped", on the same way
+    wait_until(lambda: t.tracker.announces(event='stopped'), what='stopped')
+    assert to_peers_and_tracker(tun.take(), '192.0.2.1') == ALL_KINDS
+    assert eth.take() == set()
+
+
+def test_the_watch_would_see_a_leak(town):
+    """Without an interface the same traffic takes the default route: what the test above
+    looks for is there to be seen."""
+    t = town()
+    eth = t.world.watch('eth0')
+    t.start('')
+    t.all_connected()
+    assert to_peers_and_tracker(eth.take(), '198.51.100.1') == ALL_KINDS
+
+
+def test_who_calls_at_the_other_interface_is_not_heard(town):
+    t = town()
+    eth = t.world.watch('eth0')
+    t.start('tun0')
+    t.all_connected()
+    before, seen = t.swarm.totals()['handshakes'], set()
+    t.swarm.ask('dial', infohash=t.swarm.infohash, to=['198.51.100.1', 42069])
+
+    def all_turned_away():
+        seen.update((here, there) for _, here, there, _ in eth.take())
+        return seen >= {('198.51.100.1', p['address']) for p in t.swarm.peers}
+    wait_until(all_turned_away, what='each was told that nobody listens')
+    assert not any(here == '198.51.100.1'
+                   for here, _, _ in connections(t.daemon.collector()))
+    assert t.swarm.totals()['handshakes'] == before
+    # On the interface they are heard: it is not that the daemon takes no calls.
+    t.swarm.ask('dial', infohash=t.swarm.infohash, to=['192.0.2.1', 42069])
+    wait_until(lambda: t.swarm.totals()['handshakes'] > before, what='a handshake')
+
+
+def test_without_the_interface_nothing_is_joined_until_it_comes(town):
+    t = town(links=('eth0',))
+    eth = t.world.watch('eth0')
+    t.start('tun0', listens=False)
+    answer = t.ask()
+    assert answer['peers'] == [] and answer['total_peers'] == 0
+    assert 'tun0' in answer['error']
+    health = t.health()
+    assert health['interface_ok'] is False and health['swarms'] == 0
+    assert health['status'] == 'healthy'
+    assert t.tracker.announces() == [] and t.swarm.totals()['connections'] == 0
+    t.world.plug('tun0')
+    wait_until(lambda: t.health()['interface_ok'], what='it is seen')
+    t.all_connected()
+    assert {here for here, _ in t.open()} == {'192.0.2.1'}
+    assert eth.take() == set()
+
+
+def test_the_interface_goes_while_swarms_are_joined(town):
+    t = town()
+    eth = t.world.watch('eth0')
+    t.start('tun0')
+    t.all_connected()
+    t.world.unplug('tun0')
+    wait_until(lambda: not t.health()['interface_ok'], what='it is seen')
+    assert 'tun0' in t.ask(1)['error']
+    assert len(t.ask(0, wait='0')['peers']) == t.peers, 'what was known is still served'
+    t.world.plug('tun0')
+    wait_until(lambda: t.health()['interface_ok'], what='it is back')
+    t.all_connected(1)
+    assert {here for here, there in t.open()} <= {'192.0.2.1'}
+    assert eth.take() == set()
+
+
+def test_hup_to_another_interface_leaves_no_connection_on_the_old_one(town):
+    t = town()
+    eth, tun = t.world.watch('eth0'), t.world.watch('tun0')
+    t.start('tun0')
+    t.all_connected()
+    assert eth.take() == set()
+    t.hup('eth0')
+    wait_until(lambda: not any(here == '192.0.2.1' for here, _ in t.open()), 3,
+               'no connection over the old one')
+    tun.take()
+    t.all_connected(1)
+    assert {here for here, _ in t.open()} == {'198.51.100.1'}
+    assert (TCP, PEER_PORT) in to_peers_and_tracker(eth.take(), '198.51.100.1')
+    assert to_peers_and_tracker(tun.take(), '192.0.2.1') == set()
+
+
+def test_hup_to_a_missing_interface_leaves_no_connection(town):
+    t = town()
+    eth, tun = t.world.watch('eth0'), t.world.watch('tun0')
+    t.start('tun0')
+    t.all_connected()
+    t.hup('tun7')
+    wait_until(lambda: not t.open(), 3, 'no connection is left')
+    tun.take()
+    answer = t.ask(1)
+    assert answer['peers'] == [] and 'tun7' in answer['error']
+    assert t.health()['interface_ok'] is False
+    assert to_peers_and_tracker(tun.take(), '192.0.2.1') == set()
+    assert eth.take() == set()
+    assert t.open() == set()
+
+
+def test_private_addresses_of_a_public_tracker_are_refused(town):
+    """As by default. The tracker has an address that counts as public, and is asked; of
+    what it lists, only the endpoint that counts as public, too, is dialled."""
+    t = town()
+    with t.world.around:
+        public = Tracker(t.stage, address=World.GLOBAL)
+    public.set(peers=t.swarm.endpoints() + [['127.0.0.1', 5], [World.GLOBAL, 7]])
+    eth = t.world.watch('eth0')
+    t.start('', {'swarm.allow_private': 'off', 'swarm.trackers': public.http})
+    t.ask()
+    wait_until(lambda: public.announces(t.swarm.infohash), what='the tracker was asked')
+    got = wait_until(lambda: t.ask(wait='0')['peers'], what='the public one is listed')
+    assert [(p['ip'], p['port']) for p in got] == [(World.GLOBAL, 7)]
+    wait_until(lambda: t.ask(wait='0')['peers'][0]['state'] == 'tried', what='it is dialled')
+    t.ask(wait='2s')
+    assert t.swarm.totals()['connections'] == 0
+    assert to_peers_and_tracker(eth.take(), '198.51.100.1') == set()

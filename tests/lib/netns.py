@@ -1,0 +1,148 @@
+"""Network namespaces without a way out: the daemon's house, and the world around it.
+
+    house                            world
+      tun0  192.0.2.1    ---------   tun0-far   192.0.2.2       peers and trackers on lo:
+      eth0  198.51.100.1 ---------   eth0-far   198.51.100.2    203.0.113.0/24, 11.0.0.1
+
+A `with` enters one: sockets that are made and processes that are started inside belong
+to it for ever. Nothing leaves: the world has no route, and goes with its last process.
+"""
+import ctypes
+import os
+import socket
+import subprocess
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+ETH_P_ALL = 3
+TCP, UDP = 6, 17
+TCP_ALIVE = ('01', '02', '03')          # established, and both on the way there
+
+
+def call(fn, *args):
+    if fn(*args) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def why_not():
+    """The reason why there can be no namespaces here, or None."""
+    if os.getuid() != 0:
+        return 'needs root, to make network namespaces'
+    done = subprocess.run(['unshare', '-n', 'ip', 'link', 'add', 'a0', 'type', 'veth',
+                           'peer', 'name', 'b0'],
+                          check=False, capture_output=True, text=True)
+    return f'no network namespaces here: {done.stderr.strip()}' if done.returncode else None
+
+
+def own_namespace():
+    return os.open('/proc/thread-self/ns/net', os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Namespace:
+    def __init__(self, stage):
+        home = own_namespace()
+        call(LIBC.unshare, CLONE_NEWNET)
+        self.fd = own_namespace()
+        call(LIBC.setns, home, CLONE_NEWNET)
+        os.close(home)
+        stage.at_end(lambda: os.close(self.fd))
+        self._homes = []
+        self.ip('link', 'set', 'lo', 'up')
+
+    def __enter__(self):
+        self._homes.append(own_namespace())
+        call(LIBC.setns, self.fd, CLONE_NEWNET)
+        return self
+
+    def __exit__(self, *exc):
+        home = self._homes.pop()
+        call(LIBC.setns, home, CLONE_NEWNET)
+        os.close(home)
+
+    def ip(self, *args):
+        with self:
+            subprocess.run(['ip', *args], check=True, stdin=subprocess.DEVNULL)
+
+    @property
+    def path(self):
+        return f'/proc/{os.getpid()}/fd/{self.fd}'
+
+
+class World:
+    """Both namespaces. The house's default route points at eth0, as in a container; the
+    one through tun0 is worse, so only what is bound to tun0 takes it."""
+
+    LINKS = {'tun0': ('192.0.2.1', '192.0.2.2', 200), 'eth0': ('198.51.100.1',
+                                                             '198.51.100.2', 100)}
+    PEERS, TRACKER, GLOBAL = '203.0.113.10', '203.0.113.200', '11.0.0.1'
+
+    def __init__(self, stage, links=('tun0', 'eth0')):
+        self.stage, self.house, self.around = stage, Namespace(stage), Namespace(stage)
+        for address in ['203.0.113.0/24', self.GLOBAL + '/32']:
+            self.around.ip('route', 'add', 'local', address, 'dev', 'lo')
+        self.around.ip('address', 'add', self.TRACKER, 'dev', 'lo')
+        for name in links:
+            self.plug(name)
+
+    def plug(self, name):
+        near, far, metric = self.LINKS[name]
+        self.around.ip('link', 'add', name + '-far', 'type', 'veth', 'peer', 'name', name,
+                       'netns', self.house.path)
+        self.around.ip('address', 'add', far + '/24', 'dev', name + '-far')
+        self.around.ip('link', 'set', name + '-far', 'up')
+        self.house.ip('address', 'add', near + '/24', 'dev', name)
+        self.house.ip('link', 'set', name, 'up')
+        self.house.ip('route', 'add', 'default', 'via', far, 'dev', name, 'metric',
+                      str(metric))
+
+    def unplug(self, name):
+        self.house.ip('link', 'delete', name)
+
+    def watch(self, name):
+        with self.around:
+            return Watch(self.stage, name + '-far')
+
+
+class Watch:
+    """Everything that crosses one link, seen at its far end."""
+
+    def __init__(self, stage, device):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
+                                  socket.htons(ETH_P_ALL))
+        stage.at_end(self.sock.close)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.sock.bind((device, ETH_P_ALL))
+        self.sock.setblocking(False)
+
+    def take(self):
+        """TCP and UDP since the last time, as (protocol, source, destination, port)."""
+        out = set()
+        while True:
+            try:
+                p = self.sock.recv(65536)
+            except BlockingIOError:
+                return out
+            if p[0] >> 4 == 4 and p[9] in (TCP, UDP):
+                head = (p[0] & 15) * 4
+                out.add((p[9], socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]),
+                         int.from_bytes(p[head + 2:head + 4], 'big')))
+            elif p[0] >> 4 == 6 and p[6] in (TCP, UDP):
+                out.add((p[6], socket.inet_ntop(socket.AF_INET6, p[8:24]),
+                         socket.inet_ntop(socket.AF_INET6, p[24:40]),
+                         int.from_bytes(p[42:44], 'big')))
+
+
+def connections(pid):
+    """Live TCP connections in the namespace of a process: {(here, there, port)}."""
+    out = set()
+    with open(f'/proc/{pid}/net/tcp', encoding='ascii') as f:
+        for line in f.readlines()[1:]:
+            _, here, there, state = line.split()[:4]
+            if state in TCP_ALIVE:
+                address, _, port = there.partition(':')
+                out.add((dotted(here[:8]), dotted(address), int(port, 16)))
+    return out
+
+
+def dotted(hexed):
+    return socket.inet_ntoa(int(hexed, 16).to_bytes(4, 'little'))
