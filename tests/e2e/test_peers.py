@@ -207,11 +207,21 @@ def test_own_address_is_never_listed(census):
     assert d.peers(s.infohash)['total_peers'] == 5
 
 
-def test_private_addresses_are_refused_by_default(census):
-    d, s, t = census([{'count': 5}], {'swarm.allow_private': 'off'})
+def test_private_addresses_are_refused_by_default(daemon, swarm):
+    """Peers of 127/8 that call us get no handshake, and are not listed. (What a tracker
+    lists of them needs a public tracker: test_interface.py.)"""
+    s = swarm([{'count': 12}])
+    d = daemon({'swarm.allow_private': 'off', 'swarm.discovery_wait': '300ms'})
+    assert d.peers(s.infohash)['total_peers'] == 0      # joined: it is our swarm now
+    s.ask('dial', infohash=s.infohash, to=[d.address, 42069])
+
+    def all_turned_away():
+        t = s.totals()
+        return t['connections'] == 12 and t['open'] == 0
+    wait_until(all_turned_away, what='each connection was closed')
     answer = d.peers(s.infohash, wait='500ms')
     assert answer['total_peers'] == 0 and answer['error']
-    assert s.totals()['connections'] == 0
+    assert s.totals()['handshakes'] == 0 and s.totals()['connections'] == 12
 
 
 def test_peers_that_call_us_are_listed_as_incoming(daemon, swarm, tracker):

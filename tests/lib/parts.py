@@ -312,17 +312,20 @@ load.start = {payload.path}
 
 
 class Redis:
-    """An external Redis."""
+    """An external Redis. It can be stopped and started again on its address."""
 
     def __init__(self, stage):
-        self.address, self.port = stage.net.take(), 6379
+        self.stage, self.address, self.port = stage, stage.net.take(), 6379
         self.dir = stage.fresh_dir('redis')
-        self.proc = stage.start('redis', [
+        self.url = f'redis://{self.address}:{self.port}/0'
+        self.start()
+
+    def start(self):
+        self.proc = self.stage.start('redis', [
             'redis-server', '--bind', self.address, '--port', str(self.port), '--save', '',
             '--appendonly', 'no', '--dir', self.dir, '--daemonize', 'no'])
         wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
                    what='redis accepts')
-        self.url = f'redis://{self.address}:{self.port}/0'
 
     def client(self):
         import redis
