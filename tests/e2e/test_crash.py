@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -102,24 +103,94 @@ def test_sibling_serves_a_worker_that_stays_away(daemon):
 
 
 # The collector --------------------------------------------------------------
+class Askers:
+    """Threads that ask for swarms, known ones and new ones, and judge every answer: never
+    fewer peers than the swarm was known to have, never a status but 200, or 503 with a
+    Retry-After, and none that takes longer than `patience` seconds."""
+
+    def __init__(self, daemon, infohashes, known, size, patience):
+        self.daemon, self.infohashes, self.size = daemon, infohashes, size
+        self.known, self.next = known, known    # below `known`: seen in full already
+        self.patience, self.wrong, self.answers, self.cold = patience, [], 0, []
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True)
+                        for i in range(6)]
+        for t in self.threads:
+            t.start()
+
+    def pick(self, turn):
+        """Of six questions one is for a swarm that nobody asked for before."""
+        with self.lock:
+            if turn % 6 == 0 and self.next < len(self.infohashes):
+                self.next += 1
+                return self.next - 1, False
+            return turn % self.known, True
+
+    def run(self, turn):
+        while not self.over.is_set():
+            turn += 1
+            n, known = self.pick(turn)
+            began = time.monotonic()
+            try:
+                a = self.daemon.get(f'/peers/{self.infohashes[n]}', timeout=15)
+                why = self.fault(a, known)
+            except OSError as e:
+                why = repr(e)
+            took = time.monotonic() - began
+            if took > self.patience * slow():
+                why = why or f'took {took:.2f} s'
+            with self.lock:
+                self.answers += 1
+                if not known:
+                    self.cold.append((began, began + took))
+                if why:
+                    self.wrong.append((n, known, why))
+
+    def fault(self, a, known):
+        if a.status == 503:
+            return None if 'Retry-After' in a.headers else '503 without Retry-After'
+        if a.status != 200:
+            return f'{a.status} {a.body[:200]}'
+        total = a.json['total_peers']
+        # A swarm that is joined while the collector dies is another collector's new one;
+        # what it answers may not be less than the swarm either.
+        return None if total == self.size else f'{total} peers, known: {known}'
+
+    def stop(self):
+        self.over.set()
+        for t in self.threads:
+            t.join(30 * slow())
+            assert not t.is_alive(), 'a question hangs'
+
+
 def test_killed_collector_under_load(daemon, swarm, tracker):
-    t = tracker(register=True)
-    s = swarm([{'count': 5, 'progress': 100}], trackers=[t.http])
-    d = daemon({'swarm.trackers': t.http, 'cache.ttl': '1h'})
-    assert d.peers(s.infohash)['total_peers'] == 5
-    load = Load(d, f'/peers/{s.infohash}')
+    size, known = 5, 3
+    t = tracker()
+    s = swarm([{'count': size, 'progress': 100}], torrents=150, delay_ms=50)
+    for infohash in s.infohashes:
+        t.set(infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.udp, 'cache.ttl': '200ms', 'swarm.discovery_wait': '4s',
+                'swarm.max_swarms': 200})
+    for infohash in s.infohashes[:known]:
+        d.until_peers(infohash, lambda g: len(g) == size)
+    load = Askers(d, s.infohashes, known, size, patience=4)
     wait_until(lambda: load.answers > 50, what='load')
-    for _ in range(3):
-        pid = d.collector()
-        kill_and_wait_for_another(d, 'collector', pid)
+    for n in range(4):
+        cold, killed = load.next, time.monotonic()
+        took = kill_and_wait_for_another(d, 'collector', d.collector())
+        assert n > 0 or took < 1 * slow()   # then it is held back, longer each time
+        wait_until(lambda: d.get('/health').json['libtorrent_available'], 10,
+                   'the new one listens')
         was = load.answers
-        wait_until(lambda: load.answers > was + 50, what='answers go on')
+        wait_until(lambda: load.answers > was + 50 and load.next > cold + 5,
+                   what='answers go on, of new swarms too')
         assert d.get('/livez').status == 200
+        assert any(began < killed + took and killed < ended
+                   for began, ended in load.cold), 'new swarms were asked for meanwhile'
     load.stop()
-    assert load.failures == [] and load.closed_idle == 0
-    assert d.peers(s.infohash)['total_peers'] == 5
-    wait_until(lambda: d.get('/health').json['libtorrent_available'], 20,
-               'the new one listens')
+    assert load.wrong == []
+    for infohash in s.infohashes[:load.next]:
+        assert d.peers(infohash)['total_peers'] == size
 
 
 def test_killed_collector_with_a_parked_question(daemon, swarm, tracker):
