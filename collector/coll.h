@@ -71,7 +71,7 @@ struct coll {
 	int publish_armed;
 	int interface_gone;		/* swarm.interface was missing when we looked last */
 	uint64_t evictions;		/* of the table, already counted */
-	uint64_t lt_dropped, lt_alerts_dropped;	/* already counted */
+	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
 
 	/* Scratch: 130 KiB each, too large for a stack. */
 	struct swarm_copy copy;

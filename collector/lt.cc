@@ -110,6 +110,7 @@ class outbox
 	}
 
 	std::atomic<bool> crowded{false}; /* connections are needed for others */
+	std::atomic<uint64_t> filtered{0};
 
 	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
 	bool is_new_local(const lt::address &a)
@@ -440,8 +441,10 @@ class swarm_watch final : public lt::torrent_plugin
 	void on_add_peer(lt::tcp::endpoint const &ep, lt::peer_source_flags_t src,
 			 lt::add_peer_flags_t flags) override
 	{
-		if (flags & lt::torrent_plugin::filtered)
+		if (flags & lt::torrent_plugin::filtered) {
+			out_->filtered++;
 			return;
+		}
 		lt_event e{};
 		e.kind = LT_PEER_LEARNED;
 		e.life = life_;
@@ -742,27 +745,27 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 
 void added(struct lt_session *l, const lt::add_torrent_alert &a)
 {
-	const auto *k = a.params.userdata.get<key>();
-	if (!k)
+	const auto *at = a.params.userdata.get<key>();
+	if (!at)
 		return;
-	const std::unique_ptr<const key> owned(k); /* made by lt_join */
+	const key k = *at; /* it lies in by_key, whose entry may go now */
 	if (a.error) {
-		lt_event e = swarm_event(l, LT_JOIN_FAILED, *k);
+		lt_event e = swarm_event(l, LT_JOIN_FAILED, k);
 		const auto text = a.error.message();
 		set_text(e, text.data(), text.size());
 		l->taken.push_back(e);
-		l->by_key.erase(*k);
+		l->by_key.erase(k);
 		return;
 	}
-	const auto it = l->by_key.find(*k);
+	const auto it = l->by_key.find(k);
 	if (it == l->by_key.end() || it->second.leaving) {
 		l->session->remove_torrent(a.handle); /* left before it was there */
-		l->by_key.erase(*k);
+		l->by_key.erase(k);
 		return;
 	}
 	it->second.handle = a.handle;
-	l->by_handle[a.handle] = *k;
-	early_events(l, a.handle, *k);
+	l->by_handle[a.handle] = k;
+	early_events(l, a.handle, k);
 }
 
 void torrent_events(struct lt_session *l, const lt::alert *a)
@@ -949,7 +952,9 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 				-> std::shared_ptr<libtorrent::torrent_plugin> {
 				return std::make_shared<swarm_watch>(box, k, serial);
 			});
-		p.userdata = libtorrent::client_data_t(new key(k)); /* freed by added() */
+		/* The key in by_key: its entry stays where it is until added() has seen it. */
+		p.userdata = libtorrent::client_data_t(
+			const_cast<key *>(&l->by_key.find(k)->first));
 		l->session->async_add_torrent(std::move(p));
 		return 0;
 	} catch (const std::exception &e) {
@@ -1033,6 +1038,11 @@ uint32_t lt_tracker_count(const struct conf *c)
 uint64_t lt_dropped(const struct lt_session *l)
 {
 	return l->out->dropped();
+}
+
+uint64_t lt_filtered(const struct lt_session *l)
+{
+	return l->out->filtered;
 }
 
 uint64_t lt_alerts_dropped(const struct lt_session *l)

@@ -98,6 +98,8 @@ size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
 void lt_poll(struct lt_session *lt);
 /* Distinct trackers that a swarm joined with this configuration asks. */
 uint32_t lt_tracker_count(const struct conf *c);
+/* Endpoints that the filter of private addresses refused. */
+uint64_t lt_filtered(const struct lt_session *lt);
 /* Records lost to a full queue, and times libtorrent lost alerts; both only rise. */
 uint64_t lt_dropped(const struct lt_session *lt);
 uint64_t lt_alerts_dropped(const struct lt_session *lt);

@@ -95,12 +95,14 @@ static int parse_host(struct redis_target *t, char *s, char err[ERRLEN])
 	char *colon;
 	long n = 6379;
 
+	if (s[0] == '[' && !close)
+		return err_set(err,
+			       "redis.url: the bracket of the address is not closed");
 	if (slash)
 		*slash = '\0';
 	if (slash && slash[1]) {
 		if (parse_number(slash + 1, 9999, &n) != 0)
-			return err_set(err, "redis.url: %s is no database number",
-				       slash + 1);
+			return err_set(err, "redis.url: the database is a number");
 		t->db = (int)n;
 		n = 6379;
 	}
@@ -108,7 +110,7 @@ static int parse_host(struct redis_target *t, char *s, char err[ERRLEN])
 	if (colon) {
 		*colon = '\0';
 		if (parse_number(colon + 1, 65535, &n) != 0 || n == 0)
-			return err_set(err, "redis.url: %s is no port", colon + 1);
+			return err_set(err, "redis.url: a port is 1 to 65535");
 	}
 	if (close) {
 		*close = '\0';

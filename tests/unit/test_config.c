@@ -591,7 +591,7 @@ static void test_redis_url(void **state)
 	assert_int_equal(load(NULL, NULL,
 			      OPT("redis.mode=external", "redis.url=redis://:pw@h:12x")),
 			 1);
-	heard("E -o: redis.url = ***: 12x is no port\n");
+	heard("E -o: redis.url = ***: a port is 1 to 65535\n");
 	assert_int_equal(load(NULL, NULL,
 			      OPT("redis.mode=external", "redis.url=redis://:geheim")),
 			 1);

@@ -62,6 +62,7 @@ static void test_bad(void **state)
 	bad("redis://host:0", "port");
 	bad("redis://host:65536", "port");
 	bad("redis://host:12x", "port");
+	bad("redis://[::1", "bracket");
 	bad("redis://host/x", "database");
 	bad("redis://host/99999", "database");
 	bad("redis://user:pw@host", "password");
