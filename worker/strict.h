@@ -8,7 +8,7 @@
  * is written down anew for evhttp (strict_rewrite), so evhttp never sees a byte
  * that its own parser could misread: HTTP/1.1, one Content-Length or none, no
  * Transfer-Encoding, no Expect, no double slash.
- * Proof: tests/unit/test_gate.c, tests/fuzz/.
+ * Proof: tests/unit/test_gate.c.
  */
 #ifndef PEERSCOPE_WORKER_STRICT_H
 #define PEERSCOPE_WORKER_STRICT_H
