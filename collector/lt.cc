@@ -304,7 +304,6 @@ class peer_watch final : public lt::peer_plugin
 		memcpy(e.id, id_.b, IH_LEN);
 		set_addr(e, remote.address());
 		e.port = port_;
-		e.conn_port = remote.port();
 		e.incoming = !handle_.is_outgoing();
 		e.extended = extended_;
 		return e;

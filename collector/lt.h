@@ -59,7 +59,6 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint32_t life;			/* which join of it; a record of another one is stale */
 	uint8_t addr[ADDR_LEN];
 	uint16_t port;			/* where the peer listens, as far as it is known */
-	uint16_t conn_port;		/* other end of the connection; differs if incoming */
 	int32_t n;
 	int32_t seeds, leechers;	/* -1: unknown */
 	uint32_t tracker;		/* hash of the URL */

@@ -54,7 +54,7 @@ static struct lt_event peer_ev(enum lt_kind kind, unsigned host)
 	e.addr[12] = 127;
 	e.addr[14] = (uint8_t)(host >> 8);
 	e.addr[15] = (uint8_t)host;
-	e.port = e.conn_port = 6881;
+	e.port = 6881;
 	e.source = PEER_SRC_TRACKER;
 	return e;
 }
