@@ -147,6 +147,7 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 
 	memset(head, 0, sizeof(*head));
 	memcpy(head->id, w->id, sizeof(head->id));
+	memcpy(head->infohash, w->id, sizeof(head->infohash));
 	w->published_phase = swarm_phase(w, now_ms);
 	head->phase = (uint8_t)w->published_phase;
 	head->why = (uint8_t)swarm_why(w);
@@ -161,6 +162,9 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 			p->last_seen_s = now_s;
 			head->connected++;
 		}
+		head->contacted += p->state == PEER_CONTACTED;
+		head->tried += p->state == PEER_TRIED;
+		head->incoming |= (p->sources & PEER_SRC_INCOMING) != 0;
 		record(p, now_s, &out[i]);
 	}
 	qsort(out, w->npeers, sizeof(*out), better);
@@ -172,6 +176,9 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	head->dht_at_s = w->dht_at_s;
 	head->pieces = w->pieces;
 	count_trackers(w, head);
+	head->joined_at_s = now_s - (uint32_t)((now_ms - w->joined_ms) / 1000);
+	head->has_v2 = (uint8_t)w->has_v2;
+	memcpy(head->v2, w->v2, sizeof(head->v2));
 	w->changed_ms = 0;
 	w->important = 0;
 }

@@ -23,7 +23,7 @@
 #include "common/kid.h"
 
 #define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
-#define SHM_VERSION 2u
+#define SHM_VERSION 3u
 #define SHM_LINE 64
 #define SHM_PAGE 4096
 #define SHM_STEP (1u << 20)			/* growth of the pool */
@@ -168,17 +168,25 @@ struct shm_swarm {
 	uint32_t trackers, trackers_ok;	/* asked, and answered without error */
 	uint32_t pieces;		/* 0: metadata unknown */
 	uint32_t first_chunk;		/* chunk number + 1; 0: none */
-	uint32_t spare;
+	uint32_t contacted, tried;	/* of total_peers, by state */
+	uint8_t infohash[20];		/* of the swarm: id, or what id stands for */
+	uint8_t resolved;		/* enum swarm_resolved: how infohash was found */
+	uint8_t has_v2;			/* v2 is known (BEP 52) */
+	uint8_t incoming;		/* 1: a peer of it has called us */
+	uint8_t spare_byte;
+	uint32_t joined_at_s;		/* when this life of it began */
+	uint8_t v2[32];			/* whole v2 infohash */
+	uint32_t spare[2];
 };
-_Static_assert(sizeof(struct shm_swarm) == 96, "");
+_Static_assert(sizeof(struct shm_swarm) == 168, "");
 
 struct shm_slot {
 	alignas(SHM_LINE) shm_u32 seq;	/* odd: being written */
 	shm_u32 next;			/* next slot of the bucket + 1; 0: end */
 	shm_u64 swarm[sizeof(struct shm_swarm) / 8];
-	shm_u64 spare[3];
+	shm_u64 spare[2];
 };
-_Static_assert(sizeof(struct shm_slot) == 2 * SHM_LINE, "a slot is two lines");
+_Static_assert(sizeof(struct shm_slot) == 3 * SHM_LINE, "a slot is three lines");
 
 /* A place; its texts are offsets of strings (0: unknown). 48 bytes. */
 struct shm_place {

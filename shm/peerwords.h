@@ -31,7 +31,27 @@ enum swarm_phase {
 	SWARM_SETTLED = 2,	/* everybody known was asked, nobody new lately */
 	SWARM_DEAD = 3,		/* every source was asked: nobody is there */
 };
-enum swarm_verdict { VERDICT_UNKNOWN = 0 };
+enum swarm_verdict {		/* of a swarm: is it the stream's fault, or the path's? */
+	VERDICT_UNKNOWN = 0,	/* not enough was heard yet */
+	VERDICT_ALIVE = 1,	/* peers were reached */
+	VERDICT_THIN = 2,	/* peers are known, but hardly any can be reached */
+	VERDICT_DEAD = 3,	/* the path works, and nobody is there */
+	VERDICT_PATH_BLOCKED = 4, /* nothing can be said: our own way out is blocked */
+};
+enum path_verdict {		/* of our way to the world, for all swarms */
+	PATH_UNKNOWN = 0,
+	PATH_OPEN = 1,
+	PATH_BLOCKED = 2,	/* we ask, and nobody answers */
+	PATH_DOWN = 3,		/* swarm.interface or the VPN is down */
+};
+enum swarm_resolved {		/* how an id became the infohash of its swarm */
+	RESOLVED_TAKEN = 0,	/* the id is the infohash: no engine is configured */
+	RESOLVED_ENGINE = 1,	/* a content id; the engine named the infohash */
+	RESOLVED_SAME = 2,	/* the engine says that the id is an infohash */
+	RESOLVED_NOT_FOUND = 3,	/* the engine does not know the id: taken as it is */
+	RESOLVED_NO_ANSWER = 4,	/* the engine did not answer: taken as it is for now */
+	RESOLVED_HYBRID = 5,	/* the other hash of a hybrid torrent (BEP 52) */
+};
 enum swarm_why {		/* why a list is empty; swarmjson has a sentence each */
 	WHY_NONE = 0,
 	WHY_JOINING = 1,	/* nothing heard yet */

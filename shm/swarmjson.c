@@ -242,7 +242,7 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 
 	PS_ASSERT(c->s.npeers <= CONF_SLOT_PEERS);
 	json_init(&j, out);
-	put_ids(&j, asked, c->s.id);
+	put_ids(&j, asked, c->s.infohash);
 	for (uint32_t i = 0; i < n && !out->failed; i++)
 		put_peer(&j, p, &c->peer[i]);
 	put_rest(&j, &c->s, n, n > 0 ? NULL : why_empty(&c->s));

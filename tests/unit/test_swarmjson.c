@@ -51,6 +51,7 @@ static int setup(void **state)
 	buf_init(&st.out, 1 << 20);
 	for (int i = 0; i < IH_LEN; i++)
 		sscanf(&ID[2 * i], "%2hhx", &st.s.id[i]);
+	memcpy(st.s.infohash, st.s.id, sizeof(st.s.infohash));
 	*state = &st;
 	return 0;
 }
