@@ -24,7 +24,7 @@ void publish_redis(struct coll *c, struct swarm *w)
 	ih_hex(hex, w->id);
 	memcpy(key + strlen(key), hex, sizeof(hex));
 	buf_reset(&c->json);
-	if (swarm_json(&c->json, c->ptab, &c->copy, hex, limit) == 0)
+	if (swarm_json(&c->json, c->ptab, &c->copy, hex, limit, NULL) == 0)
 		redis_setex(c->redis, key, conf->cache_ttl_ms, c->json.p, c->json.len);
 }
 

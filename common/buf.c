@@ -158,10 +158,10 @@ void json_arr_end(struct json *j)
 	json_up(j, "]");
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none (RFC 3629: shortest form
- * only, no surrogates, nothing above U+10FFFF). */
-static size_t utf8_len(const uint8_t *s, size_t left)
+/* Shortest form only, no surrogates, nothing above U+10FFFF. */
+size_t utf8_len(const void *text, size_t left)
 {
+	const uint8_t *s = text;
 	size_t n = s[0] < 0x80   ? 1
 		   : s[0] < 0xc2 ? 0
 		   : s[0] < 0xe0 ? 2

@@ -34,6 +34,9 @@ void buf_printf(struct buf *b, const char *fmt, ...) PS_PRINTF(2, 3);
 /* Ownership of the bytes goes to the caller, who frees; b is empty afterwards. */
 PS_MUST char *buf_take(struct buf *b, size_t *len);
 
+/* Bytes of the UTF-8 sequence at s, of which left are there; 0: it is none (RFC 3629). */
+size_t utf8_len(const void *s, size_t left);
+
 #define JSON_DEPTH 16
 
 struct json {

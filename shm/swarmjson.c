@@ -2,9 +2,9 @@
  * swarmjson.c -- a swarm as JSON. See swarmjson.h; the contract is the peers
  * answer that the replaced service gave, field for field, ours beside it.
  */
+#include <stdio.h>
 #include <string.h>
 
-#include "common/addr.h"
 #include "shm/swarmjson.h"
 
 const char *swarm_why_text(int why)
@@ -46,56 +46,69 @@ static size_t unprintable(const uint8_t *s, size_t left)
 	return 0;
 }
 
-/* A question mark for each. Works in place; what is not UTF-8 is left to json_strn. */
+/* A question mark for each, and for each byte that is not UTF-8. Works in place. */
 static size_t clean(char *text)
 {
 	uint8_t *s = (uint8_t *)text;
 	size_t len = strlen(text), from = 0, to = 0;
 
 	while (from < len) {
-		size_t n = unprintable(s + from, len - from);
+		size_t bad = unprintable(s + from, len - from);
+		size_t n = bad > 0 ? 0 : utf8_len(s + from, len - from);
 
-		s[to++] = n > 0 ? '?' : s[from];
-		from += n > 0 ? n : 1;
+		if (n > 0)
+			memmove(s + to, s + from, n);
+		else
+			s[to] = '?';
+		to += n > 0 ? n : 1;
+		from += n + bad > 0 ? n + bad : 1;
 	}
 	s[to] = '\0';
 	return to;
 }
 
-static void put_text(struct json *j, const char *key, char *text, const char *unknown)
+static void show(char *text, size_t size, const char *unknown)
 {
-	size_t len = clean(text);
-
-	if (len > 0)
-		json_strn(j, key, text, len);
-	else
-		json_str(j, key, unknown);
+	if (clean(text) == 0)
+		snprintf(text, size, "%s", unknown);
 }
 
 /* --- one peer ---------------------------------------------------------- */
 
+const char *swarm_source_name(int i)
+{
+	static const char *const name[] = {"tracker", "dht", "pex", "lsd", "incoming"};
+
+	_Static_assert(PEER_SRC_TRACKER == 1u << 0 && PEER_SRC_DHT == 1u << 1 &&
+			       PEER_SRC_PEX == 1u << 2 && PEER_SRC_LSD == 1u << 3 &&
+			       PEER_SRC_INCOMING == 1u << 4 &&
+			       PS_ARRAY_LEN(name) == SWARM_SOURCES,
+		       "a name for each bit");
+	return name[i];
+}
+
+const char *swarm_protocol_name(int protocol)
+{
+	return protocol == PEER_ACESTREAM ? "acestream" : "bittorrent";
+}
+
+uint32_t swarm_progress(const struct shm_peer *peer)
+{
+	return (peer->progress > 10000 ? 10000u : peer->progress) / 10u;
+}
+
 static void put_sources(struct json *j, unsigned sources)
 {
-	static const struct {
-		unsigned bit;
-		const char *name;
-	} name[] = {
-		{PEER_SRC_TRACKER, "tracker"},   {PEER_SRC_DHT, "dht"},
-		{PEER_SRC_PEX, "pex"},           {PEER_SRC_LSD, "lsd"},
-		{PEER_SRC_INCOMING, "incoming"},
-	};
-
 	json_arr(j, "sources");
-	for (size_t i = 0; i < PS_ARRAY_LEN(name); i++)
-		if (sources & name[i].bit)
-			json_str(j, NULL, name[i].name);
+	for (int i = 0; i < SWARM_SOURCES; i++)
+		if (sources & 1u << i)
+			json_str(j, NULL, swarm_source_name(i));
 	json_arr_end(j);
 }
 
 /* Letters; shm/README.md says what they stand for. */
-static void put_flags(struct json *j, const struct shm_peer *peer)
+static void flags_text(char out[8], const struct shm_peer *peer)
 {
-	char out[8];
 	size_t n = 0;
 
 	if (peer->flags & PEER_F_ENCRYPTED)
@@ -110,16 +123,34 @@ static void put_flags(struct json *j, const struct shm_peer *peer)
 		out[n++] = 'W';
 	if (peer->flags & PEER_F_CHOKED)
 		out[n++] = 'C';
-	json_strn(j, "flags", out, n);
+	out[n] = '\0';
 }
 
-static void put_place(struct json *j, struct place *at)
+void swarm_text(struct swarm_text *out, const struct ptab *p, const struct shm_peer *peer)
 {
-	put_text(j, "country", at->country, "Unknown");
-	put_text(j, "country_code", at->code, "??");
-	put_text(j, "city", at->city, "Unknown");
-	put_text(j, "isp", at->isp, "Unknown");
-	put_text(j, "region", at->region, "Unknown");
+	struct place *at = &out->at;
+
+	addr_text(out->ip, peer->addr);
+	flags_text(out->flags, peer);
+	ptab_client(p, peer->client, out->client);
+	ptab_place(p, peer->place, at);
+	show(out->client, sizeof(out->client), "Unknown");
+	show(at->country, sizeof(at->country), "Unknown");
+	show(at->code, sizeof(at->code), "??");
+	show(at->city, sizeof(at->city), "Unknown");
+	show(at->isp, sizeof(at->isp), "Unknown");
+	show(at->region, sizeof(at->region), "Unknown");
+	show(at->timezone, sizeof(at->timezone), "Unknown");
+	show(at->source, sizeof(at->source), "");
+}
+
+static void put_place(struct json *j, const struct place *at)
+{
+	json_str(j, "country", at->country);
+	json_str(j, "country_code", at->code);
+	json_str(j, "city", at->city);
+	json_str(j, "isp", at->isp);
+	json_str(j, "region", at->region);
 	if (at->has_point) {
 		json_fixed(j, "latitude", at->lat_e5, 5);
 		json_fixed(j, "longitude", at->lon_e5, 5);
@@ -127,40 +158,32 @@ static void put_place(struct json *j, struct place *at)
 		json_null(j, "latitude");
 		json_null(j, "longitude");
 	}
-	put_text(j, "timezone", at->timezone, "Unknown");
+	json_str(j, "timezone", at->timezone);
 }
 
-static void put_peer(struct json *j, const struct ptab *p, const struct shm_peer *peer)
+void swarm_peer_json(struct json *j, const struct shm_peer *peer,
+		     const struct swarm_text *text)
 {
-	char ip[ADDR_TEXT_MAX], client[SHM_STRING_MAX + 1];
-	struct place at;
-
-	addr_text(ip, peer->addr);
-	ptab_client(p, peer->client, client);
-	ptab_place(p, peer->place, &at);
 	json_obj(j, NULL);
-	json_str(j, "ip", ip);
+	json_str(j, "ip", text->ip);
 	json_uint(j, "port", peer->port);
-	put_text(j, "client", client, "Unknown");
-	/* tenths, rounded down: 100.0 means that nothing is missing */
-	json_fixed(j, "progress", (peer->progress > 10000 ? 10000 : peer->progress) / 10,
-		   1);
+	json_str(j, "client", text->client);
+	json_fixed(j, "progress", swarm_progress(peer), 1);
 	json_uint(j, "download_rate", peer->down_rate);
 	json_uint(j, "upload_rate", peer->up_rate);
-	put_place(j, &at);
-	put_flags(j, peer);
+	put_place(j, &text->at);
+	json_str(j, "flags", text->flags);
 	json_str(j, "state", peer_state_name(peer->state));
 	put_sources(j, peer->sources);
-	json_str(j, "protocol",
-		 peer->protocol == PEER_ACESTREAM ? "acestream" : "bittorrent");
+	json_str(j, "protocol", swarm_protocol_name(peer->protocol));
 	json_uint(j, "first_seen", peer->first_seen_s);
 	json_uint(j, "last_seen", peer->last_seen_s);
-	if (at.asn != 0)
-		json_uint(j, "asn", at.asn);
+	if (text->at.asn != 0)
+		json_uint(j, "asn", text->at.asn);
 	else
 		json_null(j, "asn");
-	if (clean(at.source) > 0)
-		json_str(j, "geo_source", at.source);
+	if (text->at.source[0])
+		json_str(j, "geo_source", text->at.source);
 	else
 		json_null(j, "geo_source");
 	json_obj_end(j);
@@ -211,11 +234,13 @@ static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
 }
 
 static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
-		     const char *error)
+		     const char *error, const struct swarm_pick *pick)
 {
 	json_arr_end(j);
 	json_uint(j, "peer_count", count);
 	json_uint(j, "total_peers", s->total_peers);
+	if (pick != NULL && pick->filtered)
+		json_uint(j, "matched", pick->n);
 	json_fixed(j, "cached_at", (int64_t)s->cached_at_ms, 3);
 	if (error != NULL)
 		json_str(j, "error", error);
@@ -223,29 +248,39 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 		json_null(j, "error");
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
+	if (pick != NULL && pick->more != NULL)
+		pick->more(j, pick->arg);
 	json_obj_end(j);
 }
 
-static const char *why_empty(const struct shm_swarm *s)
+const char *swarm_empty_text(const struct shm_swarm *s, uint32_t npick)
 {
-	if (s->npeers > 0)
-		return "peers are known, but none was asked for (limit)";
-	return swarm_why_text(s->why);
+	if (s->npeers == 0)
+		return swarm_why_text(s->why);
+	if (npick == 0)
+		return "peers are known, but none passes the filters";
+	return "peers are known, but none was asked for (limit)";
 }
 
 int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c,
-	       const char *asked, uint32_t limit)
+	       const char *asked, uint32_t limit, const struct swarm_pick *pick)
 {
-	uint32_t n = c->s.npeers < limit ? c->s.npeers : limit;
+	uint32_t have = pick != NULL ? pick->n : c->s.npeers;
+	uint32_t n = have < limit ? have : limit;
 	size_t start = out->len;
+	struct swarm_text text;
 	struct json j;
 
-	PS_ASSERT(c->s.npeers <= CONF_SLOT_PEERS);
+	PS_ASSERT(c->s.npeers <= CONF_SLOT_PEERS && have <= c->s.npeers);
 	json_init(&j, out);
 	put_ids(&j, asked, c->s.infohash);
-	for (uint32_t i = 0; i < n && !out->failed; i++)
-		put_peer(&j, p, &c->peer[i]);
-	put_rest(&j, &c->s, n, n > 0 ? NULL : why_empty(&c->s));
+	for (uint32_t i = 0; i < n && !out->failed; i++) {
+		const struct shm_peer *peer = &c->peer[pick != NULL ? pick->index[i] : i];
+
+		swarm_text(&text, p, peer);
+		swarm_peer_json(&j, peer, &text);
+	}
+	put_rest(&j, &c->s, n, n > 0 ? NULL : swarm_empty_text(&c->s, have), pick);
 	if (out->failed)
 		return -1;
 	if (ptab_names_valid(p, c->names_seq))
@@ -256,7 +291,8 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 }
 
 void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LEN],
-		      uint64_t now_wall_ms, const char *error)
+		      uint64_t now_wall_ms, const char *error,
+		      const struct swarm_pick *pick)
 {
 	struct shm_swarm s;
 	struct json j;
@@ -266,5 +302,5 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
 	json_init(&j, out);
 	put_ids(&j, asked, id);
-	put_rest(&j, &s, 0, error);
+	put_rest(&j, &s, 0, error, pick);
 }

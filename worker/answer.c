@@ -77,7 +77,7 @@ static int render(struct worker *w, const struct peers_question *q, struct buf *
 		if (rc != PTAB_OK)
 			return -1;
 		buf_reset(out);
-		if (swarm_json(out, w->ptab, w->copy, q->id.text, q->limit) == 0) {
+		if (swarm_json(out, w->ptab, w->copy, q->id.text, q->limit, NULL) == 0) {
 			stat_inc(peers_rendered);
 			return 0;
 		}
@@ -188,7 +188,7 @@ void answer_nothing(struct ask *a, const struct peers_question *q, const char *w
 	struct buf out;
 
 	buf_init(&out, ANSWER_MAX_BYTES);
-	swarm_json_empty(&out, q->id.text, q->id.key, now, why);
+	swarm_json_empty(&out, q->id.text, q->id.key, now, why, NULL);
 	headers(a, now, 0, NULL);
 	http_json(a, 200, &out);
 }

@@ -77,7 +77,7 @@ static void publish(struct stage *st, uint32_t npeers)
 static const char *render(struct stage *st, uint32_t limit)
 {
 	buf_reset(&st->out);
-	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, limit), 0);
+	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, limit, NULL), 0);
 	return st->out.p;
 }
 
@@ -238,7 +238,7 @@ static void a_swarm_in_no_slot_has_the_same_fields(void **state)
 	publish(st, 0);
 	with = cJSON_Parse(render(st, 50));
 	buf_reset(&st->out);
-	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector");
+	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector", NULL);
 	assert_non_null(
 		strstr(st->out.p,
 		       "\"cached_at\":1705343674.123,\"error\":\"no collector\""));
@@ -262,7 +262,7 @@ static void a_compaction_in_between_is_noticed(void **state)
 	ptab_compact_end(st->p);
 	buf_reset(&st->out);
 	buf_str(&st->out, "kept");
-	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, 50), -1);
+	assert_int_equal(swarm_json(&st->out, st->p, &st->copy, ID, 50, NULL), -1);
 	assert_false(st->out.failed);
 	assert_string_equal(st->out.p, "kept");
 	assert_int_equal(ptab_get(st->p, st->s.id, 50, &st->copy), PTAB_OK);
@@ -276,7 +276,7 @@ static void a_full_buffer_is_said(void **state)
 
 	publish(st, 4);
 	buf_init(&small, 300);
-	assert_int_equal(swarm_json(&small, st->p, &st->copy, ID, 50), -1);
+	assert_int_equal(swarm_json(&small, st->p, &st->copy, ID, 50, NULL), -1);
 	assert_true(small.failed);
 	buf_free(&small);
 }
