@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "collector/dhtwatch.h"
 #include "collector/lt.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
@@ -70,6 +71,8 @@ struct coll {
 	int lt_bell_fd;
 	int publish_armed;
 	int interface_gone;		/* swarm.interface was missing when we looked last */
+	struct dhtwatch dht;
+	uint32_t dht_nodes;
 	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
 

@@ -7,6 +7,7 @@
  */
 extern "C" {
 #include "collector/lt.h"
+#include "common/file.h"
 #include "shm/peerwords.h"
 }
 
@@ -16,6 +17,7 @@ extern "C" {
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <map>
@@ -597,10 +599,93 @@ lt::ip_filter private_filter(const conf &c)
 	return f;
 }
 
+/*
+ * The DHT's nodes, kept from one life to the next. Getting them waits for the network
+ * thread, and writing them for the disk, so that is done in threads of its own.
+ */
+struct dht_store {
+	std::mutex mutex;
+	std::string path;
+	std::vector<lt::udp::endpoint> nodes; /* as last loaded or saved */
+	std::atomic<bool> busy{false};
+};
+
+/* A state of 400 nodes takes 8 KiB. */
+constexpr size_t DHT_STATE_MAX = 1 << 20;
+/* Of the saved ones so many are asked when all are lost: a few that live will do. */
+constexpr size_t DHT_AGAIN_MAX = 64;
+
+void dht_remember(dht_store &d, const lt::dht::dht_state &st)
+{
+	std::lock_guard<std::mutex> hold(d.mutex);
+	d.nodes = st.nodes;
+	d.nodes.insert(d.nodes.end(), st.nodes6.begin(), st.nodes6.end());
+}
+
+lt_event dht_event(lt_kind kind, size_t n, const char *text)
+{
+	lt_event e{};
+	e.kind = kind;
+	e.n = static_cast<int32_t>(n);
+	set_text(e, text, strlen(text));
+	return e;
+}
+
+/* What an earlier life wrote; garbage is no reason not to start. */
+lt_event dht_load(dht_store &d, lt::session_params &p)
+{
+	char err[ERRLEN] = "", *data = nullptr;
+	size_t len = 0;
+
+	if (d.path.empty() ||
+	    file_read(d.path.c_str(), DHT_STATE_MAX, &data, &len, err) <= 0)
+		return dht_event(LT_DHT_LOADED, 0, err);
+	const std::unique_ptr<char, decltype(&free)> owner(data, free);
+	try {
+		const auto state = lt::read_session_params(
+			lt::span<char const>(data, static_cast<std::ptrdiff_t>(len)),
+			lt::session_handle::save_dht_state);
+		p.dht_state = state.dht_state;
+		dht_remember(d, p.dht_state);
+		return dht_event(LT_DHT_LOADED, d.nodes.size(),
+				 d.nodes.empty() ? "the file names no node" : "");
+	} catch (const std::exception &e) {
+		return dht_event(LT_DHT_LOADED, 0, e.what());
+	}
+}
+
+void dht_write(const lt::session_handle &s, dht_store &d, outbox &out)
+{
+	char err[ERRLEN] = "";
+	std::string path;
+	{
+		std::lock_guard<std::mutex> hold(d.mutex);
+		path = d.path;
+	}
+	try {
+		const auto p = s.session_state(lt::session_handle::save_dht_state);
+		const size_t n = p.dht_state.nodes.size() + p.dht_state.nodes6.size();
+		if (n == 0 || path.empty())
+			return; /* what lies there is better than nothing */
+		const auto buf =
+			lt::write_session_params_buf(p,
+						     lt::session_handle::save_dht_state);
+		dht_remember(d, p.dht_state);
+		if (file_write(path.c_str(), buf.data(), buf.size(), err) != 0)
+			out.put(dht_event(LT_DHT_SAVED, 0, err));
+		else
+			out.put(dht_event(LT_DHT_SAVED, n, ""));
+	} catch (const std::exception &e) {
+		out.put(dht_event(LT_DHT_SAVED, 0, e.what()));
+	}
+}
+
 } // namespace
 
 struct lt_session {
 	std::shared_ptr<outbox> out;
+	std::shared_ptr<dht_store> dht;
+	std::thread saver;
 	std::unique_ptr<libtorrent::session> session;
 	/* A join is known by its key at once, by its handle once it is added. One that
 	 * is left before that stays, and is removed (or joined again) then. */
@@ -841,6 +926,10 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		libtorrent::session_params p(first_settings(*c));
 
 		l->out = std::make_shared<outbox>(bell_fd);
+		l->dht = std::make_shared<dht_store>();
+		l->dht->path = c->swarm_dht_state;
+		if (c->swarm_dht)
+			l->out->put(dht_load(*l->dht, p));
 		p.disk_io_constructor = libtorrent::disabled_disk_io_constructor;
 		p.ip_filter = private_filter(*c);
 		l->session = std::make_unique<libtorrent::session>(std::move(p));
@@ -866,25 +955,29 @@ int lt_close(struct lt_session **session, int wait_ms)
 		return 0;
 	*session = nullptr;
 	try {
-		/* The proxy's end waits for the trackers' "stopped": in a thread of its
-		 * own, so that a tracker that hangs can't hold us. The caller exits. */
+		/* In a thread of its own, so that neither a tracker that hangs nor the
+		 * disk can hold us: the proxy's end waits for the trackers' "stopped".
+		 * If it takes too long the caller exits. */
 		auto done = std::make_shared<std::promise<void>>();
 		auto over = done->get_future();
 		l->session->set_alert_notify({});
-		auto proxy =
-			std::make_shared<libtorrent::session_proxy>(l->session->abort());
-		l->session.reset();
-		std::thread([proxy, done]() mutable {
-			proxy.reset();
+		std::thread([l, done] {
+			if (l->saver.joinable())
+				l->saver.join();
+			dht_write(*l->session, *l->dht, *l->out);
+			{ /* the end of the proxy waits */
+				const auto proxy = l->session->abort();
+				l->session.reset();
+			}
+			delete l;
 			done->set_value();
 		}).detach();
 		if (over.wait_for(std::chrono::milliseconds(wait_ms)) ==
 		    std::future_status::ready)
 			rc = 0;
 	} catch (const std::exception &) {
-		/* leaving anyway */
+		/* leaving anyway: the caller exits */
 	}
-	delete l;
 	return rc;
 }
 
@@ -901,6 +994,8 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 				pair.first.replace_trackers(trackers_of(*c));
 		l->trackers = c->swarm_trackers;
 		l->limit = connections_limit(*c);
+		std::lock_guard<std::mutex> hold(l->dht->mutex);
+		l->dht->path = c->swarm_dht_state;
 		return 0;
 	} catch (const std::exception &e) {
 		return fail(err, "libtorrent settings", e);
@@ -1012,6 +1107,83 @@ void lt_reopen(struct lt_session *l)
 		l->session->reopen_network_sockets();
 	} catch (const std::exception &) {
 		/* libtorrent watches the interfaces too, only later */
+	}
+}
+
+void lt_reannounce(struct lt_session *l)
+{
+	try {
+		for (const auto &pair : l->by_handle) {
+			pair.first.force_reannounce(0, -1,
+						    libtorrent::torrent_handle::
+							    ignore_min_interval);
+			pair.first.force_dht_announce();
+		}
+	} catch (const std::exception &) {
+		/* a torrent that has just gone */
+	}
+}
+
+void lt_dht_again(struct lt_session *l, const struct conf *c)
+{
+	char item[256];
+
+	try {
+		for (const char *at = c->swarm_dht_bootstrap;
+		     (at = conf_list_next(at, item, sizeof(item))) != nullptr;) {
+			const std::string router = item;
+			const auto colon = router.rfind(':');
+			const long port = colon == std::string::npos
+						  ? 0
+						  : strtol(item + colon + 1, nullptr, 10);
+			if (port > 0 && port < 65536)
+				l->session->add_dht_node({router.substr(0, colon),
+							  static_cast<int>(port)});
+		}
+		std::lock_guard<std::mutex> hold(l->dht->mutex);
+		auto &nodes = l->dht->nodes;
+		for (size_t i = 0; i < nodes.size() && i < DHT_AGAIN_MAX; i++)
+			l->session->add_dht_node(
+				{nodes[i].address().to_string(), nodes[i].port()});
+		/* other ones the next time */
+		if (nodes.size() > DHT_AGAIN_MAX)
+			std::rotate(nodes.begin(), nodes.begin() + DHT_AGAIN_MAX,
+				    nodes.end());
+	} catch (const std::exception &) {
+		/* tried again later: dhtwatch.c */
+	}
+}
+
+void lt_dht_restart(struct lt_session *l, const struct conf *c)
+{
+	using sp = libtorrent::settings_pack;
+
+	try {
+		for (const bool on : {false, true}) {
+			sp s;
+			s.set_bool(sp::enable_dht, on);
+			l->session->apply_settings(std::move(s));
+		}
+		lt_dht_again(l, c);
+	} catch (const std::exception &) {
+		/* tried again later: dhtwatch.c */
+	}
+}
+
+void lt_dht_save(struct lt_session *l)
+{
+	try {
+		if (l->dht->busy.exchange(true))
+			return;
+		if (l->saver.joinable())
+			l->saver.join(); /* it is over: not busy */
+		const libtorrent::session_handle s(*l->session);
+		l->saver = std::thread([s, d = l->dht, out = l->out] {
+			dht_write(s, *d, *out);
+			d->busy = false;
+		});
+	} catch (const std::exception &) {
+		l->dht->busy = false;
 	}
 }
 

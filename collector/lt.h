@@ -43,6 +43,8 @@ enum lt_kind {
 	LT_LISTEN_FAILED,	/* text */
 	LT_EXTERNAL,		/* addr: how others see us */
 	LT_STATS,		/* n: nodes in the DHT; have: open peer connections */
+	LT_DHT_LOADED,		/* n: nodes of an earlier life; text: why there are none */
+	LT_DHT_SAVED,		/* n: nodes written to swarm.dht_state; text: why not */
 };
 #define LT_ALL_PIECES UINT32_MAX	/* have and pieces of a seed that did not say how many */
 
@@ -67,10 +69,12 @@ struct lt_event {			/* fields a kind does not name are zero */
 	char text[LT_TEXT_MAX + 1];	/* client or message: raw bytes, NUL-terminated */
 };
 
-/* bell_fd is borrowed: it is rung when lt_next has something. */
+/* bell_fd is borrowed: it is rung when lt_next has something. Starts with the nodes in
+ * c->swarm_dht_state, if that names a file of an earlier life. */
 PS_MUST int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err[ERRLEN]);
-/* Ends the session; waits at most wait_ms for trackers to hear "stopped". 0, or -1:
- * its threads still run, so the caller may only _exit. */
+/* Writes down the DHT's nodes and ends the session; waits at most wait_ms for that and
+ * for trackers to hear "stopped". 0, or -1: its threads still run, so the caller may
+ * only _exit. */
 PS_MUST int lt_close(struct lt_session **lt, int wait_ms);
 /* New settings in place: interfaces, limits, DHT, filter, trackers of every swarm. Open
  * connections stay: after a change of interface or port the caller joins anew. */
@@ -82,6 +86,16 @@ struct lt_endpoint {
 };
 /* The network changed: look at the interfaces anew. */
 void lt_reopen(struct lt_session *lt);
+/* Announce every swarm now, to trackers (whatever their interval) and to the DHT: our
+ * address or port is another. */
+void lt_reannounce(struct lt_session *lt);
+/* No node of the DHT is left: ask the routers and nodes of earlier again. */
+void lt_dht_again(struct lt_session *lt, const struct conf *c);
+/* The same, with a DHT that is started anew. */
+void lt_dht_restart(struct lt_session *lt, const struct conf *c);
+/* Write the DHT's nodes to c->swarm_dht_state, in a thread of its own; LT_DHT_SAVED
+ * tells how it went. Nothing is written while there are none, or one is under way. */
+void lt_dht_save(struct lt_session *lt);
 
 /* Join, asynchronously. v2: NULL, or the whole 32-byte hash of a v2 id. known[n]:
  * endpoints from an earlier life, dialled with the rest; NULL if n is 0. *life is what

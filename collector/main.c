@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -65,6 +66,18 @@ static void forget_ourselves(struct swarm *w, void *arg)
 			swarm_forget(w, c->own_addr[i], c->own_port[j]);
 }
 
+static void dht_file(const struct coll *c, const struct lt_event *e)
+{
+	const char *path = c->kid.conf.swarm_dht_state;
+
+	if (e->text[0])
+		log_warn("dht", "%s: %s", path, e->text);
+	else if (e->kind == LT_DHT_SAVED)
+		stat_inc(dht_saves);
+	else if (e->n > 0)
+		log_notice("dht", "%d nodes of an earlier life in %s", e->n, path);
+}
+
 static void session_event(struct coll *c, const struct lt_event *e)
 {
 	switch (e->kind) {
@@ -78,8 +91,11 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		learn_own(c, e->addr, 0);
 		swarms_each(c->swarms, forget_ourselves, c);
 		break;
+	case LT_DHT_LOADED:
+	case LT_DHT_SAVED: dht_file(c, e); break;
 	case LT_STATS:
-		stat_set(dht_nodes, e->n > 0 ? (uint64_t)e->n : 0);
+		c->dht_nodes = e->n > 0 ? (uint32_t)e->n : 0;
+		stat_set(dht_nodes, c->dht_nodes);
 		stat_set(connections, e->have);
 		break;
 	}
@@ -231,6 +247,25 @@ static void watch_interface(struct coll *c)
 	stat_set(listen_port, gone || c->nports == 0 ? 0 : c->own_port[0]);
 }
 
+static void watch_dht(struct coll *c)
+{
+	int on = c->kid.conf.swarm_dht && !c->interface_gone;
+	enum dhtwatch_do what = dhtwatch_step(&c->dht, on, c->dht_nodes, clock_ms());
+
+	if (what == DHTWATCH_SAVE)
+		lt_dht_save(c->lt);
+	if (what != DHTWATCH_AGAIN && what != DHTWATCH_RESTART)
+		return;
+	stat_inc(dht_rescues);
+	log_warn("dht", "no node answers, for %llu s: %s",
+		 (unsigned long long)(clock_ms() - c->dht.since_ms) / 1000,
+		 dhtwatch_name(what));
+	if (what == DHTWATCH_RESTART)
+		lt_dht_restart(c->lt, &c->kid.conf);
+	else
+		lt_dht_again(c->lt, &c->kid.conf);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct coll *c = arg;
@@ -240,6 +275,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	lt_poll(c->lt);
 	watch_interface(c);
+	watch_dht(c);
 	jobs_take(c); /* a lost ring costs a second at most */
 	jobs_tick(c);
 	publish_tick(c);
@@ -302,6 +338,17 @@ static void forget_own(struct coll *c)
 	stat_set(listen_port, 0);
 }
 
+/* What only the running daemon knows: where its own directory is. */
+static void complete(struct conf *conf, const char *run_dir)
+{
+	char path[sizeof(conf->swarm_dht_state)];
+
+	if (conf->swarm_dht_state[0] == '\0' && run_dir[0]) {
+		snprintf(path, sizeof(path), "%s/dht.state", run_dir);
+		memcpy(conf->swarm_dht_state, path, sizeof(path));
+	}
+}
+
 /* A new configuration, already validated by the master. Nothing is dropped. */
 static void reconfigure(struct coll *c, int fd)
 {
@@ -313,6 +360,7 @@ static void reconfigure(struct coll *c, int fd)
 		log_error("config", "%s; the old settings stay", err);
 		return;
 	}
+	complete(&fresh, c->kid.run_dir);
 	c->kid.conf = fresh;
 	geo = strcmp(old.geo_city_db, fresh.geo_city_db) != 0 ||
 	      strcmp(old.geo_asn_db, fresh.geo_asn_db) != 0;
@@ -489,6 +537,7 @@ int collector_main(const struct kid *k)
 	if (!c)
 		return 1;
 	c->kid = *k;
+	complete(&c->kid.conf, k->run_dir);
 	c->lt_bell_fd = -1;
 	if (kid_enter(k, err) != 0 || coll_open(c, err) != 0) {
 		log_fatal("collector", "%s", err);

@@ -59,6 +59,7 @@ X(swarm, trackers, STR, "udp://tracker.opentrackr.org:1337/announce,udp://open.d
 X(swarm, max_trackers, INT, "20", 0, 64, RELOAD, "trackers per swarm; further ones are left out (90 trackers on 140 torrents took 2 GB in one report)") \
 X(swarm, dht, BOOL, "on", 0, 1, RELOAD, "use the mainline DHT (BEP 5)") \
 X(swarm, dht_bootstrap, STR, "dht.libtorrent.org:25401,dht.transmissionbt.com:6881,router.bt.ouinet.work:6881", 0, 1000, RELOAD, "DHT routers for a first start") \
+X(swarm, dht_state, STR, "", 0, 1000, RELOAD, "file in which the nodes of the DHT are kept from one life to the next; empty: dht.state in master.run_dir") \
 X(swarm, allow_private, BOOL, "off", 0, 1, RELOAD, "accept loopback and private peers and trackers") \
 X(swarm, discovery_wait, MS, "2s", 0, 20000, RELOAD, "how long a first question waits at most for the swarm to be known") \
 X(swarm, linger, MS, "2m", 1000, 86400000, RELOAD, "a swarm nobody asked for is left after this") \

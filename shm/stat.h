@@ -57,6 +57,8 @@ X(peers_refused, "endpoints refused: private, ours, port 0") \
 X(lt_events, "events from the BitTorrent session") \
 X(lt_events_dropped, "events lost to a full queue") \
 X(lt_alerts_dropped, "times the session lost alerts") \
+X(dht_rescues, "times the DHT had no nodes and was helped") \
+X(dht_saves, "times the nodes of the DHT were written down") \
 X(geo_lookups, "addresses looked up") \
 X(geo_hits, "addresses with a place") \
 X(redis_commands, "Redis commands sent") \

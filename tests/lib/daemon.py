@@ -253,7 +253,8 @@ class Daemon:
             if self.exit_expected == 0:
                 out.append(f'left behind: {shm}')
         for where in self.cwd, self.run_dir:
-            out += [f'left behind: {p}' for p in self.payload_files(where)]
+            out += [f'left behind: {p}' for p in self.payload_files(where)
+                    if os.path.basename(p) != 'dht.state']      # meant to stay
         return out
 
     @staticmethod
