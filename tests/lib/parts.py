@@ -14,6 +14,7 @@ import urllib.request
 from procs import ROOT, free_port, wait_until
 
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'swarm'))
+import dht as bep5  # noqa: E402
 import wire  # noqa: E402
 from loop import Asker  # noqa: E402
 
@@ -21,6 +22,8 @@ PYTHON = '/usr/bin/python3'
 SWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'swarm.py')
 TRACKER_PY = os.path.join(ROOT, 'tests', 'swarm', 'tracker.py')
 LTPEER_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltpeer.py')
+LTSWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltswarm.py')
+RELAY_PY = os.path.join(ROOT, 'tests', 'swarm', 'relay.py')
 
 
 def accepts(address, port):
@@ -55,7 +58,7 @@ class Swarm(Scripted):
     """swarm.py. spec: groups as in tests/swarm/README.md."""
 
     def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
-                 infohashes=(), port=6881, base=None):
+                 infohashes=(), port=6881, base=None, payload=None):
         n = sum(g.get('count', 1) for g in spec)
         spec_file = stage.fresh_path('spec', '.json')
         with open(spec_file, 'w', encoding='utf-8') as f:
@@ -65,7 +68,9 @@ class Swarm(Scripted):
                 '--pieces', str(pieces), '--delay-ms', str(delay_ms), '--pex', str(pex)]
         for t in trackers:
             argv += ['--tracker', t]
-        for i in range(0 if infohashes else torrents):
+        if payload:
+            argv += ['--torrent', payload.path]
+        for i in range(0 if infohashes or payload else torrents):
             argv += ['--make-torrent', f'{base}-{i}']     # no two swarms are one
         for h in infohashes:
             argv += ['--infohash', h]
@@ -89,12 +94,14 @@ class Swarm(Scripted):
 class Tracker(Scripted):
     """tracker.py; announce URLs in .http and .udp."""
 
-    def __init__(self, stage, register=False, address=None):
+    def __init__(self, stage, register=False, address=None, port=None):
         address = address or stage.net.take()
-        argv = [TRACKER_PY, '--listen', f'{address}:6969']
+        self.port = port or 6969
+        host = f'[{address}]' if ':' in address else address
+        argv = [TRACKER_PY, '--listen', f'{host}:{self.port}']
         super().__init__(stage, 'tracker', argv + (['--register'] if register else []))
         self.http, self.udp = self.ready['http'], self.ready['udp']
-        self.port, self.address = self.ready['port'], address
+        self.address = address
 
     def set(self, infohash='*', **plan):
         self.ask('set', infohash=infohash, **plan)
@@ -102,6 +109,59 @@ class Tracker(Scripted):
     def announces(self, infohash=None, event=None):
         log = self.ask('log', infohash=infohash)
         return [e for e in log if event is None or e['event'] == event]
+
+
+class RealSwarm(Scripted):
+    """ltswarm.py: many real libtorrent sessions. spec: groups, see tests/swarm/README.md."""
+
+    def __init__(self, stage, spec, payload=None, base=None, dht_nodes=(), port=6881):
+        self.base = base or stage.net.take(sum(g.get('count', 1) for g in spec))
+        argv = [LTSWARM_PY, '--spec', json.dumps(spec), '--base', self.base, '--port',
+                str(port)]
+        if payload:
+            save = stage.fresh_dir('parts')
+            payload.place(save, 1.0)
+            argv += ['--torrent', payload.path, '--save', save]
+        for address, node_port in dht_nodes:
+            argv += ['--dht-node', f'{address}:{node_port}']
+        super().__init__(stage, 'ltswarm', argv)
+        self.peers = self.ready['peers']
+
+    def endpoints(self):
+        return [[p['address'], p['port']] for p in self.peers]
+
+
+class Dht(RealSwarm):
+    """Real nodes on 127/8 that know each other; .router is what one bootstraps from."""
+
+    def __init__(self, stage, nodes=4, base=None, dht_nodes=()):
+        super().__init__(stage, [{'count': nodes, 'dht': True, 'name': 'node {i}'}],
+                         base=base, dht_nodes=dht_nodes)
+        self.nodes = self.endpoints()
+        self.router = '{}:{}'.format(*self.nodes[0])
+        wait_until(lambda: all(n >= min(nodes - 1, 1) for n in self.ask('dht')), 20,
+                   'the nodes know each other')
+
+    def announce(self, infohash, endpoints):
+        bep5.announce(self.nodes, infohash, endpoints)
+
+    def peers_of(self, infohash):
+        """Whom the nodes tell of: endpoints, in order."""
+        return sorted({tuple(e) for n in self.nodes for e in bep5.peers(n, infohash)})
+
+
+class Relay(Scripted):
+    """relay.py: UDP, in front of `target`; .set(mode='swallow'), .ask('count')."""
+
+    def __init__(self, stage, target=None, mode='pass', address=None, port=6881):
+        self.address, self.port = address or stage.net.take(), port
+        argv = [RELAY_PY, '--listen', f'{self.address}:{port}', '--mode', mode]
+        if target:
+            argv += ['--target', '{}:{}'.format(*target)]
+        super().__init__(stage, 'relay', argv)
+
+    def set(self, **how):
+        self.ask('set', **how)
 
 
 class Opentracker:

@@ -43,6 +43,7 @@ class Net:
             except OSError:
                 continue
             self.number, self._next = x, ipaddress.ip_address(f'127.{x}.0.1')
+            self._port6 = 10000 + x * 200
             return
         raise RuntimeError('every 127.X/16 is taken by another test run')
 
@@ -52,6 +53,13 @@ class Net:
         self._next += n + 1
         return str(first)
 
+    def ports6(self, n):
+        """The first of n ports in a row on ::1, of which there is only one for everybody."""
+        first = self._port6
+        self._port6 += n
+        if self._port6 > 10000 + (self.number + 1) * 200:
+            raise RuntimeError('no port left on ::1')
+        return first
 
     def in_block(self, second):
         """127.<second>.X.1, for tests that need addresses with a place; also ours alone."""

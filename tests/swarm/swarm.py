@@ -3,10 +3,11 @@
 
 They speak the handshake, bitfield, have and choke messages of BEP 3, the FAST
 messages of BEP 6, metadata (BEP 9), the extension handshake (BEP 10) and PEX
-(BEP 11) over plain TCP. They unchoke everybody and count every request for a
+((BEP 11) over plain TCP. They unchoke everybody and count every request for a
 piece, which a collector must never make. See tests/swarm/README.md.
 """
 import argparse
+import hashlib
 import ipaddress
 import json
 import os
@@ -34,10 +35,11 @@ STATES = {
     'garbage': 'tried',             # answers with random bytes
     'wrong_hash': 'tried',          # shakes hands for another torrent
     'dead': 'tried',                # announced, but nobody listens
+    'full': 'tried',                # its queue is full: a SYN gets no answer
 }
 MAX_MESSAGE = 1 << 17
 GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', 'delay_ms',
-              'announce', 'pex', 'ext', 'fast', 'absent'}
+              'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port'}
 
 
 # Of documentation (RFC 5737): for namespaces without a way out.
@@ -63,11 +65,14 @@ class Peer:
         self.ext = group.get('ext', True)
         self.fast = group.get('fast', True)
         self.name, self.name_bytes = self._name(group)
+        self.tell = [tuple(e) for e in group.get('tell', ())]
         prefix = group.get('peer_id', '-SC0100-').encode()
-        # By address: who sees one peer id twice takes it for one peer, and hangs up.
-        self.peer_id = (prefix + b'%012d' % int(ipaddress.ip_address(address)))[:20]
+        # By endpoint: who sees one peer id twice takes it for one peer, and hangs up.
+        where = hashlib.sha1(f'{address}:{port}'.encode()).hexdigest()
+        self.peer_id = (prefix + where.encode())[:20]
         self.progress = self._progress(group.get('progress', 100))
         self.listener = None
+        self.fill = []                  # connections that keep the queue of 'full' full
         self.conns = set()
         self.count = dict.fromkeys(
             ('connections', 'handshakes', 'requests', 'interested', 'metadata_requests',
@@ -105,19 +110,36 @@ class Peer:
     def listen(self):
         if self.behaviour == 'dead' or self.listener:
             return
-        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        s = self.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((self.address, self.port))
-        s.listen(64)
-        s.setblocking(False)
+        s.listen(0 if self.behaviour == 'full' else 64)
         self.listener = s
-        self.swarm.loop.watch(s, IN, self._accept)
+        if self.behaviour == 'full':
+            self._fill_queue()
+        else:
+            self.swarm.loop.watch(s, IN, self._accept)
+
+    def socket(self):
+        v6 = ':' in self.address
+        s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
+        s.setblocking(False)
+        return s
+
+    def _fill_queue(self):
+        """A queue of length 0 takes one connection; the kernel drops further SYNs."""
+        for _ in range(3):
+            s = self.socket()
+            s.connect_ex((self.address, self.port))
+            self.fill.append(s)
 
     def hush(self):
         if self.listener:
             self.swarm.loop.forget(self.listener)
             self.listener.close()
             self.listener = None
+        while self.fill:
+            self.fill.pop().close()
 
     def leave(self):
         self.hush()
@@ -134,8 +156,7 @@ class Peer:
 
     def dial(self, to, torrent):
         """Call somebody from our own address; they see an incoming peer."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock = self.socket()
         sock.bind((self.address, 0))
         sock.connect_ex(tuple(to))
         self.count['connections'] += 1
@@ -333,18 +354,26 @@ class Conn:
         self.send(wire.ext(self.their_metadata, wire.benc(head) + data))
 
     def send_pex(self):
-        """Tell of the peers that come after us, up to 50 (BEP 11)."""
+        """BEP 11: the endpoints we were told to tell, else up to 50 peers after us."""
         peer = self.peer
-        if not peer.pex or not self.their_pex:
+        if not self.their_pex or not (peer.pex or peer.tell):
             return
-        all_ = peer.swarm.peers
-        others = [all_[(peer.index + k) % len(all_)] for k in range(1, len(all_))]
-        others = [p for p in others if p.listener or p.behaviour == 'dead']
-        others = others[:min(peer.pex, 50)]
-        flags = bytes(0x12 if p.progress >= 100 else 0x10 for p in others)
-        body = {'added': wire.compact([(p.address, p.port) for p in others]),
-                'added.f': flags, 'dropped': b''}
+        told = [(*e, 0x10) for e in peer.tell] or [
+            (p.address, p.port, 0x12 if p.progress >= 100 else 0x10)
+            for p in self._next_peers()[:min(peer.pex, 50)]]
+        body = {'dropped': b''}
+        for end, v6 in ('', False), ('6', True):
+            some = [e for e in told if (':' in e[0]) == v6]
+            if some or not v6:
+                pack = wire.compact6 if v6 else wire.compact
+                body['added' + end] = pack([e[:2] for e in some])
+                body['added' + end + '.f'] = bytes(e[2] for e in some)
         self.send(wire.ext(self.their_pex, wire.benc(body)))
+
+    def _next_peers(self):
+        me, all_ = self.peer, self.peer.swarm.peers
+        others = [all_[(me.index + k) % len(all_)] for k in range(1, len(all_))]
+        return [p for p in others if p.listener or p.behaviour == 'dead']
 
     def send_haves(self, before, after):
         if self.greeted:
@@ -365,11 +394,14 @@ class Swarm:
             unknown = set(group) - GROUP_KEYS
             if unknown:
                 raise ValueError(f'unknown keys in a group: {sorted(unknown)}')
-            for _ in range(group.get('count', 1)):
+            for k in range(group.get('count', 1)):
                 i = len(self.peers)
-                if not goes_nowhere(first + i):
-                    raise ValueError(f'{first + i} is outside 127/8')
-                peer = Peer(self, i, str(first + i), port, group)
+                # Those behind one address differ in their ports.
+                address = ipaddress.ip_address(group.get('address', first + i))
+                own_port = group.get('port', port) + (k if 'address' in group else 0)
+                if not goes_nowhere(address):
+                    raise ValueError(f'{address} is outside 127/8')
+                peer = Peer(self, i, str(address), own_port, group)
                 self.peers.append(peer)
                 if not group.get('absent'):
                     peer.listen()
@@ -436,8 +468,9 @@ class Swarm:
         for p in self._chosen(req):
             p.dial(req['to'], torrent)
 
-    def do_pex(self, _req):
-        for p in self.peers:
+    def do_pex(self, req):
+        for p in self._chosen(req):
+            p.tell = [tuple(e) for e in req.get('tell', p.tell)]
             for conn in p.conns:
                 conn.send_pex()
 
@@ -458,6 +491,8 @@ def parse(argv):
     p.add_argument('--spec', help='JSON list of groups, instead of --peers; @FILE reads one')
     p.add_argument('--infohash', action='append', default=[], metavar='HEX',
                    help='be in this swarm, without its metadata; repeatable')
+    p.add_argument('--torrent', action='append', default=[], metavar='FILE',
+                   help='be in the swarm of this .torrent; repeatable')
     p.add_argument('--make-torrent', action='append', default=[], metavar='NAME',
                    help='make up a torrent and its metadata; repeatable')
     p.add_argument('--pieces', type=int, default=100)
@@ -482,6 +517,9 @@ def groups(args):
 
 def torrents(args):
     out = [wire.Torrent(bytes.fromhex(h), args.pieces) for h in args.infohash]
+    for path in args.torrent:
+        with open(path, 'rb') as f:
+            out.append(wire.read_torrent(f.read()))
     out += [wire.make_torrent(name, args.pieces) for name in args.make_torrent]
     if not out:
         out = [wire.make_torrent('scripted', args.pieces)]

@@ -31,21 +31,31 @@ def stage(net):
 
 
 class Asker:
-    """A libtorrent session that dials everybody at once, and never wants a piece."""
+    """A libtorrent session that dials everybody at once, and never wants a piece: over TCP
+    and in plain, unless told otherwise."""
 
-    def __init__(self, stage, infohash, tracker):
+    def __init__(self, stage, infohash, tracker=None, listen=None, **settings):
         self.session = lt.session({
-            'listen_interfaces': f'{stage.net.take()}:6881', 'enable_dht': False,
+            'listen_interfaces': listen or f'{stage.net.take()}:6881', 'enable_dht': False,
             'enable_lsd': False, 'enable_upnp': False, 'enable_natpmp': False,
             'close_redundant_connections': False, 'connections_limit': 2000,
             'connection_speed': 500, 'torrent_connect_boost': 255,
             'enable_outgoing_utp': False, 'allow_multiple_connections_per_ip': True,
-            'out_enc_policy': lt.enc_policy.disabled})
-        p = lt.parse_magnet_uri(f'magnet:?xt=urn:btih:{infohash}&tr={tracker}')
+            'out_enc_policy': lt.enc_policy.disabled, 'dht_bootstrap_nodes': '',
+            'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False, **settings})
+        p = lt.parse_magnet_uri(f'magnet:?xt=urn:btih:{infohash}'
+                                + (f'&tr={tracker}' if tracker else ''))
         p.save_path = stage.dir
         p.flags |= lt.torrent_flags.upload_mode | lt.torrent_flags.no_verify_files
         p.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
         self.torrent = self.session.add_torrent(p)
+
+    def dial(self, endpoints):
+        for e in endpoints:
+            self.torrent.connect_peer(tuple(e))
+
+    def peers(self):
+        return {tuple(i.ip) for i in self.torrent.get_peer_info() if i.client}
 
     def named(self):
         return {i.ip[0]: (i.client.decode(), i.progress * 100)
@@ -92,6 +102,74 @@ def test_pex_leaving_and_have(stage):
     wait_until(lambda: round(asker.named()[one][1]) == 80, what='HAVE raised the progress')
     s.ask('leave', peers=[4], quiet=True)
     wait_until(lambda: s.peers[4]['address'] not in asker.named(), what='one left')
+
+
+def test_pex_tells_what_it_is_told_and_nobody_is_on_a_full_queue(stage):
+    s = parts.Swarm(stage, [{'count': 1}, {'count': 2, 'behaviour': 'full'}])
+    other = parts.Swarm(stage, [{'count': 2, 'address': '::1', 'port': stage.net.ports6(2)},
+                                {'count': 3, 'address': stage.net.take(), 'port': 7001}],
+                        infohashes=[s.infohash])
+    s.ask('pex', peers=[0], tell=s.endpoints([1, 2]) + other.endpoints())
+    asker = Asker(stage, s.infohash, listen=f'{stage.net.take()}:6881,[::1]:{stage.net.ports6(1)}')
+    asker.dial(s.endpoints([0]))
+    want = {tuple(e) for e in s.endpoints([0]) + other.endpoints()}
+    wait_until(lambda: asker.peers() == want, what='all that PEX told of, but the silent')
+    with socket.socket() as c:
+        c.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            c.connect(tuple(s.endpoints([1])[0]))
+
+
+KINDS = [{'count': 2, 'transport': 'utp', 'progress': 25},
+         {'count': 2, 'encryption': 'forced', 'progress': 75},
+         {'count': 1, 'transport': 'utp', 'encryption': 'forced'},
+         {'count': 2, 'transport': 'both', 'progress': 50}]
+
+
+@pytest.mark.parametrize('how, kinds', [
+    ({}, {50}),
+    ({'enable_outgoing_tcp': False, 'enable_outgoing_utp': True}, {25, 50}),
+    ({'out_enc_policy': lt.enc_policy.forced}, {75, 50}),
+    ({'enable_outgoing_tcp': False, 'enable_outgoing_utp': True,
+      'out_enc_policy': lt.enc_policy.forced}, {25, 50, 100})],
+    ids=['tcp plain', 'utp plain', 'tcp encrypted', 'utp encrypted'])
+def test_real_peers_take_what_they_are_told_to_and_nothing_else(stage, how, kinds):
+    p = parts.Payload(stage, [], size=64 * 32768)
+    real = parts.RealSwarm(stage, KINDS, payload=p)
+    asker = Asker(stage, p.infohash, **how)
+    want = {x['address']: (x['name'], x['progress']) for x in real.peers
+            if x['progress'] in kinds}
+
+    def named():
+        asker.dial(real.endpoints())
+        return asker.named() == want and asker.torrent.status().has_metadata
+    wait_until(named, 20, 'those that take it, and no other; metadata', every=0.2)
+
+
+def test_the_dht_tells_whom_it_was_told_of(stage):
+    dht = parts.Dht(stage, 3)
+    endpoints = [[stage.net.take(), 6881 + i] for i in range(60)]
+    dht.announce('d1' * 20, endpoints)
+    assert dht.peers_of('d1' * 20) == sorted(map(tuple, endpoints))
+    assert dht.peers_of('d2' * 20) == []
+    router = parts.Relay(stage, dht.nodes[0], mode='swallow')
+    s = parts.Swarm(stage, [{'count': 2}])
+    dht.announce(s.infohash, s.endpoints())
+    asker = Asker(stage, s.infohash, enable_dht=True)
+    asker.session.add_dht_node((router.address, router.port))
+    wait_until(lambda: router.ask('count')['swallowed'], what='the router was asked')
+    assert asker.named() == {}
+    router.set(mode='pass')
+    asker.session.add_dht_node((router.address, router.port))
+    wait_until(lambda: len(asker.named()) == 2, 40, 'the DHT told of both')
+
+
+def test_a_tracker_over_ipv6(stage):
+    t = parts.Tracker(stage, address='::1', port=stage.net.ports6(1))
+    s = parts.Swarm(stage, [{'count': 3, 'address': '::1', 'port': stage.net.ports6(3)}])
+    t.set(s.infohash, peers6=s.endpoints())
+    asker = Asker(stage, s.infohash, t.udp, listen=f'[::1]:{stage.net.ports6(1)}')
+    wait_until(lambda: len(asker.peers()) == 3, what='all three, by a UDP tracker')
 
 
 def test_opentracker_serves_the_swarm(stage):

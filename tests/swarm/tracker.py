@@ -79,11 +79,13 @@ class Tracker:
         self.loop = Loop()
         self.plans = {'*': Plan()}
         self.log, self.count = [], {'http': 0, 'udp': 0, 'udp_connects': 0}
-        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ':' in address else socket.AF_INET
+        self.tcp = socket.socket(family, socket.SOCK_STREAM)
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp = socket.socket(family, socket.SOCK_DGRAM)
         self.udp.bind((address, port))
-        self.address, self.port = self.udp.getsockname()
+        self.address, self.port = self.udp.getsockname()[:2]
+        self.host = f'[{address}]' if ':' in address else address
         self.tcp.bind((address, self.port))
         self.tcp.listen(128)
         for s, fn in (self.tcp, self._accept), (self.udp, self._datagram):
@@ -148,10 +150,11 @@ class Tracker:
         plan = self.note('udp', source[0], infohash, fields)
         if plan.mode in ('hang', 'close'):
             return
-        self.after(plan, lambda: self.udp.sendto(self._udp_answer(plan, tid), source))
+        v6 = ':' in source[0]
+        self.after(plan, lambda: self.udp.sendto(self._udp_answer(plan, tid, v6), source))
 
     @staticmethod
-    def _udp_answer(plan, tid):
+    def _udp_answer(plan, tid, v6):
         if plan.mode in ('failure', 'http_500'):
             return struct.pack('>II', 3, tid) + plan.reason.encode()
         if plan.mode == 'garbage':
@@ -160,7 +163,8 @@ class Tracker:
             tid ^= 0x5a5a5a5a
         seeds, leechers = plan.counts()
         whole = struct.pack('>IIIII', 1, tid, plan.interval, leechers, seeds)
-        whole += wire.compact(plan.peers)
+        # BEP 15: 18 bytes for each, when it was asked over IPv6.
+        whole += wire.compact6(plan.peers6) if v6 else wire.compact(plan.peers)
         return whole[:13] if plan.mode == 'truncated' else whole
 
     # HTTP -------------------------------------------------------------
@@ -265,13 +269,13 @@ def main(argv):
     exit_on_signals()
     want_fds(4096)
     address, _, port = args.listen.rpartition(':')
-    t = Tracker(address, int(port))
+    t = Tracker(address.strip('[]'), int(port))
     t.plans['*'].register = args.register
     if args.control:
         Control(t.loop, args.control, t.control)
     say_ready({'ready': True, 'address': t.address, 'port': t.port,
-               'http': f'http://{t.address}:{t.port}/announce',
-               'udp': f'udp://{t.address}:{t.port}/announce', 'control': args.control})
+               'http': f'http://{t.host}:{t.port}/announce',
+               'udp': f'udp://{t.host}:{t.port}/announce', 'control': args.control})
     t.loop.run()
 
 

@@ -130,3 +130,13 @@ def make_torrent(name, pieces=100, piece_length=16384, data=None, seed=0):
     info = benc({'name': name, 'length': length, 'piece length': piece_length,
                  'pieces': hashes})
     return Torrent(hashlib.sha1(info).digest(), pieces, info, name, piece_length)
+
+
+def read_torrent(data):
+    """Of a .torrent file: bencode has one spelling, so its info comes out as it was."""
+    d = bdec(data)[b'info']
+    info = benc(d)
+    if info not in data:
+        raise ValueError('its info dictionary is not in canonical form')
+    return Torrent(hashlib.sha1(info).digest(), len(d[b'pieces']) // 20, info,
+                   d[b'name'].decode(), d[b'piece length'])
