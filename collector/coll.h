@@ -6,6 +6,7 @@
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   swarm.c    what is known of a swarm (pure)
  *   lt.cc      the BitTorrent session          redis.c   the second tier
+ *   web.c      outgoing HTTP
  *
  * One thread. All of it belongs to collector_main's frame.
  */
@@ -18,6 +19,7 @@
 #include "collector/lt.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
+#include "collector/web.h"
 #include "common/buf.h"
 #include "common/kid.h"
 #include "geo/geo.h"
@@ -56,6 +58,7 @@ struct coll {
 	struct lt_session *lt;
 	struct geo *geo;
 	struct redis *redis;
+	struct web *web;
 	struct swarms *swarms;
 
 	struct waiter *waiters;

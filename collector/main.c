@@ -480,6 +480,9 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	/* Two arenas: libtorrent's threads would get one each, megabytes of air. */
 	mallopt(M_ARENA_MAX, 2);
 	forget_own(c);
+	/* Before the session, which starts threads: see web_open. */
+	if (web_open(&c->web, c->base, err) != 0)
+		return -1;
 	if (lt_open(&c->lt, &c->kid.conf, c->lt_bell_fd, err) != 0)
 		return -1;
 	open_geo(c);
@@ -507,6 +510,7 @@ static void coll_close(struct coll *c)
 	}
 	redis_close(&c->redis);
 	redis_reset();
+	web_close(&c->web);
 	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)
 		if (ev[i])
 			event_free(ev[i]);

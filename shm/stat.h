@@ -65,6 +65,9 @@ X(redis_commands, "Redis commands sent") \
 X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
 X(redis_connects, "Redis connections made") \
+X(web_requests, "outgoing HTTP requests") \
+X(web_errors, "outgoing HTTP requests without a whole answer") \
+X(web_refused, "outgoing HTTP requests not made: too many under way") \
 X(deaths_signal, "children that died by a signal") \
 X(deaths_exit, "children that ended by themselves though they were wanted, or failed") \
 X(deaths_late, "children killed for being late") \
