@@ -24,6 +24,7 @@
 #include "common/kid.h"
 #include "geo/geo.h"
 #include "shm/lane.h"
+#include "shm/note.h"
 #include "shm/ptab.h"
 #include "shm/seg.h"
 #include "shm/stat.h"

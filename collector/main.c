@@ -466,6 +466,7 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	if (seg_attach(&c->seg, c->kid.seg_fd, SEG_COLLECTOR, err) != 0)
 		return -1;
 	stat_own(c->seg, (uint32_t)(2 * c->kid.nworkers));
+	note_own(c->seg);
 	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0 ||
 	    open_lanes(c, err) != 0)
 		return -1;

@@ -39,7 +39,7 @@ enum shm_section {
 	SHM_PAGES = 0,		/* struct shm_page per worker slot, and two more */
 	SHM_LANES = 1,		/* struct shm_lane per worker slot */
 	SHM_STATS = 2,		/* counters per process, and the retired ones */
-	SHM_BOARD = 3,		/* gauges: what the collector says of itself */
+	SHM_BOARD = 3,		/* gauges and notes: what the collector says of itself */
 	SHM_INDEX = 4,		/* hash buckets of the peer table */
 	SHM_SLOTS = 5,		/* struct shm_slot */
 	SHM_PLACES = 6,		/* places and strings; grows */
@@ -207,6 +207,15 @@ struct shm_stats {
 	shm_u32 spare[15];
 };
 _Static_assert(sizeof(struct shm_stats) == SHM_LINE, "one line");
+
+/* A short text of the collector, behind the gauges of SHM_BOARD; see note.h. */
+#define SHM_NOTE_BYTES 248
+struct shm_note {
+	alignas(SHM_LINE) shm_u32 seq;	/* odd: being written */
+	shm_u32 spare;
+	shm_u64 text[SHM_NOTE_BYTES / 8];	/* ends in a NUL */
+};
+_Static_assert(sizeof(struct shm_note) == 4 * SHM_LINE, "a note is four lines");
 
 /* Start of SHM_PLACES. Then dims.places places; then, from shm_strings_at() on,
  * dims.string_bytes of strings: a length byte and up to 255 bytes as they came,

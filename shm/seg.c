@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "shm/note.h"
 #include "shm/seg.h"
 #include "shm/stat.h"
 
@@ -73,7 +74,7 @@ static uint64_t section_bytes(const struct shm_dims *d, enum shm_section s)
 	case SHM_STATS:
 		return sizeof(struct shm_stats) +
 		       (d->worker_slots + 3ull) * STAT_BLOCK_BYTES;
-	case SHM_BOARD: return STAT_GAUGE_N * sizeof(shm_u64);
+	case SHM_BOARD: return note_at() + note_bytes();
 	case SHM_INDEX: return d->buckets * 4ull;
 	case SHM_SLOTS: return d->slots * (uint64_t)sizeof(struct shm_slot);
 	case SHM_PLACES: return shm_strings_at(d) + d->string_bytes;
@@ -117,6 +118,7 @@ static uint64_t shape(void)
 		sizeof(struct shm_stats), SHM_SECTIONS,
 		SHM_CHUNK_PEERS,          CONF_SLOT_PEERS,
 		STAT_COUNTER_N,           STAT_GAUGE_N,
+		sizeof(struct shm_note),  NOTE_N,
 	};
 	uint64_t h = 0xcbf29ce484222325ull;
 
