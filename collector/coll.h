@@ -3,6 +3,7 @@
  *
  *   main.c     the loop: bells, timers, words from the master
  *   jobs.c     questions in: join, wait, answer, leave
+ *   net.c      the network comes, goes, changes
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   swarm.c    what is known of a swarm (pure)
  *   lt.cc      the BitTorrent session          redis.c   the second tier
@@ -17,6 +18,8 @@
 
 #include "collector/dhtwatch.h"
 #include "collector/lt.h"
+#include "collector/netwatch.h"
+#include "collector/recover.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
 #include "collector/web.h"
@@ -74,7 +77,8 @@ struct coll {
 	struct event *bell, *chan, *lt_bell, *tick, *publish, *wake, *term;
 	int lt_bell_fd;
 	int publish_armed;
-	int interface_gone;		/* swarm.interface was missing when we looked last */
+	struct netwatch *netwatch;
+	struct recover recover;
 	struct dhtwatch dht;
 	uint32_t dht_nodes;
 	uint64_t evictions;		/* of the table, already counted */
@@ -94,11 +98,23 @@ void jobs_take(struct coll *c);
 void jobs_check(struct coll *c);
 /* Once a second: linger, expiry, and the bound of swarm.max_swarms. */
 void jobs_tick(struct coll *c);
-/* kid.conf is new. trackers: they are others now. rejoin: interface or port is. */
-void jobs_reconfigure(struct coll *c, int trackers, int rejoin);
-/* 1: swarm.interface is there, or none is asked for. */
-int jobs_interface_there(const struct coll *c);
+/* kid.conf is new. trackers: they are others now. */
+void jobs_reconfigure(struct coll *c, int trackers);
+/* Leave every swarm in the session, but remember all of it: no connection stays. */
+void jobs_suspend(struct coll *c);
+/* Join again what jobs_suspend left; it is those that are still asked for. */
+void jobs_resume(struct coll *c);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
+
+/* --- net.c --- */
+PS_MUST int net_open(struct coll *c, char err[ERRLEN]);
+void net_close(struct coll *c);
+/* IFACE_OK: swarm.interface can be used, or none is asked for. Else nothing is joined. */
+enum iface_why net_why(const struct coll *c);
+void net_gauges(const struct coll *c);	/* what /health says of it */
+void net_reconfigure(struct coll *c);	/* swarm.interface or swarm.listen is another */
+void net_listening(struct coll *c);	/* a socket of the session listens */
+void net_tick(struct coll *c);		/* once a second */
 
 /* --- publish.c --- */
 /* Write the swarm's slot now; with_redis: also the second tier. -1: no room. */

@@ -3,7 +3,6 @@
  * waits is answered when the swarm is known well enough, or when the wait is over.
  */
 #include <event2/event.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +50,11 @@ static void judge(struct coll *c, struct swarm *w, uint64_t now)
 	if (w->judged == c->pass)
 		return;
 	w->judged = c->pass;
+	if (w->away) {
+		w->ready = w->settled = 0;
+		w->recheck_ms = 0;
+		return;
+	}
 	if (!w->round_done && now - w->joined_ms >= c->kid.conf.swarm_discovery_wait_ms)
 		w->round_done = 1;
 	w->ready = swarm_round_done(w, now, &w->recheck_ms);
@@ -118,13 +122,6 @@ void jobs_check(struct coll *c)
 
 /* ---- joining and leaving ------------------------------------------------------ */
 
-int jobs_interface_there(const struct coll *c)
-{
-	const char *name = c->kid.conf.swarm_interface;
-
-	return name[0] == '\0' || if_nametoindex(name) != 0;
-}
-
 static void leave(struct coll *c, struct swarm *w)
 {
 	char hex[IH_HEX_LEN];
@@ -163,8 +160,7 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoin
 	return n;
 }
 
-/* Leave, and tell everybody who waits. What was published stays in the table. */
-static void drop(struct coll *c, struct swarm *w, enum lane_rc rc)
+static void answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
 {
 	for (struct waiter **at = &c->waiters; *at;) {
 		uint64_t token = (*at)->token;
@@ -176,18 +172,35 @@ static void drop(struct coll *c, struct swarm *w, enum lane_rc rc)
 		waiter_drop(c, at);
 		answer(c, token, rc);
 	}
-	leave(c, w);
 }
 
-/* The device is gone. An answer that names peers stays; an empty one would only say
- * something untrue about the trackers. */
-static void drop_refused(struct swarm *w, void *arg)
+/* The device is gone, or about to be bound anew. An answer that names peers stays, for
+ * who waits and for who asks later, in a version that calls nobody connected; an empty
+ * one would only say something untrue about the trackers. */
+static void suspend(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 
-	if (w->npeers == 0)
-		ptab_drop(c->ptab, w->id);
-	drop(c, w, LANE_REFUSED);
+	if (!w->away) {
+		lt_leave(c->lt, w->id);
+		swarm_rejoin(w, clock_ms());
+		w->life = 0; /* records on their way are stale */
+		w->round_done = 1;
+		if (w->npeers == 0)
+			ptab_drop(c->ptab, w->id);
+		else
+			(void)publish_now(c, w, 0);
+		w->had_slot = w->npeers != 0;
+		w->round_done = 0;
+		w->away = 1;
+	}
+	if (net_why(c) != IFACE_OK)
+		answer_all(c, w, LANE_REFUSED);
+}
+
+void jobs_suspend(struct coll *c)
+{
+	swarms_each(c->swarms, suspend, c);
 }
 
 static void apply_conf(struct swarm *w, const struct conf *conf)
@@ -286,7 +299,8 @@ static void freshen(struct coll *c, struct swarm *w)
 {
 	uint64_t age = clock_ms() - w->published_ms;
 
-	if (w->round_done && (!w->published_ms || age >= c->kid.conf.cache_ttl_ms / 2))
+	if (w->round_done && !w->away &&
+	    (!w->published_ms || age >= c->kid.conf.cache_ttl_ms / 2))
 		(void)publish_now(c, w, 1);
 }
 
@@ -296,7 +310,9 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 	const uint8_t *v2 =
 		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
 
-	if (!w && !jobs_interface_there(c)) {
+	if (net_why(c) != IFACE_OK && (!w || w->away)) {
+		if (w)
+			w->asked_ms = clock_ms(); /* it is wanted when we are back */
 		stat_inc(jobs_refused);
 		answer(c, job->token, LANE_REFUSED);
 		return;
@@ -350,6 +366,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 		leave(c, w);
 		return;
 	}
+	if (w->away)
+		return;
 	c->pass++;
 	judge(c, w, now);
 	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
@@ -365,24 +383,25 @@ static void tick_swarm(struct swarm *w, void *arg)
 		publish_soon(c);
 }
 
-static void count_peers(struct swarm *w, void *arg)
+static void count_up(struct swarm *w, void *arg)
 {
-	*(uint64_t *)arg += w->npeers;
+	uint64_t *sum = arg;
+
+	sum[0] += w->npeers;
+	sum[1] += !w->away;
 }
 
 void jobs_tick(struct coll *c)
 {
-	uint64_t peers = 0;
+	uint64_t sum[2] = {0, 0}; /* peers, swarms in the session */
 
-	if (!jobs_interface_there(c))
-		swarms_each(c->swarms, drop_refused, c);
 	swarms_each(c->swarms, tick_swarm, c);
 	while (swarms_count(c->swarms) > (uint32_t)c->kid.conf.swarm_max_swarms &&
 	       make_room(c) == 0)
 		;
-	swarms_each(c->swarms, count_peers, &peers);
-	stat_set(swarms, swarms_count(c->swarms));
-	stat_set(peers, peers);
+	swarms_each(c->swarms, count_up, sum);
+	stat_set(peers, sum[0]);
+	stat_set(swarms, sum[1]);
 }
 
 static void reconfigure_swarm(struct swarm *w, void *arg)
@@ -396,15 +415,16 @@ static void forget_trackers(struct swarm *w, void *arg)
 	w->ntrackers = 0;
 }
 
-/* Interface or port is another: no old connection may stay. */
-static void rejoin(struct swarm *w, void *arg)
+static void resume(struct swarm *w, void *arg)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
 	struct coll *c = arg;
 	char err[ERRLEN];
 
-	lt_leave(c->lt, w->id);
-	swarm_rejoin(w, clock_ms());
+	if (!w->away)
+		return;
+	w->away = 0;
+	w->joined_ms = w->grew_ms = clock_ms();
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		memcpy(known[i].addr, w->peer[i].addr, ADDR_LEN);
 		known[i].port = w->peer[i].port;
@@ -412,18 +432,20 @@ static void rejoin(struct swarm *w, void *arg)
 	if (lt_join(c->lt, w->id, w->has_v2 ? w->v2 : NULL, known, w->npeers,
 		    &c->kid.conf, &w->life, err) != 0) {
 		log_error("swarm", "%s", err);
-		drop(c, w, LANE_FAILED);
+		answer_all(c, w, LANE_FAILED);
+		leave(c, w);
 	}
 }
 
-void jobs_reconfigure(struct coll *c, int trackers, int again)
+void jobs_resume(struct coll *c)
+{
+	swarms_each(c->swarms, resume, c);
+}
+
+void jobs_reconfigure(struct coll *c, int trackers)
 {
 	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
-	if (!jobs_interface_there(c))
-		swarms_each(c->swarms, drop_refused, c);
-	else if (again)
-		swarms_each(c->swarms, rejoin, c);
-	else if (trackers)
+	if (trackers)
 		swarms_each(c->swarms, forget_trackers, NULL);
 }
 

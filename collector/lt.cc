@@ -1110,6 +1110,22 @@ void lt_reopen(struct lt_session *l)
 	}
 }
 
+void lt_rebind(struct lt_session *l, const struct conf *c)
+{
+	using sp = libtorrent::settings_pack;
+
+	try {
+		for (const bool open : {false, true}) {
+			sp s;
+			s.set_str(sp::listen_interfaces,
+				  open ? listen_interfaces(*c) : "");
+			l->session->apply_settings(std::move(s));
+		}
+	} catch (const std::exception &) {
+		/* tried again later: recover.c */
+	}
+}
+
 void lt_reannounce(struct lt_session *l)
 {
 	try {

@@ -86,6 +86,9 @@ struct lt_endpoint {
 };
 /* The network changed: look at the interfaces anew. */
 void lt_reopen(struct lt_session *lt);
+/* The same, but close everything that listens first: a socket that is bound to a device
+ * of that name which is gone looks as good as new. */
+void lt_rebind(struct lt_session *lt, const struct conf *c);
 /* Announce every swarm now, to trackers (whatever their interval) and to the DHT: our
  * address or port is another. */
 void lt_reannounce(struct lt_session *lt);

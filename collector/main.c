@@ -83,8 +83,8 @@ static void session_event(struct coll *c, const struct lt_event *e)
 	switch (e->kind) {
 	case LT_LISTENING:
 		learn_own(c, e->addr, e->port);
-		stat_set(lt_listening, 1);
-		stat_set(listen_port, e->port);
+		net_gauges(c);
+		net_listening(c);
 		break;
 	case LT_LISTEN_FAILED: log_warn("swarm", "can't listen: %s", e->text); break;
 	case LT_EXTERNAL:
@@ -225,31 +225,9 @@ static void count_losses(struct coll *c)
 	c->lt_alerts_dropped = alerts;
 }
 
-/* The one event that whoever runs a VPN must see. */
-static void watch_interface(struct coll *c)
-{
-	const char *name = c->kid.conf.swarm_interface;
-	int gone = !jobs_interface_there(c);
-	int listening = c->nports > 0 || c->kid.conf.swarm_listen[0] == '\0';
-
-	stat_set(interface_ok, (uint64_t)!gone);
-	if (gone == c->interface_gone)
-		return;
-	c->interface_gone = gone;
-	if (gone) {
-		log_warn("swarm", "swarm.interface %s is missing: nothing is joined",
-			 name);
-	} else {
-		log_notice("swarm", "swarm.interface %s is there: joining again", name);
-		lt_reopen(c->lt);
-	}
-	stat_set(lt_listening, (uint64_t)(!gone && listening));
-	stat_set(listen_port, gone || c->nports == 0 ? 0 : c->own_port[0]);
-}
-
 static void watch_dht(struct coll *c)
 {
-	int on = c->kid.conf.swarm_dht && !c->interface_gone;
+	int on = c->kid.conf.swarm_dht && net_why(c) == IFACE_OK;
 	enum dhtwatch_do what = dhtwatch_step(&c->dht, on, c->dht_nodes, clock_ms());
 
 	if (what == DHTWATCH_SAVE)
@@ -274,7 +252,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	lt_poll(c->lt);
-	watch_interface(c);
+	net_tick(c);
 	watch_dht(c);
 	jobs_take(c); /* a lost ring costs a second at most */
 	jobs_tick(c);
@@ -330,14 +308,6 @@ static void open_redis(struct coll *c)
 		log_error("redis", "out of memory");
 }
 
-static void forget_own(struct coll *c)
-{
-	c->nown = c->nports = 0;
-	stat_set(lt_listening,
-		 c->kid.conf.swarm_listen[0] == '\0' && jobs_interface_there(c));
-	stat_set(listen_port, 0);
-}
-
 /* What only the running daemon knows: where its own directory is. */
 static void complete(struct conf *conf, const char *run_dir)
 {
@@ -371,14 +341,12 @@ static void reconfigure(struct coll *c, int fd)
 	if (log_open("collector", fresh.log_level, fresh.log_format == LOG_JSON,
 		     fresh.log_file, err) != 0)
 		log_warn("log", "%s", err);
-	if (session)
-		forget_own(c);
 	if (lt_configure(c->lt, &fresh, err) != 0)
 		log_error("swarm", "%s", err);
-	watch_interface(c);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
-	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0,
-			 session);
+	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
+	if (session)
+		net_reconfigure(c);
 	open_geo(c); /* a HUP also means: the files are new */
 	if (geo || c->geo)
 		publish_places_again(c);
@@ -480,15 +448,12 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return err_errno(err, "event loop");
 	/* Two arenas: libtorrent's threads would get one each, megabytes of air. */
 	mallopt(M_ARENA_MAX, 2);
-	forget_own(c);
 	/* Before the session, which starts threads: see web_open. */
-	if (web_open(&c->web, c->base, err) != 0)
-		return -1;
-	if (lt_open(&c->lt, &c->kid.conf, c->lt_bell_fd, err) != 0)
+	if (web_open(&c->web, c->base, err) != 0 || net_open(c, err) != 0 ||
+	    lt_open(&c->lt, &c->kid.conf, c->lt_bell_fd, err) != 0)
 		return -1;
 	open_geo(c);
 	open_redis(c);
-	watch_interface(c);
 	make_events(c);
 	return 0;
 }
@@ -515,6 +480,7 @@ static void coll_close(struct coll *c)
 	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)
 		if (ev[i])
 			event_free(ev[i]);
+	net_close(c);
 	if (c->base)
 		event_base_free(c->base);
 	swarms_close(&c->swarms);

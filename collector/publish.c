@@ -50,7 +50,7 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 
 int publish_may(const struct swarm *w)
 {
-	return w->round_done || !w->had_slot;
+	return !w->away && (w->round_done || !w->had_slot);
 }
 
 void publish_soon(struct coll *c)

@@ -89,6 +89,7 @@ struct swarm {
 	uint64_t redis_ms;		/* monotonic; last written there */
 	int had_slot;			/* an earlier life's answer stands in the table */
 	int round_done;			/* the first round is over: stays set */
+	int away;			/* not in the session: the network is gone or changing */
 	uint32_t waiters;
 	uint64_t judged;		/* jobs.c: number of the pass that looked at it last */
 	int ready, settled;		/* what that pass found */

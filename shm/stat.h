@@ -57,6 +57,9 @@ X(peers_refused, "endpoints refused: private, ours, port 0") \
 X(lt_events, "events from the BitTorrent session") \
 X(lt_events_dropped, "events lost to a full queue") \
 X(lt_alerts_dropped, "times the session lost alerts") \
+X(recoveries, "times the network came back or changed and sockets were bound anew") \
+X(net_overruns, "netlink overruns: what is there was asked for anew") \
+X(net_polls, "looks at the network for want of netlink") \
 X(dht_rescues, "times the DHT had no nodes and was helped") \
 X(dht_saves, "times the nodes of the DHT were written down") \
 X(geo_lookups, "addresses looked up") \
@@ -84,7 +87,8 @@ X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
 X(redis_up, "1: Redis answers") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
-X(interface_ok, "1: swarm.interface is there, or none is asked for") \
+X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
+X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address") \
 X(geo_city_built_s, "build time of the City database, 0: none") \
 X(geo_asn_built_s, "build time of the ASN database, 0: none") \
 X(slots_used, "slots of the peer table in use") \

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "shm/iface.h"
 #include "shm/stat.h"
 #include "worker/health.h"
 
@@ -54,6 +55,20 @@ static void collector(struct json *j, const struct worker *w)
 	json_obj_end(j);
 }
 
+static void interface(struct json *j, const struct worker *w)
+{
+	enum iface_why why = stat_gauge_get(w->seg, GAUGE_interface_why);
+	char text[ERRLEN];
+
+	json_bool(j, "interface_ok", stat_gauge_get(w->seg, GAUGE_interface_ok) != 0);
+	if (why == IFACE_OK) {
+		json_null(j, "interface_error");
+		return;
+	}
+	(void)err_set(text, "%s %s", w->conf->swarm_interface, iface_why_text(why));
+	json_str(j, "interface_error", text);
+}
+
 static void gauges(struct json *j, const struct worker *w)
 {
 	const char *const *words = conf_words(CONF_REDIS_MODE);
@@ -64,7 +79,7 @@ static void gauges(struct json *j, const struct worker *w)
 	json_uint(j, "peers", stat_gauge_get(w->seg, GAUGE_peers));
 	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
 	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
-	json_bool(j, "interface_ok", stat_gauge_get(w->seg, GAUGE_interface_ok) != 0);
+	interface(j, w);
 	json_str(j, "redis_mode", words[w->conf->redis_mode]);
 	json_obj(j, "geo");
 	built(j, "city", stat_gauge_get(w->seg, GAUGE_geo_city_built_s));

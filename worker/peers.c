@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "shm/iface.h"
 #include "shm/stat.h"
 #include "worker/answer.h"
 #include "worker/peers.h"
@@ -187,6 +188,7 @@ void peers_gone(void *arg, struct gate_conn *c)
 /* What there is, now that waiting is over; else 0. */
 static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc)
 {
+	enum iface_why iface = stat_gauge_get(a->w->seg, GAUGE_interface_why);
 	char why[ERRLEN];
 
 	switch (rc) {
@@ -198,10 +200,11 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 		http_error(a, 500, "failed", "The collector could not join the swarm.");
 		return 1;
 	case LANE_REFUSED:
-		(void)err_set(why,
-			      "The network interface %s (swarm.interface) is missing, "
-			      "so no swarm is joined.",
-			      a->w->conf->swarm_interface);
+		(void)err_set(
+			why,
+			"The network interface %s (swarm.interface) %s, so no swarm "
+			"is joined.",
+			a->w->conf->swarm_interface, iface_why_text(iface));
 		if (answer_table(a, q) != 0)
 			answer_nothing(a, q, why);
 		return 1;

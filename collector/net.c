@@ -1,0 +1,117 @@
+/*
+ * net.c -- the network under the session comes, goes, changes: netwatch.c notices,
+ * recover.c says what to do, and here it is done.
+ */
+#include "collector/coll.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum iface_why net_why(const struct coll *c)
+{
+	return netstate_why(netwatch_state(c->netwatch));
+}
+
+static int wants_to_listen(const struct coll *c)
+{
+	return c->kid.conf.swarm_listen[0] != '\0';
+}
+
+void net_gauges(const struct coll *c)
+{
+	int there = net_why(c) == IFACE_OK;
+	int listens = c->nports > 0 || !wants_to_listen(c);
+
+	stat_set(interface_ok, (uint64_t)there);
+	stat_set(interface_why, (uint64_t)net_why(c));
+	stat_set(lt_listening, (uint64_t)(there && listens));
+	stat_set(listen_port, there && c->nports > 0 ? c->own_port[0] : 0);
+}
+
+static void act(struct coll *c, unsigned todo)
+{
+	const struct conf *conf = &c->kid.conf;
+
+	if (todo & RECOVER_LEAVE)
+		jobs_suspend(c);
+	if (todo & RECOVER_REBIND) {
+		stat_inc(recoveries);
+		c->nown = c->nports = 0; /* it says them again */
+		lt_rebind(c->lt, conf);
+	}
+	if (todo & RECOVER_REOPEN)
+		lt_reopen(c->lt);
+	if ((todo & RECOVER_DHT) && conf->swarm_dht) {
+		dhtwatch_reset(&c->dht);
+		lt_dht_again(c->lt, conf);
+	}
+	if (todo & RECOVER_JOIN) {
+		log_info("net", "joining %u swarms again", swarms_count(c->swarms));
+		jobs_resume(c);
+	}
+	if (todo & RECOVER_ANNOUNCE)
+		lt_reannounce(c->lt);
+	net_gauges(c);
+}
+
+/* The one event that whoever runs a VPN must see. */
+static void say(const struct coll *c, enum net_change change)
+{
+	const char *name = c->kid.conf.swarm_interface;
+
+	if (net_why(c) != IFACE_OK)
+		log_warn("net", "swarm.interface %s %s: nothing is joined", name,
+			 iface_why_text(net_why(c)));
+	else if (name[0] && change == NET_BACK)
+		log_notice("net", "swarm.interface %s is there: joining again", name);
+	else if (name[0])
+		log_notice("net", "swarm.interface %s %s", name, net_change_name(change));
+	else
+		log_notice("net", "our way to the world %s", net_change_name(change));
+}
+
+static void on_change(void *arg, enum net_change change)
+{
+	struct coll *c = arg;
+
+	say(c, change);
+	act(c, recover_change(&c->recover, change, wants_to_listen(c), clock_ms()));
+}
+
+/* An interface or port of the configuration: every connection is on an old one. */
+void net_reconfigure(struct coll *c)
+{
+	enum net_change change;
+
+	netwatch_name(c->netwatch, c->kid.conf.swarm_interface);
+	change = net_why(c) == IFACE_OK ? NET_BACK : NET_GONE;
+	if (change == NET_GONE)
+		say(c, change);
+	act(c, recover_change(&c->recover, change, wants_to_listen(c), clock_ms()));
+}
+
+void net_listening(struct coll *c)
+{
+	act(c, recover_listening(&c->recover));
+}
+
+void net_tick(struct coll *c)
+{
+	netwatch_tick(c->netwatch);
+	act(c, recover_tick(&c->recover, clock_ms()));
+}
+
+int net_open(struct coll *c, char err[ERRLEN])
+{
+	if (netwatch_open(&c->netwatch, c->base, c->kid.conf.swarm_interface, on_change,
+			  c) != 0)
+		return err_set(err, "out of memory");
+	if (net_why(c) != IFACE_OK)
+		say(c, NET_GONE);
+	net_gauges(c);
+	return 0;
+}
+
+void net_close(struct coll *c)
+{
+	netwatch_close(&c->netwatch);
+}

@@ -1,0 +1,114 @@
+/*
+ * test_recover.c -- the order of a recovery, and its patience.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "collector/recover.h"
+
+#define BIND (RECOVER_REBIND | RECOVER_DHT)
+
+static void nothing_changed_nothing_is_done(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	assert_int_equal(recover_change(&r, NET_SAME, 1, 1000), 0);
+	assert_int_equal(recover_change(&r, NET_WHY, 1, 1000), 0);
+	assert_int_equal(recover_listening(&r), 0);
+	for (uint64_t now = 1000; now < 500000; now += 1000)
+		assert_int_equal(recover_tick(&r, now), 0);
+}
+
+static void it_went_and_came(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	assert_int_equal(recover_change(&r, NET_GONE, 1, 1000), RECOVER_LEAVE);
+	assert_int_equal(recover_tick(&r, 90000), 0);
+	assert_int_equal(recover_change(&r, NET_BACK, 1, 91000), RECOVER_LEAVE | BIND);
+	assert_int_equal(recover_tick(&r, 91500), 0);
+	assert_int_equal(recover_listening(&r), RECOVER_JOIN);
+	/* The second socket listens, too. */
+	assert_int_equal(recover_listening(&r), 0);
+	assert_int_equal(recover_tick(&r, 200000), 0);
+}
+
+static void without_a_socket_it_joins_all_the_same_and_tries_again(void **state)
+{
+	static const uint64_t binds_at[] = {12000, 16000,  24000, 40000,
+					    72000, 136000, 200000};
+	struct recover r = {0};
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(recover_change(&r, NET_MOVED, 1, 10000), RECOVER_LEAVE | BIND);
+	for (uint64_t now = 10500; now <= 200000; now += 500) {
+		unsigned want = now == 11000 ? RECOVER_JOIN : 0;
+
+		if (now == binds_at[n]) {
+			want |= BIND;
+			n++;
+		}
+		assert_int_equal(recover_tick(&r, now), want);
+	}
+	assert_int_equal(n, 7);
+	/* Now peers can call us: they have to hear where. */
+	assert_int_equal(recover_listening(&r), RECOVER_ANNOUNCE);
+	assert_int_equal(recover_tick(&r, 900000), 0);
+}
+
+static void who_does_not_listen_joins_at_once(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	assert_int_equal(recover_change(&r, NET_BACK, 0, 1000),
+			 RECOVER_LEAVE | BIND | RECOVER_JOIN);
+	assert_int_equal(recover_tick(&r, 100000), 0);
+}
+
+static void one_more_address_tears_nothing_down(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	assert_int_equal(recover_change(&r, NET_GREW, 1, 1000),
+			 RECOVER_REOPEN | RECOVER_DHT | RECOVER_ANNOUNCE);
+	assert_int_equal(recover_tick(&r, 100000), 0);
+}
+
+static void it_goes_again_in_the_middle(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	(void)recover_change(&r, NET_BACK, 1, 1000);
+	assert_int_equal(recover_change(&r, NET_GONE, 1, 1200), RECOVER_LEAVE);
+	/* Nothing of the first one goes on. */
+	assert_int_equal(recover_tick(&r, 100000), 0);
+	assert_int_equal(recover_listening(&r), 0);
+	assert_int_equal(recover_change(&r, NET_BACK, 1, 200000), RECOVER_LEAVE | BIND);
+	assert_int_equal(recover_change(&r, NET_MOVED, 1, 200500), RECOVER_LEAVE | BIND);
+	assert_int_equal(recover_tick(&r, 201400), 0);
+	assert_int_equal(recover_tick(&r, 201500), RECOVER_JOIN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_changed_nothing_is_done),
+		cmocka_unit_test(it_went_and_came),
+		cmocka_unit_test(without_a_socket_it_joins_all_the_same_and_tries_again),
+		cmocka_unit_test(who_does_not_listen_joins_at_once),
+		cmocka_unit_test(one_more_address_tears_nothing_down),
+		cmocka_unit_test(it_goes_again_in_the_middle),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
