@@ -114,7 +114,7 @@ class Tracker(Scripted):
 class RealSwarm(Scripted):
     """ltswarm.py: many real libtorrent sessions. spec: groups, see tests/swarm/README.md."""
 
-    def __init__(self, stage, spec, payload=None, base=None, dht_nodes=(), port=6881):
+    def __init__(self, stage, spec, payload=None, base=None, port=6881):
         self.base = base or stage.net.take(sum(g.get('count', 1) for g in spec))
         argv = [LTSWARM_PY, '--spec', json.dumps(spec), '--base', self.base, '--port',
                 str(port)]
@@ -122,8 +122,6 @@ class RealSwarm(Scripted):
             save = stage.fresh_dir('parts')
             payload.place(save, 1.0)
             argv += ['--torrent', payload.path, '--save', save]
-        for address, node_port in dht_nodes:
-            argv += ['--dht-node', f'{address}:{node_port}']
         super().__init__(stage, 'ltswarm', argv)
         self.peers = self.ready['peers']
 
@@ -134,13 +132,13 @@ class RealSwarm(Scripted):
 class Dht(RealSwarm):
     """Real nodes on 127/8 that know each other; .router is what one bootstraps from."""
 
-    def __init__(self, stage, nodes=4, base=None, dht_nodes=()):
+    def __init__(self, stage, nodes=4, base=None):
         super().__init__(stage, [{'count': nodes, 'dht': True, 'name': 'node {i}'}],
-                         base=base, dht_nodes=dht_nodes)
+                         base=base)
         self.nodes = self.endpoints()
         self.router = '{}:{}'.format(*self.nodes[0])
-        wait_until(lambda: all(n >= min(nodes - 1, 1) for n in self.ask('dht')), 20,
-                   'the nodes know each other')
+        wait_until(lambda: min(self.ask('dht')) >= min(nodes - 1, 8), 20,
+                   'the nodes know each other', every=0.1)
 
     def announce(self, infohash, endpoints):
         bep5.announce(self.nodes, infohash, endpoints)

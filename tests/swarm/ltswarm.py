@@ -103,7 +103,6 @@ class Members:
                 self.members.append(Member(i, address, port, group))
         if args.torrent:
             self.join_all(args.torrent, args.save)
-        self.meet(args.dht_node)
         self.loop.run_until(self.all_checked)
 
     def all_checked(self):
@@ -128,14 +127,16 @@ class Members:
             m.join(torrent, directory)
 
     def meet(self, outside):
-        """Nodes know the first of them, or the one that is named."""
+        """All nodes ping all others, and those that are named. A node that is not yet up
+        takes no hint, so this is to be repeated until their numbers are right."""
         nodes = [m for m in self.members if m.group.get('dht')]
         known = [(a, int(p)) for a, _, p in (n.rpartition(':') for n in outside)]
-        known += [(m.address, m.port) for m in nodes[:1]]
+        known += [(m.address, m.port) for m in nodes]
         for m in nodes:
             for node in known:
                 if node != (m.address, m.port):
                     m.session.add_dht_node(node)
+        return [m.session.status().dht_nodes for m in nodes]
 
     # What the control socket may ask ------------------------------------
     def control(self, req):
@@ -144,7 +145,7 @@ class Members:
         if cmd == 'report':
             return [m.report() for m in chosen]
         if cmd == 'dht':
-            return [m.session.status().dht_nodes for m in chosen]
+            return self.meet(req.get('nodes', ()))
         if cmd == 'leave':
             for m in chosen:
                 m.session.pause()
@@ -166,7 +167,6 @@ def main(argv):
     p.add_argument('--port', type=int, default=6881)
     p.add_argument('--torrent', help='.torrent file')
     p.add_argument('--save', help='directory with the whole file; parts are made in it')
-    p.add_argument('--dht-node', action='append', default=[], metavar='ADDRESS:PORT')
     p.add_argument('--control', metavar='PATH', help='unix socket for commands')
     args = p.parse_args(argv)
     exit_on_signals()

@@ -63,6 +63,10 @@ class Relay:
             self.mode = req.get('mode', self.mode)
             if 'target' in req:
                 self.target = tuple(req['target'])
+                for old in self.behind.values():
+                    self.loop.forget(old)
+                    old.close()
+                self.behind.clear()
             return None
         raise ValueError(f'no such command: {req["cmd"]}')
 

@@ -1,0 +1,62 @@
+"""Fixtures: the real daemon, real and scripted surroundings. See tests/e2e/README.md.
+The conftest.py of tests/e2e and of tests/slow take all of them from here."""
+import os
+import subprocess
+
+import pytest
+
+import parts
+from daemon import BIN, Daemon
+from procs import ROOT, Net, Stage
+
+
+def pytest_sessionstart(session):
+    if not os.access(BIN, os.X_OK):
+        raise pytest.UsageError(f'{BIN} is not there: run make, or set PEERSCOPE_BIN')
+
+
+@pytest.fixture(scope='session')
+def net():
+    return Net()
+
+
+@pytest.fixture
+def stage(net):
+    """Everything that a test starts; its end is the test's end."""
+    s = Stage(net)
+    yield s
+    s.close()
+
+
+def factory(make):
+    """A fixture that is the maker itself: swarm([...]), daemon({...}), ..."""
+    @pytest.fixture
+    def fixture(stage):
+        return lambda *a, **kw: make(stage, *a, **kw)
+    return fixture
+
+
+daemon = factory(Daemon)
+swarm = factory(parts.Swarm)
+tracker = factory(parts.Tracker)
+opentracker = factory(parts.Opentracker)
+payload = factory(parts.Payload)
+ltpeer = factory(parts.LtPeer)
+real_swarm = factory(parts.RealSwarm)
+dht = factory(parts.Dht)
+relay = factory(parts.Relay)
+transmission = factory(parts.Transmission)
+aria2 = factory(parts.Aria2)
+qbittorrent = factory(parts.QBittorrent)
+rtorrent = factory(parts.RTorrent)
+redis_server = factory(parts.Redis)
+nginx = factory(parts.Nginx)
+
+
+@pytest.fixture(scope='session')
+def mmdb(tmp_path_factory):
+    """Directory with the test databases of tests/geo/make-mmdb.pl."""
+    out = tmp_path_factory.mktemp('mmdb')
+    subprocess.run(['/usr/bin/perl', os.path.join(ROOT, 'tests', 'geo', 'make-mmdb.pl'),
+                    str(out)], check=True)
+    return out
