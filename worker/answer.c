@@ -10,10 +10,8 @@
 #include "worker/answer.h"
 #include "worker/bodies.h"
 #include "worker/peers.h"
+#include "worker/shaped.h"
 #include "worker/status.h"
-
-#define ANSWER_MAX_BYTES (8u << 20) /* 2,000 peers with the longest texts */
-#define ANSWER_TRIES 4              /* the names may be compacted while we render */
 
 uint64_t answer_age_ms(uint64_t cached_at_ms, uint64_t now_wall_ms)
 {
@@ -37,7 +35,7 @@ static unsigned max_age_s(const struct worker *w, int settled)
 	return settled ? (unsigned)(w->conf->cache_ttl_ms / 1000) : 0;
 }
 
-static void headers(struct ask *a, uint64_t cached_at_ms, int settled, const char *etag)
+void answer_headers(struct ask *a, uint64_t cached_at_ms, int settled, const char *etag)
 {
 	char text[48];
 
@@ -52,7 +50,7 @@ static void headers(struct ask *a, uint64_t cached_at_ms, int settled, const cha
 
 static void send_body(struct ask *a, struct body *body)
 {
-	headers(a, body->cached_at_ms, body->settled, body->etag);
+	answer_headers(a, body->cached_at_ms, body->settled, body->etag);
 	if (http_none_match(gate_request(a->conn), body->etag)) {
 		http_empty(a, 304);
 		return;
@@ -61,20 +59,25 @@ static void send_body(struct ask *a, struct body *body)
 	http_body(a, 200, body->json, body->len, body_unref_cb, body);
 }
 
-static int is_settled(const struct shm_swarm *s)
+int answer_is_settled(const struct shm_swarm *s)
 {
 	return s->phase == SWARM_SETTLED || s->phase == SWARM_DEAD;
+}
+
+int answer_get(struct worker *w, const uint8_t id[IH_LEN], uint32_t max_peers)
+{
+	enum ptab_rc rc = ptab_get(w->ptab, id, max_peers, w->copy);
+
+	if (rc == PTAB_TORN)
+		stat_inc(peers_torn);
+	return rc == PTAB_OK ? 0 : -1;
 }
 
 /* Read and render; 0, or -1: not there, torn, or the names never held still. */
 static int render(struct worker *w, const struct peers_question *q, struct buf *out)
 {
 	for (int i = 0; i < ANSWER_TRIES; i++) {
-		enum ptab_rc rc = ptab_get(w->ptab, q->id.key, q->limit, w->copy);
-
-		if (rc == PTAB_TORN)
-			stat_inc(peers_torn);
-		if (rc != PTAB_OK)
+		if (answer_get(w, q->id.key, q->limit) != 0)
 			return -1;
 		buf_reset(out);
 		if (swarm_json(out, w->ptab, w->copy, q->id.text, q->limit, NULL) == 0) {
@@ -91,7 +94,8 @@ static int render(struct worker *w, const struct peers_question *q, struct buf *
 static int is_plain(const struct worker *w, const struct peers_question *q)
 {
 	return q->id.form == IDENT_HEX40 &&
-	       q->limit == (uint32_t)w->conf->cache_max_peers;
+	       q->limit == (uint32_t)w->conf->cache_max_peers &&
+	       shape_is_plain(&q->shape);
 }
 
 static int send_plain(struct ask *a, const struct peers_question *q, struct buf *out)
@@ -107,65 +111,22 @@ static int send_plain(struct ask *a, const struct peers_question *q, struct buf 
 		return -1;
 	body->slot = w->copy->slot;
 	body->cached_at_ms = s->cached_at_ms;
-	body->settled = is_settled(s);
+	body->settled = answer_is_settled(s);
 	send_body(a, body);
 	body_unref(body);
 	return 0;
 }
 
-static void once_sent(const void *data, size_t len, void *arg)
-{
-	struct worker *w = arg;
-
-	PS_ASSERT(w->sending_bytes >= len);
-	w->sending_bytes -= len;
-	free((void *)(uintptr_t)data);
-}
-
-/* Such a body lies here until its one client took it, for up to http.write_timeout and
- * as often as there are connections. One is always allowed, however large. */
-static int sending_full(const struct worker *w, size_t len)
-{
-	return w->sending_bytes > 0 &&
-	       w->sending_bytes + len > w->conf->http_max_sending_bytes;
-}
-
-static void send_once(struct ask *a, const struct peers_question *q, struct buf *out)
-{
-	struct worker *w = a->w;
-	const struct shm_swarm *s = &w->copy->s;
-	char etag[64], *json, *fit;
-	size_t len;
-
-	snprintf(etag, sizeof etag, "\"%" PRIx64 "-%u-%d\"", s->version, q->limit,
-		 (int)q->id.form);
-	if (http_none_match(gate_request(a->conn), etag)) {
-		buf_free(out);
-		headers(a, s->cached_at_ms, is_settled(s), etag);
-		http_empty(a, 304);
-		return;
-	}
-	if (sending_full(w, out->len)) {
-		buf_free(out);
-		stat_inc(http_sending_full);
-		http_error(a, 503, "busy",
-			   "Too many answers are waiting for slow clients.");
-		return;
-	}
-	headers(a, s->cached_at_ms, is_settled(s), etag);
-	json = buf_take(out, &len);
-	fit = realloc(json, len); /* the buffer grew by doubling; this is what we count */
-	w->sending_bytes += len;
-	http_body(a, 200, fit ? fit : json, len, once_sent, w);
-}
-
 int answer_table(struct ask *a, const struct peers_question *q)
 {
 	struct worker *w = a->w;
-	struct body *kept = is_plain(w, q) ? bodies_find(w->bodies, q->id.key) : NULL;
+	struct body *kept;
 	struct shm_swarm s;
 	struct buf out;
 
+	if (!is_plain(w, q))
+		return shaped_table(a, q);
+	kept = bodies_find(w->bodies, q->id.key);
 	if (kept && answer_peek(w, q->id.key, &s) == 0 && s.version == kept->version) {
 		stat_inc(peers_hit);
 		send_body(a, kept);
@@ -176,21 +137,7 @@ int answer_table(struct ask *a, const struct peers_question *q)
 		buf_free(&out);
 		return -1;
 	}
-	if (is_plain(w, q))
-		return send_plain(a, q, &out);
-	send_once(a, q, &out);
-	return 0;
-}
-
-void answer_nothing(struct ask *a, const struct peers_question *q, const char *why)
-{
-	uint64_t now = clock_wall_ms();
-	struct buf out;
-
-	buf_init(&out, ANSWER_MAX_BYTES);
-	swarm_json_empty(&out, q->id.text, q->id.key, now, why, NULL);
-	headers(a, now, 0, NULL);
-	http_json(a, 200, &out);
+	return send_plain(a, q, &out);
 }
 
 /* --- the hot path --------------------------------------------------------- */

@@ -32,17 +32,18 @@ void http_body(struct ask *a, int status, const char *p, size_t len,
 	struct evbuffer *body = head ? NULL : evbuffer_new();
 	char text[24];
 
-	http_header(a, "Content-Type", "application/json");
+	http_header(a, "Content-Type", a->type ? a->type : "application/json");
 	/* evhttp counts no body of a HEAD, so its length is set by hand. */
 	snprintf(text, sizeof text, "%zu", len);
-	if (!head && (!body || evbuffer_add_reference(body, p, len, unref, ref) != 0)) {
+	if (!head && len > 0 &&
+	    (!body || evbuffer_add_reference(body, p, len, unref, ref) != 0)) {
 		unref(p, len, ref);
 		status = 503;
 		snprintf(text, sizeof text, "0");
 	}
 	http_header(a, "Content-Length", text);
 	gate_answer(a->conn, a->req, status, body);
-	if (head)
+	if (head || len == 0)
 		unref(p, len, ref);
 	if (body)
 		evbuffer_free(body);
@@ -167,7 +168,7 @@ static enum http_text decode_field(char *out, size_t size, const char *in, size_
 	return rc;
 }
 
-int http_param(const char **query, char name[32], char value[64])
+int http_param(const char **query, char name[32], char value[HTTP_VALUE_MAX])
 {
 	const char *p = *query + strspn(*query, "&");
 	size_t all = strcspn(p, "&"), key = strcspn(p, "&=");
@@ -178,8 +179,8 @@ int http_param(const char **query, char name[32], char value[64])
 	value[0] = '\0';
 	if (decode_field(name, 32, p, key) == HTTP_TEXT_BAD)
 		return -1;
-	if (key < all &&
-	    decode_field(value, 64, p + key + 1, all - key - 1) == HTTP_TEXT_BAD)
+	if (key < all && decode_field(value, HTTP_VALUE_MAX, p + key + 1,
+				      all - key - 1) == HTTP_TEXT_BAD)
 		return -1;
 	return 1;
 }

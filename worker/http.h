@@ -20,12 +20,13 @@ struct ask {
 	struct evhttp_request *req;
 	char part[HTTP_PART_MAX + 1];	/* what stands for {} in the route, decoded */
 	const char *query;		/* behind the '?', or "" */
+	const char *type;		/* of the body of http_body; NULL: JSON */
 };
 
 void http_header(struct ask *a, const char *name, const char *value);
 /* Sends the bytes of body and empties it; a failed body becomes a 500. */
 void http_json(struct ask *a, int status, struct buf *body);
-/* JSON by reference; unref is called once, when the last byte is sent or lost. */
+/* By reference; unref is called once, when the last byte is sent or lost. */
 void http_body(struct ask *a, int status, const char *p, size_t len,
 	       evbuffer_ref_cleanup_cb unref, void *ref);
 void http_empty(struct ask *a, int status);	/* 204, 304 */
@@ -44,6 +45,7 @@ PS_MUST enum http_text http_decode(char *out, size_t size, const char *in, size_
 				   int plus);
 /* Next name=value of a query. A name or value too long to be one of ours is "".
  * 1: one; 0: end; -1: malformed. */
-PS_MUST int http_param(const char **query, char name[32], char value[64]);
+#define HTTP_VALUE_MAX 1024
+PS_MUST int http_param(const char **query, char name[32], char value[HTTP_VALUE_MAX]);
 
 #endif

@@ -16,6 +16,7 @@
 #include "worker/bodies.h"
 #include "worker/park.h"
 #include "worker/peers.h"
+#include "worker/pick.h"
 
 #define WORKER_FDS_KEPT 64  /* log, segment, bells, epoll, channel, spare */
 #define WORKER_LEAVE_MS 500 /* be gone this long before the master kills */
@@ -218,6 +219,7 @@ static int start(struct worker *w, char err[ERRLEN])
 	if (!w->base)
 		return err_set(err, "libevent has no epoll here");
 	w->copy = xcalloc(1, sizeof *w->copy);
+	w->pick = pick_new(w->ptab, seg_head(w->seg)->seed);
 	w->bodies = bodies_new((size_t)w->conf->http_body_cache_bytes);
 	w->park = park_new(w, (uint32_t)w->conf->http_max_parked, peers_late);
 	if (make_gate(w, err) != 0 || make_events(w, err) != 0)
@@ -242,6 +244,7 @@ static void stop(struct worker *w)
 		event_base_free(w->base);
 	bodies_free(&w->bodies);
 	free(w->copy);
+	free(w->pick);
 	lane_close(&w->lane);
 	ptab_close(&w->ptab);
 	seg_close(&w->seg);

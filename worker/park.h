@@ -11,11 +11,13 @@
 
 #include "common/ident.h"
 #include "worker/http.h"
+#include "worker/shape.h"
 
 struct peers_question {
 	struct ident id;
-	uint32_t limit;
+	uint32_t limit;			/* 0: only with a summary */
 	int64_t wait_ms;		/* as asked; -1: not said */
+	struct shape shape;
 };
 
 struct parked {

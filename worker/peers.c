@@ -6,6 +6,7 @@
 #include "shm/stat.h"
 #include "worker/answer.h"
 #include "worker/peers.h"
+#include "worker/shaped.h"
 
 /* Decimal digits at the start of text, at most max; *rest is behind them. -1: none, or
  * too large. */
@@ -23,12 +24,13 @@ static int64_t number(const char *text, int64_t max, const char **rest)
 	return n ? v : -1;
 }
 
+/* 0 is left to peers_query: it needs the whole question. */
 static int set_limit(struct peers_question *q, const char *value, char err[ERRLEN])
 {
 	const char *rest;
 	int64_t v = number(value, CONF_SLOT_PEERS, &rest);
 
-	if (v < 1 || *rest)
+	if (v < 0 || *rest)
 		return err_set(err, "limit is a number from 1 to %d.", CONF_SLOT_PEERS);
 	q->limit = (uint32_t)v;
 	return 0;
@@ -54,7 +56,7 @@ static int set_wait(struct peers_question *q, const char *value, char err[ERRLEN
 
 int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 {
-	char name[32], value[64];
+	char name[32], value[HTTP_VALUE_MAX];
 	int rc;
 
 	while ((rc = http_param(&query, name, value)) > 0) {
@@ -62,8 +64,16 @@ int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 			return -1;
 		if (strcmp(name, "wait") == 0 && set_wait(q, value, err) != 0)
 			return -1;
+		if (shape_set(&q->shape, name, value, err) < 0)
+			return -1;
 	}
-	return rc < 0 ? err_set(err, "The query has a malformed percent-escape.") : 0;
+	if (rc < 0)
+		return err_set(err, "The query has a malformed percent-escape.");
+	if (q->limit == 0 && !q->shape.summary)
+		return err_set(err,
+			       "limit is a number from 1 to %d (0 only with summary=1).",
+			       CONF_SLOT_PEERS);
+	return shape_check(&q->shape, err);
 }
 
 /* --- jobs ----------------------------------------------------------------- */
@@ -206,7 +216,7 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 			"is joined.",
 			a->w->conf->swarm_interface, iface_why_text(iface));
 		if (answer_table(a, q) != 0)
-			answer_nothing(a, q, why);
+			shaped_nothing(a, q, why);
 		return 1;
 	case LANE_OK: break;
 	}
@@ -221,7 +231,7 @@ static void done(struct worker *w, struct parked *p, enum lane_rc rc)
 	park_release(w->park, p);
 	gate_set_user(a.conn, NULL);
 	if (!settle(&a, &q, rc))
-		answer_nothing(&a, &q, "Nothing is known of this swarm yet.");
+		shaped_nothing(&a, &q, "Nothing is known of this swarm yet.");
 }
 
 void peers_late(struct parked *p)
@@ -331,7 +341,7 @@ void peers_get(struct ask *a)
 	}
 	if (q.wait_ms == 0) {
 		refresh(w, a->conn, &q.id, WORKER_REFRESH_MS);
-		answer_nothing(a, &q,
+		shaped_nothing(a, &q,
 			       "Nothing is known of this swarm yet; it is being asked.");
 		return;
 	}

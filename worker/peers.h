@@ -26,7 +26,7 @@ void peers_late(struct parked *p);
 /* An answer was given without the collector: tell it now and then. */
 void peers_touch(struct worker *w, const struct gate_conn *conn, const uint8_t key[IH_LEN]);
 
-/* limit and wait of a query; 0, or -1 with a sentence. */
+/* What a query says (limit, wait, and shape.h); 0, or -1 with a sentence. */
 PS_MUST int peers_query(struct peers_question *q, const char *query, char err[ERRLEN]);
 
 #endif

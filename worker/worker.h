@@ -29,6 +29,7 @@ struct worker {
 	struct bodies *bodies;
 	struct park *park;
 	struct swarm_copy *copy;	/* scratch: one swarm is read at a time */
+	struct pick *pick;		/* scratch: and filtered */
 	uint32_t epoch;			/* of the collector that knows our tokens */
 	uint64_t sending_bytes;		/* of answers that one client alone gets */
 	int repush;			/* some parked request is not in its lane */
