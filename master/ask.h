@@ -10,7 +10,7 @@
 #include "common/err.h"
 
 #define ASK_URL_MAX 256
-#define ASK_PATH_MAX 1024
+#define ASK_PATH_MAX 4096
 #define ASK_BODY_MAX (16u << 20)	/* 2,000 peers are about 1 MiB */
 
 struct ask_reply {

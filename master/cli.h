@@ -12,6 +12,7 @@
 
 #define CLI_PEERS_TIMEOUT_S 60	/* the daemon answers within 25 s of waiting */
 #define CLI_OPTS_MAX 128		/* -o; there are about 50 keys */
+#define CLI_QUERY_MAX 16		/* filters and sort of one question */
 
 struct cli {
 	const char *command;
@@ -23,6 +24,11 @@ struct cli {
 	int limit;			/* --limit; -1: not given */
 	int64_t wait_ms;		/* --wait; -1: not given */
 	int ready, once, json;		/* --ready, --once, --json */
+	int csv, summary;		/* --csv, --summary */
+	struct {			/* --country and so on, as the daemon takes them */
+		const char *name, *value;
+	} query[CLI_QUERY_MAX];
+	size_t nquery;
 };
 
 int cmd_serve(const struct cli *cli);

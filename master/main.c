@@ -12,12 +12,27 @@
 #include "master/cli.h"
 #include "master/config.h"
 
-enum { OPT_URL = 256, OPT_LIMIT, OPT_WAIT, OPT_READY, OPT_ONCE, OPT_JSON };
+enum {
+	OPT_URL = 256,
+	OPT_LIMIT,
+	OPT_WAIT,
+	OPT_READY,
+	OPT_ONCE,
+	OPT_JSON,
+	OPT_CSV,
+	OPT_SUMMARY,
+	OPT_COUNTRY, /* from here on: sent to the daemon as they are */
+	OPT_ISP,
+	OPT_CLIENT,
+	OPT_STATE,
+	OPT_SOURCE,
+	OPT_SORT,
+};
 
 static const struct command {
 	const char *name, *args, *help;
 	int (*run)(const struct cli *);
-	int takes[6]; /* options, 0-terminated */
+	int takes[16]; /* options, 0-terminated */
 } commands[] = {
 	{"serve", "", "run the daemon in the foreground", cmd_serve, {'c', 'o'}},
 	{"check",
@@ -41,10 +56,11 @@ static const struct command {
 	 cmd_healthcheck,
 	 {'c', 'o', OPT_READY, OPT_URL}},
 	{"peers",
-	 "ID [--limit N] [--wait TIME] [--json] [--url URL]",
-	 "ask for a swarm",
+	 "ID [--limit N] [--sort KEYS] [--summary] [--csv]...",
+	 "ask for a swarm; options in peerscope(8)",
 	 cmd_peers,
-	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL}},
+	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL, OPT_CSV, OPT_SUMMARY,
+	  OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE, OPT_SORT}},
 	{"version", "", "print the version", cmd_version, {0}},
 	{"help", "", "print this", NULL, {0}},
 };
@@ -57,6 +73,14 @@ static const struct option longs[] = {
 	{"ready", no_argument, NULL, OPT_READY},
 	{"once", no_argument, NULL, OPT_ONCE},
 	{"json", no_argument, NULL, OPT_JSON},
+	{"csv", no_argument, NULL, OPT_CSV},
+	{"summary", no_argument, NULL, OPT_SUMMARY},
+	{"country", required_argument, NULL, OPT_COUNTRY},
+	{"isp", required_argument, NULL, OPT_ISP},
+	{"client", required_argument, NULL, OPT_CLIENT},
+	{"state", required_argument, NULL, OPT_STATE},
+	{"source", required_argument, NULL, OPT_SOURCE},
+	{"sort", required_argument, NULL, OPT_SORT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -129,6 +153,17 @@ static int add_opt(struct cli *cli, char *text)
 	return 0;
 }
 
+static int add_query(struct cli *cli, int opt)
+{
+	if (cli->nquery == CLI_QUERY_MAX)
+		return bad(cli, "more than %d filters", CLI_QUERY_MAX);
+	for (size_t i = 0; longs[i].name; i++)
+		if (longs[i].val == opt)
+			cli->query[cli->nquery].name = longs[i].name;
+	cli->query[cli->nquery++].value = optarg;
+	return 0;
+}
+
 /* "-c", "--limit" */
 static const char *opt_name(int opt, char out[32])
 {
@@ -158,7 +193,10 @@ static int take(struct cli *cli, int opt)
 	case OPT_WAIT: return parse_wait(cli, optarg);
 	case OPT_READY: cli->ready = 1; return 0;
 	case OPT_ONCE: cli->once = 1; return 0;
-	default: cli->json = 1; return 0;
+	case OPT_JSON: cli->json = 1; return 0;
+	case OPT_CSV: cli->csv = 1; return 0;
+	case OPT_SUMMARY: cli->summary = 1; return 0;
+	default: return add_query(cli, opt);
 	}
 }
 
@@ -194,6 +232,8 @@ static int parse(struct cli *cli, const struct command *cmd, int argc, char **ar
 		return bad(cli, "of which swarm? The ID is missing");
 	if (cmd->run == cmd_peers)
 		cli->id = argv[optind++];
+	if (cli->csv && (cli->json || cli->summary))
+		return bad(cli, "--csv goes with neither --json nor --summary");
 	if (optind < argc)
 		return bad(cli, "'%s' is one word too many", argv[optind]);
 	return 0;

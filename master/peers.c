@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/buf.h"
 #include "common/clock.h"
 #include "common/ident.h"
 #include "master/ask.h"
@@ -21,6 +22,8 @@
 #define COLUMNS 10
 #define CELL_MAX 128 /* bytes */
 #define SENTENCE_MAX 512
+#define SUMMARY_ROWS 15 /* of each list; --json has the rest */
+#define SUMMARY_NAME 40 /* code points */
 
 struct table {
 	char (*cell)[COLUMNS][CELL_MAX];
@@ -214,7 +217,63 @@ static const char *sentence(char out[SENTENCE_MAX], const char *text)
 	return out;
 }
 
-static void print_summary(const cJSON *root, const cJSON *peers)
+/* --- --summary ------------------------------------------------------------- */
+
+static void summary_row(const char *name, const char *code, double count, double of)
+{
+	char text[2 * CELL_MAX], cell[CELL_MAX * 4];
+	int points;
+
+	snprintf(text, sizeof text, code[0] ? "%s (%s)" : "%s%s", name, code);
+	points = put_text(cell, sizeof cell, text, SUMMARY_NAME);
+	printf("  %s%*s  %6.0f  %3.0f%%\n", cell, SUMMARY_NAME - points, "", count,
+	       of > 0 ? 100 * count / of : 0);
+}
+
+static void summary_list(const cJSON *summary, const char *key, const char *title)
+{
+	const cJSON *o = cJSON_GetObjectItemCaseSensitive(summary, key), *e;
+	double all = number_of(summary, "peers"), rest = number_of(o, "other");
+	int row = 0;
+
+	printf("%s\n", title);
+	cJSON_ArrayForEach(e, cJSON_GetObjectItemCaseSensitive(o, "list"))
+	{
+		if (row++ < SUMMARY_ROWS)
+			summary_row(text_of(e, "name"), text_of(e, "code"),
+				    number_of(e, "count"), all);
+		else
+			rest += number_of(e, "count");
+	}
+	if (rest > 0)
+		summary_row("(all others)", "", rest, all);
+}
+
+static void summary_table(const cJSON *summary)
+{
+	static const char *const list[][2] = {
+		{"country", "COUNTRY"}, {"isp", "ISP"},     {"client", "CLIENT"},
+		{"source", "SOURCE"},   {"state", "STATE"}, {"protocol", "PROTOCOL"},
+	};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(list) && number_of(summary, "peers") > 0; i++)
+		summary_list(summary, list[i][0], list[i][1]);
+}
+
+/* --- the last line --------------------------------------------------------- */
+
+/* "3 of 12 that match, of 40 peers" */
+static void print_numbers(const cJSON *root, int shown, int listed)
+{
+	if (listed)
+		printf("%d of ", shown);
+	if (cJSON_HasObjectItem(root, "matched"))
+		printf("%.0f that match, of ", number_of(root, "matched"));
+	printf("%.0f peers", number_of(root, "total_peers"));
+}
+
+/* listed: a list was asked for, so an empty one needs its reason. */
+static void print_summary(const cJSON *root, const cJSON *peers, int listed)
 {
 	double age = (double)clock_wall_ms() / 1e3 - number_of(root, "cached_at");
 	char phase[CELL_MAX], error[SENTENCE_MAX], hash[CELL_MAX];
@@ -223,11 +282,13 @@ static void print_summary(const cJSON *root, const cJSON *peers)
 	put_text(phase, sizeof phase, text_of(root, "phase"), 16);
 	put_text(hash, sizeof hash, text_of(root, "infohash"), 40);
 	sentence(error, text_of(root, "error"));
-	printf("%s%s: %d of %.0f peers, %d connected, %d contacted%s%s, %.0f s old\n",
-	       shown ? "\n" : "", hash, shown, number_of(root, "total_peers"),
-	       count_state(peers, "connected"), count_state(peers, "contacted"),
-	       phase[0] ? ", " : "", phase, age > 0 ? age : 0);
-	if (error[0])
+	printf("%s%s: ", shown || !listed ? "\n" : "", hash);
+	print_numbers(root, shown, listed);
+	if (listed)
+		printf(", %d connected, %d contacted", count_state(peers, "connected"),
+		       count_state(peers, "contacted"));
+	printf("%s%s, %.0f s old\n", phase[0] ? ", " : "", phase, age > 0 ? age : 0);
+	if (error[0] && listed)
 		printf("%s\n", error);
 }
 
@@ -250,14 +311,19 @@ static int complain(const struct cli *cli, const char *base, const char *path,
 static int print_answer(const struct cli *cli, const struct ask_reply *r,
 			const cJSON *root, const cJSON *peers)
 {
-	if (cli->json) {
+	const cJSON *summary = cJSON_GetObjectItemCaseSensitive(root, "summary");
+	int listed = !cli->summary || cli->limit > 0 || number_of(summary, "peers") == 0;
+
+	if (cli->json || cli->csv) {
 		fwrite(r->body, 1, r->len, stdout);
 		if (r->len == 0 || r->body[r->len - 1] != '\n')
 			putchar('\n');
 	} else {
 		if (cJSON_GetArraySize(peers) > 0 && print_table(peers) != 0)
 			return 1;
-		print_summary(root, peers);
+		if (summary)
+			summary_table(summary);
+		print_summary(root, peers, listed);
 	}
 	if (fflush(stdout) == 0)
 		return 0;
@@ -275,7 +341,9 @@ static int print_reply(const struct cli *cli, const struct ask_reply *r, const c
 	char text[SENTENCE_MAX];
 	int rc = 1;
 
-	if (r->status == 200 && cJSON_IsArray(peers))
+	if (r->status == 200 && cli->csv && r->len > 3 && memcmp(r->body, "ip,", 3) == 0)
+		rc = print_answer(cli, r, NULL, NULL);
+	else if (r->status == 200 && !cli->csv && cJSON_IsArray(peers))
 		rc = print_answer(cli, r, root, peers);
 	else if (r->status != 200 && error[0])
 		complain(cli, base, path, "%d: %s", r->status,
@@ -303,41 +371,63 @@ static int find_base(const struct cli *cli, char base[ASK_URL_MAX])
 	return -1;
 }
 
-static int put_path(const struct cli *cli, char path[ASK_PATH_MAX])
+static void add_escaped(struct buf *b, const char *text)
 {
-	char *id = evhttp_uriencode(cli->id, -1, 0), limit[32] = "", wait[32] = "";
-	int n;
+	char *escaped = evhttp_uriencode(text, -1, 0);
 
-	if (!id || strlen(cli->id) > IDENT_TEXT_MAX) {
-		free(id);
-		fprintf(stderr, "peerscope peers: this is no id\n");
-		return -1;
-	}
-	if (cli->limit > 0)
-		snprintf(limit, sizeof limit, "?limit=%d", cli->limit);
+	if (escaped)
+		buf_str(b, escaped);
+	else
+		b->failed = 1;
+	free(escaped);
+}
+
+/* The path and its query; what the daemon makes of the values is its business. */
+static void put_path(const struct cli *cli, struct buf *b)
+{
+	buf_str(b, "/peers/");
+	add_escaped(b, cli->id);
+	buf_str(b, "?");
+	if (cli->limit > 0 || cli->summary)
+		buf_printf(b, "limit=%d&", cli->limit > 0 ? cli->limit : 0);
 	if (cli->wait_ms >= 0)
-		snprintf(wait, sizeof wait, "%cwait=%" PRId64 "ms", limit[0] ? '&' : '?',
-			 cli->wait_ms);
-	n = snprintf(path, ASK_PATH_MAX, "/peers/%s%s%s", id, limit, wait);
-	free(id);
-	if (n < ASK_PATH_MAX)
-		return 0;
-	fprintf(stderr, "peerscope peers: the id is too long\n");
-	return -1;
+		buf_printf(b, "wait=%" PRId64 "ms&", cli->wait_ms);
+	if (cli->csv)
+		buf_str(b, "format=csv&");
+	if (cli->summary)
+		buf_str(b, "summary=1&");
+	for (size_t i = 0; i < cli->nquery; i++) {
+		buf_printf(b, "%s=", cli->query[i].name);
+		add_escaped(b, cli->query[i].value);
+		buf_str(b, "&");
+	}
+	if (!b->failed)
+		b->p[--b->len] = '\0'; /* the last & or ? */
 }
 
 int cmd_peers(const struct cli *cli)
 {
-	char base[ASK_URL_MAX], path[ASK_PATH_MAX], err[ERRLEN];
+	char base[ASK_URL_MAX], err[ERRLEN];
 	struct ask_reply r;
-	int rc;
+	struct buf path;
+	int rc = 1;
 
-	if (put_path(cli, path) != 0 || find_base(cli, base) != 0)
+	if (strlen(cli->id) > IDENT_TEXT_MAX) {
+		fprintf(stderr, "peerscope peers: this is no id\n");
 		return 1;
-	if (ask_get(&r, base, path, CLI_PEERS_TIMEOUT_S, err) != 0)
-		return complain(cli, base, path, "%s", err);
-	rc = print_reply(cli, &r, base, path);
-	free(r.body);
+	}
+	buf_init(&path, ASK_PATH_MAX);
+	put_path(cli, &path);
+	if (path.failed) {
+		fprintf(stderr, "peerscope peers: the question is too long\n");
+	} else if (find_base(cli, base) == 0) {
+		if (ask_get(&r, base, path.p, CLI_PEERS_TIMEOUT_S, err) != 0)
+			complain(cli, base, path.p, "%s", err);
+		else
+			rc = print_reply(cli, &r, base, path.p);
+		free(r.body);
+	}
+	buf_free(&path);
 	return rc;
 }
 

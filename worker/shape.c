@@ -117,8 +117,8 @@ static int set_texts(struct shape *sh, enum shape_by by, const char *value,
 		if (add_word(sh, by, item) != 0)
 			return err_set(err,
 				       "country, isp and client together have at most "
-				       "%d texts of %d bytes.",
-				       SHAPE_WORDS, SHAPE_TEXT_MAX - SHAPE_WORDS);
+				       "%d texts, and %d bytes with a separator each.",
+				       SHAPE_WORDS, SHAPE_TEXT_MAX);
 	}
 	if (rc == 0)
 		return 1;
