@@ -186,6 +186,13 @@ class Daemon:
         d = self.peers(infohash, **{'limit': 2000, **query})
         return {p['ip']: p for p in d['peers']}
 
+    def by_endpoint(self, infohash, **query):
+        """The same by (address, port); the list names nobody twice."""
+        listed = self.peers(infohash, **{'limit': 2000, **query})['peers']
+        out = {(p['ip'], p['port']): p for p in listed}
+        assert len(out) == len(listed), 'somebody is listed twice'
+        return out
+
     def until_peers(self, infohash, fn, timeout=15, what='', **query):
         """Ask until fn({address: peer}) is true; then that dictionary."""
         seen = {}
