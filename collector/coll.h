@@ -5,7 +5,8 @@
  *   jobs.c     questions in: join, wait, answer, leave
  *   net.c      the network comes, goes, changes
  *   publish.c  swarms out: peer table, completions' data, Redis
- *   swarm.c    what is known of a swarm (pure)
+ *   ids.c      which swarm an id means: hashes of a hybrid
+ *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
  *   lt.cc      the BitTorrent session          redis.c   the second tier
  *   web.c      outgoing HTTP
  *
@@ -23,6 +24,7 @@
 #include "collector/redis.h"
 #include "collector/swarm.h"
 #include "collector/web.h"
+#include "collector/swarms.h"
 #include "common/buf.h"
 #include "common/kid.h"
 #include "geo/geo.h"
@@ -49,6 +51,7 @@ struct waiter {
 	uint64_t token;
 	uint64_t until_ms;		/* monotonic; answered then, come what may */
 	struct swarm *swarm;		/* lives as long as it has waiters */
+	uint8_t id[IH_LEN];		/* as asked for */
 	int settled;			/* wants a settled swarm, not the first round */
 	struct waiter *next;
 };
@@ -104,6 +107,10 @@ void jobs_reconfigure(struct coll *c, int trackers);
 void jobs_suspend(struct coll *c);
 /* Join again what jobs_suspend left; it is those that are still asked for. */
 void jobs_resume(struct coll *c);
+/* Leave and join again, with all that is known; if that fails, w is gone. */
+void jobs_rejoin(struct coll *c, struct swarm *w);
+/* Who waits for `from` (under id only, unless that is NULL) now waits for `to`. */
+void jobs_hand_over(struct coll *c, struct swarm *from, struct swarm *to, const uint8_t *id);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 
 /* --- net.c --- */
@@ -116,14 +123,28 @@ void net_reconfigure(struct coll *c);	/* swarm.interface or swarm.listen is anot
 void net_listening(struct coll *c);	/* a socket of the session listens */
 void net_tick(struct coll *c);		/* once a second */
 
+/* --- ids.c --- */
+/* Somebody asks for w under this id. */
+void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+	       enum swarm_resolved how);
+/* The hashes of its torrent became known. conflict: the session has stopped it, because
+ * it is joined under each of them. w may be gone afterwards, or be part of another. */
+void ids_hashes(struct coll *c, struct swarm *w, const struct lt_ids *ids, int conflict);
+/* A question named the whole v2 hash of w, which was joined under the short one. w may
+ * be gone afterwards. */
+void ids_whole_v2(struct coll *c, struct swarm *w, const uint8_t v2[IH_V2_LEN]);
+
 /* --- publish.c --- */
 /* Write the swarm's slot now; with_redis: also the second tier. -1: no room. */
 int publish_now(struct coll *c, struct swarm *w, int with_redis);
 /* Redis has not seen the newest version: write it. */
 void publish_redis(struct coll *c, struct swarm *w);
-/* While the first round of a swarm with an older answer is under way, the older
- * answer is the better one: it stays. */
+/* While the first round of a swarm with an older answer is under way, the older answer
+ * is the better one: it stays. Is there an id whose slot may be written? */
 int publish_may(const struct swarm *w);
+/* The same of one id of it; and is there one that was never written in this life? */
+int publish_may_id(const struct swarm_id *e);
+int publish_missing(const struct swarm *w);
 /* Something changed: see that a version follows, within PUBLISH_MS. */
 void publish_soon(struct coll *c);
 void publish_due(struct coll *c);	/* PUBLISH_MS is over */

@@ -82,7 +82,7 @@ static enum lane_rc bring_up_to_date(struct coll *c, struct swarm *w, uint64_t n
 {
 	if (!publish_may(w))
 		return LANE_OK;
-	if ((w->changed_ms || !w->published_ms ||
+	if ((w->changed_ms || !w->published_ms || publish_missing(w) ||
 	     swarm_phase(w, now) != w->published_phase) &&
 	    publish_now(c, w, 1) != 0)
 		return LANE_BUSY;
@@ -134,16 +134,30 @@ static void leave(struct coll *c, struct swarm *w)
 	stat_inc(leaves);
 }
 
-/* What an earlier life of this swarm, or of the collector, left in the table. */
-static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoint *known)
+/* An earlier life knew more hashes than the question names. */
+static void hashes_from_slot(struct swarm *w, const struct shm_swarm *s)
+{
+	w->ih.has_v2 = 1;
+	memcpy(w->ih.v2, s->v2, IH_V2_LEN);
+	w->ih.has_v1 = memcmp(s->infohash, s->v2, IH_LEN) != 0;
+	memcpy(w->ih.v1, s->infohash, IH_LEN);
+}
+
+/* What an earlier life of this swarm, or of the collector, left in the slot of id. */
+static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+			      struct lt_endpoint *known, size_t n)
 {
 	uint32_t oldest =
 		(uint32_t)((clock_wall_ms() - c->kid.conf.swarm_peer_expiry_ms) / 1000);
-	size_t n = 0;
+	const struct shm_swarm *s = &c->copy.s;
 
-	if (ptab_get(c->ptab, w->id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK)
-		return 0;
-	w->had_slot = c->copy.s.phase != SWARM_JOINING;
+	if (ptab_get(c->ptab, id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK)
+		return n;
+	if (memcmp(s->infohash, w->id, IH_LEN) != 0 &&
+	    !(s->has_v2 && memcmp(s->v2, w->id, IH_LEN) == 0))
+		return n; /* the id meant another swarm then */
+	if (s->has_v2 && !w->ih.has_v2)
+		hashes_from_slot(w, s);
 	for (uint32_t i = 0; i < c->copy.s.npeers && w->npeers < w->max_peers; i++) {
 		const struct shm_peer *p = &c->copy.peer[i];
 
@@ -160,6 +174,18 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, struct lt_endpoin
 	return n;
 }
 
+void jobs_hand_over(struct coll *c, struct swarm *from, struct swarm *to,
+		    const uint8_t *id)
+{
+	for (struct waiter *q = c->waiters; q; q = q->next) {
+		if (q->swarm != from || (id && memcmp(q->id, id, IH_LEN) != 0))
+			continue;
+		from->waiters--;
+		q->swarm = to;
+		to->waiters++;
+	}
+}
+
 static void answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
 {
 	for (struct waiter **at = &c->waiters; *at;) {
@@ -172,6 +198,13 @@ static void answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
 		waiter_drop(c, at);
 		answer(c, token, rc);
 	}
+}
+
+static void drop_slots(struct coll *c, const struct swarm *w)
+{
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		if (w->ids[i].asked_ms)
+			ptab_drop(c->ptab, w->ids[i].id);
 }
 
 /* The device is gone, or about to be bound anew. An answer that names peers stays, for
@@ -187,10 +220,11 @@ static void suspend(struct swarm *w, void *arg)
 		w->life = 0; /* records on their way are stale */
 		w->round_done = 1;
 		if (w->npeers == 0)
-			ptab_drop(c->ptab, w->id);
+			drop_slots(c, w);
 		else
 			(void)publish_now(c, w, 0);
-		w->had_slot = w->npeers != 0;
+		for (uint32_t i = 0; i < SWARM_IDS; i++)
+			w->ids[i].had_slot = w->npeers != 0;
 		w->round_done = 0;
 		w->away = 1;
 	}
@@ -210,22 +244,25 @@ static void apply_conf(struct swarm *w, const struct conf *conf)
 	w->dht = conf->swarm_dht;
 }
 
-static struct swarm *join(struct coll *c, const struct shm_job *job, const uint8_t *v2)
+/* asked: the id of the question; key: of the swarm that it means. */
+static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
+			  const uint8_t key[IH_LEN], const uint8_t *v2)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
-	struct swarm *w = swarms_add(c->swarms, job->id, clock_ms());
+	struct swarm *w = swarms_add(c->swarms, key, clock_ms());
 	char err[ERRLEN], hex[IH_HEX_LEN];
 	size_t n;
 
 	if (!w)
 		return NULL;
 	apply_conf(w, &c->kid.conf);
-	if (v2) {
-		w->has_v2 = 1;
-		memcpy(w->v2, v2, IH_V2_LEN);
-	}
-	n = seed_from_table(c, w, known);
-	if (lt_join(c->lt, job->id, v2, known, n, &c->kid.conf, &w->life, err) != 0) {
+	w->ih.has_v1 = !v2;
+	w->ih.has_v2 = v2 != NULL;
+	memcpy(v2 ? w->ih.v2 : w->ih.v1, v2 ? v2 : key, v2 ? IH_V2_LEN : IH_LEN);
+	n = seed_from_table(c, w, key, known, 0);
+	if (memcmp(asked, key, IH_LEN) != 0)
+		n = seed_from_table(c, w, asked, known, n);
+	if (lt_join(c->lt, key, &w->ih, known, n, &c->kid.conf, &w->life, err) != 0) {
 		log_error("swarm", "%s", err);
 		swarms_remove(c->swarms, w);
 		return NULL;
@@ -275,6 +312,7 @@ static void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 		q->until_ms = job->deadline_ms;
 	q->settled = (job->flags & JOB_F_SETTLED) != 0;
 	q->swarm = w;
+	memcpy(q->id, job->id, IH_LEN);
 	q->next = c->waiters;
 	c->waiters = q;
 	c->nwaiters++;
@@ -317,12 +355,16 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		answer(c, job->token, LANE_REFUSED);
 		return;
 	}
-	if (!w && (make_room(c) != 0 || !(w = join(c, job, v2)))) {
+	if (w && v2) {
+		ids_whole_v2(c, w, v2);
+		w = swarms_find(c->swarms, job->id);
+	}
+	if (!w && (make_room(c) != 0 || !(w = join(c, job->id, job->id, v2)))) {
 		stat_inc(jobs_refused);
 		answer(c, job->token, LANE_BUSY);
 		return;
 	}
-	w->asked_ms = clock_ms();
+	ids_asked(c, w, job->id, RESOLVED_TAKEN);
 	freshen(c, w);
 	if (job->token != 0)
 		wait_for(c, w, job);
@@ -368,6 +410,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 	}
 	if (w->away)
 		return;
+	if (w->waiters == 0 && now > conf->swarm_linger_ms)
+		swarms_forget_ids(c->swarms, w, now - conf->swarm_linger_ms);
 	c->pass++;
 	judge(c, w, now);
 	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
@@ -415,26 +459,39 @@ static void forget_trackers(struct swarm *w, void *arg)
 	w->ntrackers = 0;
 }
 
-static void resume(struct swarm *w, void *arg)
+static void join_again(struct coll *c, struct swarm *w)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
-	struct coll *c = arg;
 	char err[ERRLEN];
 
-	if (!w->away)
-		return;
-	w->away = 0;
 	w->joined_ms = w->grew_ms = clock_ms();
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		memcpy(known[i].addr, w->peer[i].addr, ADDR_LEN);
 		known[i].port = w->peer[i].port;
 	}
-	if (lt_join(c->lt, w->id, w->has_v2 ? w->v2 : NULL, known, w->npeers,
-		    &c->kid.conf, &w->life, err) != 0) {
+	if (lt_join(c->lt, w->id, &w->ih, known, w->npeers, &c->kid.conf, &w->life,
+		    err) != 0) {
 		log_error("swarm", "%s", err);
 		answer_all(c, w, LANE_FAILED);
 		leave(c, w);
 	}
+}
+
+static void resume(struct swarm *w, void *arg)
+{
+	if (!w->away)
+		return;
+	w->away = 0;
+	join_again(arg, w);
+}
+
+void jobs_rejoin(struct coll *c, struct swarm *w)
+{
+	if (w->away)
+		return; /* jobs_resume does it */
+	lt_leave(c->lt, w->id);
+	swarm_rejoin(w, clock_ms());
+	join_again(c, w);
 }
 
 void jobs_resume(struct coll *c)

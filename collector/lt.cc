@@ -693,6 +693,7 @@ struct lt_session {
 		uint32_t life = 0;
 		libtorrent::torrent_handle handle;
 		bool leaving = false;
+		lt_ids ids{}; /* as joined, then as the metadata says */
 	};
 	std::map<libtorrent::torrent_handle, key> by_handle;
 	std::map<key, joined> by_key;
@@ -778,6 +779,41 @@ void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
 	}
 }
 
+void set_ids(lt_event &e, const lt::info_hash_t &ih)
+{
+	e.ids.has_v1 = ih.has_v1();
+	e.ids.has_v2 = ih.has_v2();
+	memcpy(e.ids.v1, ih.v1.data(), IH_LEN);
+	memcpy(e.ids.v2, ih.v2.data(), IH_V2_LEN);
+}
+
+void conflict_event(struct lt_session *l, const lt::torrent_conflict_alert &a,
+		    const key &k)
+{
+	lt_event e = swarm_event(l, LT_CONFLICT, k);
+	set_ids(e, a.metadata->info_hashes());
+	l->taken.push_back(e);
+}
+
+/* The metadata of a hybrid has come. Left alone, libtorrent would announce the other hash
+ * at the next interval only. That the first is announced once more is the price: there is
+ * no way to ask for one. Joined under the short v2 hash, neither was announced as what it
+ * is, and intervals of before are another hash's. */
+void other_hash(lt_session::joined &join, const lt::torrent_handle &handle,
+		const lt_ids &ids)
+{
+	const bool known = join.ids.has_v1 && join.ids.has_v2;
+	const bool renamed = join.ids.has_v1 && memcmp(join.ids.v1, ids.v1, IH_LEN) != 0;
+
+	join.ids = ids;
+	if (known || !ids.has_v1 || !ids.has_v2)
+		return;
+	handle.force_reannounce(0, -1,
+				renamed ? lt::torrent_handle::ignore_min_interval
+					: lt::reannounce_flags_t{});
+	handle.force_dht_announce();
+}
+
 void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 		    const key &k)
 {
@@ -786,7 +822,9 @@ void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 		return;
 	lt_event e = swarm_event(l, LT_METADATA, k);
 	e.pieces = static_cast<uint32_t>(info->num_pieces());
+	set_ids(e, info->info_hashes());
 	l->taken.push_back(e);
+	other_hash(l->by_key[k], a.handle, e.ids);
 }
 
 void listen_events(struct lt_session *l, const lt::alert *a)
@@ -874,6 +912,9 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a);
 		   m && k) {
 		metadata_event(l, *m, *k);
+	} else if (const auto *both = lt::alert_cast<lt::torrent_conflict_alert>(a);
+		   both && k && both->metadata) {
+		conflict_event(l, *both, *k);
 	}
 }
 
@@ -1002,7 +1043,7 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 	}
 }
 
-int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
+int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids *ids,
 	    const struct lt_endpoint *known, size_t n, const struct conf *c,
 	    uint32_t *life, char err[ERRLEN])
 {
@@ -1018,12 +1059,13 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const uint8_t *v2,
 			return 0;
 		}
 		*life = join.life = ++l->lives;
-		if (v2)
+		join.ids = *ids;
+		if (ids->has_v1)
+			p.info_hashes.v1 = libtorrent::sha1_hash(
+				reinterpret_cast<const char *>(ids->v1));
+		if (ids->has_v2)
 			p.info_hashes.v2 = libtorrent::sha256_hash(
-				reinterpret_cast<const char *>(v2));
-		else
-			p.info_hashes.v1 =
-				libtorrent::sha1_hash(reinterpret_cast<const char *>(id));
+				reinterpret_cast<const char *>(ids->v2));
 		p.save_path = "/"; /* wanted, never used: the disk is disabled */
 		/* Of the defaults stay the IP filter and the state updates. */
 		p.flags &= ~(libtorrent::torrent_flags::auto_managed |

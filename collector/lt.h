@@ -26,6 +26,12 @@
 
 struct lt_session;				/* the session; opaque */
 
+/* The hashes of one torrent: a hybrid (BEP 52) has both. */
+struct lt_ids {
+	uint8_t has_v1, has_v2;
+	uint8_t v1[IH_LEN], v2[IH_V2_LEN];
+};
+
 enum lt_kind {
 	LT_PEER_LEARNED = 1,	/* addr, port, source: an endpoint was heard of */
 	LT_PEER_DIALLED,	/* a connection attempt began */
@@ -37,7 +43,8 @@ enum lt_kind {
 	LT_TRACKER_FAILED,	/* one announce failed */
 	LT_SCRAPE,		/* seeds, leechers as trackers count them */
 	LT_DHT_REPLY,		/* n: peers in the answer */
-	LT_METADATA,		/* pieces: how many the torrent has */
+	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes */
+	LT_CONFLICT,		/* ids: it and another join are one hybrid torrent; both stopped */
 	LT_JOIN_FAILED,		/* text */
 	LT_LISTENING,		/* addr, port */
 	LT_LISTEN_FAILED,	/* text */
@@ -66,7 +73,10 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint32_t tracker;		/* hash of the URL */
 	uint32_t have, pieces;		/* pieces: 0 unknown, else bits in the peer's field */
 	uint32_t down_rate, up_rate;	/* bytes per second */
-	char text[LT_TEXT_MAX + 1];	/* client or message: raw bytes, NUL-terminated */
+	union {
+		char text[LT_TEXT_MAX + 1];	/* client or message: raw bytes, NUL-terminated */
+		struct lt_ids ids;
+	};
 };
 
 /* bell_fd is borrowed: it is rung when lt_next has something. Starts with the nodes in
@@ -100,10 +110,11 @@ void lt_dht_restart(struct lt_session *lt, const struct conf *c);
  * tells how it went. Nothing is written while there are none, or one is under way. */
 void lt_dht_save(struct lt_session *lt);
 
-/* Join, asynchronously. v2: NULL, or the whole 32-byte hash of a v2 id. known[n]:
- * endpoints from an earlier life, dialled with the rest; NULL if n is 0. *life is what
- * its records will carry. The caller joins an id once at a time. */
-PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const uint8_t *v2,
+/* Join, asynchronously. id: the key of its records; ids: what is known of its hashes, at
+ * least one. known[n]: endpoints from an earlier life, dialled with the rest; NULL if n
+ * is 0. *life is what its records will carry. The caller joins a key once at a time; of
+ * a hybrid that is joined under each hash there will be LT_CONFLICT. */
+PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const struct lt_ids *ids,
 		    const struct lt_endpoint *known, size_t n, const struct conf *c,
 		    uint32_t *life, char err[ERRLEN]);
 void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);

@@ -165,6 +165,8 @@ static void one_event(struct coll *c, const struct lt_event *e)
 	peer_news(c, w, e, &news);
 	if (w->important)
 		publish_soon(c);
+	if (e->kind == LT_METADATA || e->kind == LT_CONFLICT)
+		ids_hashes(c, w, &e->ids, e->kind == LT_CONFLICT);
 }
 
 static void on_lt_bell(evutil_socket_t fd, short what, void *arg)

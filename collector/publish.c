@@ -11,21 +11,54 @@
 #include "shm/swarmjson.h"
 
 /* peer_stats:<id>, in the contract's shape, with the TTL that it promises. */
-void publish_redis(struct coll *c, struct swarm *w)
+static void redis_one(struct coll *c, const uint8_t id[IH_LEN])
 {
 	const struct conf *conf = &c->kid.conf;
 	uint32_t limit = (uint32_t)conf->cache_max_peers;
 	char hex[IH_HEX_LEN], key[16 + IH_HEX_LEN] = "peer_stats:";
 
-	if (!redis_up(c->redis) || ptab_get(c->ptab, w->id, limit, &c->copy) != PTAB_OK)
+	if (ptab_get(c->ptab, id, limit, &c->copy) != PTAB_OK)
 		return;
-	w->redis_due = 0;
-	w->redis_ms = clock_ms();
-	ih_hex(hex, w->id);
+	ih_hex(hex, id);
 	memcpy(key + strlen(key), hex, sizeof(hex));
 	buf_reset(&c->json);
 	if (swarm_json(&c->json, c->ptab, &c->copy, hex, limit, NULL) == 0)
 		redis_setex(c->redis, key, conf->cache_ttl_ms, c->json.p, c->json.len);
+}
+
+void publish_redis(struct coll *c, struct swarm *w)
+{
+	if (!redis_up(c->redis))
+		return;
+	w->redis_due = 0;
+	w->redis_ms = clock_ms();
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		if (w->ids[i].asked_ms && w->ids[i].written)
+			redis_one(c, w->ids[i].id);
+}
+
+/* Under an id that is not the infohash, of a hybrid, it says so. */
+static enum swarm_resolved how_of(const struct swarm_id *e, const struct shm_swarm *head)
+{
+	if (e->resolved == RESOLVED_TAKEN && memcmp(e->id, head->infohash, IH_LEN) != 0)
+		return RESOLVED_HYBRID;
+	return e->resolved;
+}
+
+static int publish_id(struct coll *c, struct swarm_id *e, struct shm_swarm *head)
+{
+	memcpy(head->id, e->id, IH_LEN);
+	head->resolved = how_of(e, head);
+	if (ptab_put(c->ptab, head, c->record) != PTAB_PUT) {
+		stat_inc(publish_full);
+		log_warn("table",
+			 "no room to publish a swarm of %u peers: raise shm.peers",
+			 head->npeers);
+		return -1;
+	}
+	e->written = 1;
+	stat_inc(publishes);
+	return 0;
 }
 
 int publish_now(struct coll *c, struct swarm *w, int with_redis)
@@ -34,23 +67,36 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 
 	swarm_snapshot(w, clock_ms(), clock_wall_ms(), &head, c->record);
 	w->published_ms = clock_ms();
-	if (ptab_put(c->ptab, &head, c->record) != PTAB_PUT) {
-		stat_inc(publish_full);
-		log_warn("table",
-			 "no room to publish a swarm of %u peers: raise shm.peers",
-			 w->npeers);
-		return -1;
-	}
-	stat_inc(publishes);
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		if (publish_may_id(&w->ids[i]) && publish_id(c, &w->ids[i], &head) != 0)
+			return -1;
 	w->redis_due = 1;
 	if (with_redis)
 		publish_redis(c, w);
 	return 0;
 }
 
+int publish_may_id(const struct swarm_id *e)
+{
+	return e->asked_ms && !e->swarm->away && (e->swarm->round_done || !e->had_slot);
+}
+
 int publish_may(const struct swarm *w)
 {
-	return !w->away && (w->round_done || !w->had_slot);
+	int may = 0;
+
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		may |= publish_may_id(&w->ids[i]);
+	return may;
+}
+
+int publish_missing(const struct swarm *w)
+{
+	int missing = 0;
+
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		missing |= publish_may_id(&w->ids[i]) && !w->ids[i].written;
+	return missing;
 }
 
 void publish_soon(struct coll *c)

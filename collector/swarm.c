@@ -6,122 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- all swarms: a small chained hash ---------------------------------- */
-
-#define SWARM_BUCKETS 1024u
-
-struct swarms {
-	struct swarm *bucket[SWARM_BUCKETS];
-	uint32_t count, max;
-};
-
-static uint32_t bucket_of(const uint8_t id[IH_LEN])
-{
-	uint32_t h;
-
-	memcpy(&h, id + 4, sizeof(h)); /* an infohash is a hash already */
-	return h % SWARM_BUCKETS;
-}
-
-int swarms_open(struct swarms **out, uint32_t max)
-{
-	struct swarms *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return -1;
-	s->max = max;
-	*out = s;
-	return 0;
-}
-
-static void swarm_free(struct swarm *w)
+void swarm_free(struct swarm *w)
 {
 	free(w->peer);
 	free(w->hash);
 	free(w);
 }
 
-void swarms_close(struct swarms **s)
+const uint8_t *swarm_infohash(const struct swarm *w)
 {
-	if (!*s)
-		return;
-	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
-		while ((*s)->bucket[i])
-			swarms_remove(*s, (*s)->bucket[i]);
-	free(*s);
-	*s = NULL;
+	if (w->ih.has_v1)
+		return w->ih.v1;
+	return w->ih.has_v2 ? w->ih.v2 : w->id;
 }
 
-struct swarm *swarms_find(const struct swarms *s, const uint8_t id[IH_LEN])
+int swarm_has_hash(const struct swarm *w, const uint8_t id[IH_LEN])
 {
-	struct swarm *w = s->bucket[bucket_of(id)];
-
-	while (w && memcmp(w->id, id, IH_LEN) != 0)
-		w = w->next;
-	return w;
-}
-
-uint32_t swarms_count(const struct swarms *s)
-{
-	return s->count;
-}
-
-void swarms_set_max(struct swarms *s, uint32_t max)
-{
-	s->max = max;
-}
-
-struct swarm *swarms_add(struct swarms *s, const uint8_t id[IH_LEN], uint64_t now_ms)
-{
-	struct swarm **at = &s->bucket[bucket_of(id)];
-	struct swarm *w;
-
-	if (s->count >= s->max)
-		return NULL;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return NULL;
-	memcpy(w->id, id, IH_LEN);
-	w->seeds = w->leechers = -1;
-	w->joined_ms = w->asked_ms = w->grew_ms = now_ms;
-	w->max_peers = CONF_SLOT_PEERS;
-	w->next = *at;
-	*at = w;
-	s->count++;
-	return w;
-}
-
-void swarms_remove(struct swarms *s, struct swarm *w)
-{
-	struct swarm **at = &s->bucket[bucket_of(w->id)];
-
-	while (*at && *at != w)
-		at = &(*at)->next;
-	PS_ASSERT(*at == w);
-	*at = w->next;
-	s->count--;
-	swarm_free(w);
-}
-
-struct swarm *swarms_oldest_idle(const struct swarms *s)
-{
-	struct swarm *oldest = NULL;
-
-	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
-		for (struct swarm *w = s->bucket[i]; w; w = w->next)
-			if (w->waiters == 0 &&
-			    (!oldest || w->asked_ms < oldest->asked_ms))
-				oldest = w;
-	return oldest;
-}
-
-void swarms_each(struct swarms *s, void (*fn)(struct swarm *, void *), void *arg)
-{
-	for (uint32_t i = 0; i < SWARM_BUCKETS; i++)
-		for (struct swarm *w = s->bucket[i], *next; w; w = next) {
-			next = w->next;
-			fn(w, arg);
-		}
+	return memcmp(w->id, id, IH_LEN) == 0 ||
+	       (w->ih.has_v1 && memcmp(w->ih.v1, id, IH_LEN) == 0) ||
+	       (w->ih.has_v2 && memcmp(w->ih.v2, id, IH_LEN) == 0);
 }
 
 /* ---- peers of one swarm: an array, and a hash of endpoints -------------- */
@@ -314,9 +217,51 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 	w->ntrackers = 0;
 	w->dht_at_s = 0;
 	w->round_done = 0;
-	w->had_slot = w->published_ms != 0;
+	for (uint32_t i = 0; i < SWARM_IDS; i++)
+		w->ids[i].had_slot |= w->ids[i].written;
 	w->joined_ms = w->grew_ms = now_ms;
 	w->changed_ms = now_ms;
+}
+
+/* What one of two lists knows of a peer that is in both. */
+static void peer_absorb(struct peer *p, const struct peer *o)
+{
+	p->sources |= o->sources;
+	p->flags |= o->flags;
+	if (o->state > p->state)
+		p->state = o->state;
+	if (o->progress > p->progress)
+		p->progress = o->progress;
+	if (o->first_seen_s < p->first_seen_s)
+		p->first_seen_s = o->first_seen_s;
+	if (o->last_seen_s > p->last_seen_s)
+		p->last_seen_s = o->last_seen_s;
+	if (!p->client)
+		p->client = o->client;
+	if (!p->place)
+		p->place = o->place;
+}
+
+void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < from->npeers; i++) {
+		const struct peer *o = &from->peer[i];
+		struct peer *p = peer_find(w, o->addr, o->port);
+
+		if (p) {
+			peer_absorb(p, o);
+			continue;
+		}
+		p = peer_add(w, o->addr, o->port, o->state, now_ms, o->last_seen_s, NULL);
+		if (p) {
+			*p = *o;
+			p->links = p->dialled = p->told = 0;
+		}
+	}
+	if (!w->pieces)
+		w->pieces = from->pieces;
+	w->changed_ms = now_ms;
+	w->important = 1;
 }
 
 /* ---- events -------------------------------------------------------------- */
@@ -504,6 +449,7 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		on_metadata(w, e->pieces);
 		w->important = 1;
 		break;
+	case LT_CONFLICT: return; /* ids.c sees to it */
 	default: peer_event(w, e, now_ms, now_s, news); return;
 	}
 	w->changed_ms = now_ms;

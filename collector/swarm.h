@@ -59,11 +59,25 @@ struct swarm_tracker {
 	uint8_t ok, failed;		/* ever */
 };
 
-struct swarm {
+/* An id that a swarm answers to (swarms.h). Each that is asked for costs a slot of the
+ * table and a copy of the list in its pool, so there are few: the two hashes of a hybrid,
+ * and the content ids under which one channel is known at a time. */
+#define SWARM_IDS 8
+struct swarm_id {
 	uint8_t id[IH_LEN];
+	uint8_t resolved;		/* enum swarm_resolved */
+	uint8_t had_slot;		/* an earlier life's answer stands in its slot */
+	uint8_t written;		/* its slot was written in this life */
+	uint64_t asked_ms;		/* monotonic, last question; 0: none, it has no slot */
+	struct swarm *swarm;		/* whose it is; NULL: a free entry */
+	struct swarm_id *next;		/* in its bucket */
+};
+
+struct swarm {
+	uint8_t id[IH_LEN];		/* key in the session: one of its hashes */
+	struct swarm_id ids[SWARM_IDS];	/* what it answers to; the first is the key */
 	uint32_t life;			/* of lt_join: records of another life are stale */
-	int has_v2;
-	uint8_t v2[IH_V2_LEN];		/* whole hash, if the id was a v2 one */
+	struct lt_ids ih;		/* of the torrent, as far as they are known */
 	struct peer *peer;		/* npeers of cap, in no order */
 	uint32_t npeers, cap, max_peers;
 	uint32_t *hash;			/* endpoint -> index + 1; hash_size is a power of two */
@@ -87,7 +101,6 @@ struct swarm {
 	int important;			/* the change is one that people look for */
 	int redis_due;			/* a version was published that Redis has not seen */
 	uint64_t redis_ms;		/* monotonic; last written there */
-	int had_slot;			/* an earlier life's answer stands in the table */
 	int round_done;			/* the first round is over: stays set */
 	int away;			/* not in the session: the network is gone or changing */
 	uint32_t waiters;
@@ -95,23 +108,8 @@ struct swarm {
 	int ready, settled;		/* what that pass found */
 	uint64_t recheck_ms;
 
-	struct swarm *next;		/* in its bucket */
+	struct swarm *next, *prev;	/* in the list of all */
 };
-
-struct swarms;				/* all of them; opaque */
-
-PS_MUST int swarms_open(struct swarms **out, uint32_t max);
-void swarms_close(struct swarms **s);
-struct swarm *swarms_find(const struct swarms *s, const uint8_t id[IH_LEN]);
-uint32_t swarms_count(const struct swarms *s);
-/* NULL: no memory, or swarms_count is at the max of swarms_set_max. */
-struct swarm *swarms_add(struct swarms *s, const uint8_t id[IH_LEN], uint64_t now_ms);
-void swarms_remove(struct swarms *s, struct swarm *w);
-void swarms_set_max(struct swarms *s, uint32_t max);
-/* The one without waiters that was asked for longest ago; NULL: none. */
-struct swarm *swarms_oldest_idle(const struct swarms *s);
-/* All, in no order; fn may remove the one it is given. */
-void swarms_each(struct swarms *s, void (*fn)(struct swarm *, void *), void *arg);
 
 /* Result of an event: did it make a peer, or tell a name? */
 struct swarm_news {
@@ -124,6 +122,13 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		 uint32_t now_s, struct swarm_news *news);
 /* A peer from an earlier life. NULL: it is there already, or no memory. */
 struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_ms);
+/* Everything that `from` knows, too: the same torrent under its other hash. Nobody is
+ * connected in either (swarm_rejoin). */
+void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms);
+void swarm_free(struct swarm *w);		/* for swarms.c */
+/* What people call it: the v1 hash, else the v2 hash cut to 20 bytes. */
+const uint8_t *swarm_infohash(const struct swarm *w);
+int swarm_has_hash(const struct swarm *w, const uint8_t id[IH_LEN]);
 /* All connections are gone: it is joined anew. Who was known stays known. */
 void swarm_rejoin(struct swarm *w, uint64_t now_ms);
 /* Forget an endpoint (it is ourselves). */

@@ -147,7 +147,7 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 
 	memset(head, 0, sizeof(*head));
 	memcpy(head->id, w->id, sizeof(head->id));
-	memcpy(head->infohash, w->id, sizeof(head->infohash));
+	memcpy(head->infohash, swarm_infohash(w), sizeof(head->infohash));
 	w->published_phase = swarm_phase(w, now_ms);
 	head->phase = (uint8_t)w->published_phase;
 	head->why = (uint8_t)swarm_why(w);
@@ -177,8 +177,8 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	head->pieces = w->pieces;
 	count_trackers(w, head);
 	head->joined_at_s = now_s - (uint32_t)((now_ms - w->joined_ms) / 1000);
-	head->has_v2 = (uint8_t)w->has_v2;
-	memcpy(head->v2, w->v2, sizeof(head->v2));
+	head->has_v2 = w->ih.has_v2;
+	memcpy(head->v2, w->ih.v2, sizeof(head->v2));
 	w->changed_ms = 0;
 	w->important = 0;
 }

@@ -51,6 +51,7 @@ enum swarm_resolved {		/* how an id became the infohash of its swarm */
 	RESOLVED_NOT_FOUND = 3,	/* the engine does not know the id: taken as it is */
 	RESOLVED_NO_ANSWER = 4,	/* the engine did not answer: taken as it is for now */
 	RESOLVED_HYBRID = 5,	/* the other hash of a hybrid torrent (BEP 52) */
+	RESOLVED_UNKNOWN = 255,	/* never in a slot: nothing is known of the id yet */
 };
 enum swarm_why {		/* why a list is empty; swarmjson has a sentence each */
 	WHY_NONE = 0,

@@ -45,6 +45,8 @@ X(jobs_refused, "jobs refused at a limit") \
 X(joins, "swarms joined") \
 X(leaves, "swarms left") \
 X(swarms_evicted, "swarms left early at swarm.max_swarms") \
+X(swarms_merged, "swarms that were one: the two hashes of a hybrid torrent") \
+X(swarm_ids_evicted, "ids of a swarm dropped for another id of it: 8 are kept") \
 X(publishes, "versions published") \
 X(publish_full, "publications without room") \
 X(table_evicted, "slots dropped for room") \

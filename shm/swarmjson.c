@@ -222,6 +222,59 @@ static void put_counts(struct json *j, const struct shm_swarm *s)
 	json_obj_end(j);
 }
 
+/* NULL: nothing is known of the id yet. */
+static const char *resolved_word(int how)
+{
+	switch (how) {
+	case RESOLVED_TAKEN: return "taken";
+	case RESOLVED_ENGINE: return "resolved";
+	case RESOLVED_SAME: return "same";
+	case RESOLVED_NOT_FOUND: return "not_found";
+	case RESOLVED_NO_ANSWER: return "no_answer";
+	case RESOLVED_HYBRID: return "hybrid";
+	default: return NULL;
+	}
+}
+
+static const char *resolved_text(int how)
+{
+	switch (how) {
+	case RESOLVED_TAKEN: return "the id is taken as an infohash; no engine was asked";
+	case RESOLVED_ENGINE:
+		return "the AceStream engine knows the id as a content id of this infohash";
+	case RESOLVED_SAME: return "the AceStream engine says that the id is an infohash";
+	case RESOLVED_NOT_FOUND:
+		return "the AceStream engine does not know the id, so it is taken as an infohash";
+	case RESOLVED_NO_ANSWER:
+		return "the AceStream engine did not answer, so the id is taken as an infohash "
+		       "for now";
+	case RESOLVED_HYBRID:
+		return "the id is one of the two hashes of a hybrid torrent (BEP 52); this is "
+		       "the other";
+	default: return NULL;
+	}
+}
+
+static void put_or_null(struct json *j, const char *key, const char *text)
+{
+	if (text != NULL)
+		json_str(j, key, text);
+	else
+		json_null(j, key);
+}
+
+/* How the id became the infohash, and the torrent's other hash. */
+static void put_resolution(struct json *j, const struct shm_swarm *s)
+{
+	char hex[2 * IH_V2_LEN + 1];
+
+	for (int i = 0; i < IH_V2_LEN; i++)
+		snprintf(hex + 2 * (size_t)i, 3, "%02x", s->v2[i]);
+	put_or_null(j, "infohash_v2", s->has_v2 ? hex : NULL);
+	put_or_null(j, "resolution", resolved_word(s->resolved));
+	put_or_null(j, "resolution_detail", resolved_text(s->resolved));
+}
+
 static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
 {
 	char hex[IH_HEX_LEN];
@@ -248,6 +301,7 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 		json_null(j, "error");
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
+	put_resolution(j, s);
 	if (pick != NULL && pick->more != NULL)
 		pick->more(j, pick->arg);
 	json_obj_end(j);
@@ -298,6 +352,7 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 	struct json j;
 
 	memset(&s, 0, sizeof(s));
+	s.resolved = RESOLVED_UNKNOWN;
 	s.cached_at_ms = now_wall_ms;
 	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
 	json_init(&j, out);

@@ -4,6 +4,7 @@ No DHT, no local peer discovery, no port forwarding, no blocklists: nothing that
 test starts may speak to the world.
 """
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -58,7 +59,7 @@ class Swarm(Scripted):
     """swarm.py. spec: groups as in tests/swarm/README.md."""
 
     def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
-                 infohashes=(), port=6881, base=None, payload=None):
+                 infohashes=(), port=6881, base=None, payload=None, v2=False):
         n = sum(g.get('count', 1) for g in spec)
         spec_file = stage.fresh_path('spec', '.json')
         with open(spec_file, 'w', encoding='utf-8') as f:
@@ -69,7 +70,7 @@ class Swarm(Scripted):
         for t in trackers:
             argv += ['--tracker', t]
         if payload:
-            argv += ['--torrent', payload.path]
+            argv += ['--torrent', payload.path] + (['--v2'] if v2 else [])
         for i in range(0 if infohashes or payload else torrents):
             argv += ['--make-torrent', f'{base}-{i}']     # no two swarms are one
         for h in infohashes:
@@ -209,6 +210,19 @@ class Payload:
             keep = int(self.size * fraction)
             with open(os.path.join(directory, self.name), 'wb') as f:
                 f.write(self.data[:keep] + bytes(self.size - keep))
+
+
+class Bep52:
+    """A .torrent of BEP 52 without data, hybrid or v2 only, for scripted swarms."""
+
+    def __init__(self, stage, hybrid=True):
+        info = wire.make_bep52('bep52-' + stage.net.take(), hybrid=hybrid)
+        self.v1 = hashlib.sha1(info).hexdigest() if hybrid else None
+        self.v2 = hashlib.sha256(info).hexdigest()
+        self.short = self.v2[:40]       # as trackers, DHT and peers say it
+        self.path = stage.path(self.v2 + '.torrent')
+        with open(self.path, 'wb') as f:
+            f.write(b'd4:info' + info + b'e')
 
 
 class Client:

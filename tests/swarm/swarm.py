@@ -3,7 +3,7 @@
 
 They speak the handshake, bitfield, have and choke messages of BEP 3, the FAST
 messages of BEP 6, metadata (BEP 9), the extension handshake (BEP 10) and PEX
-((BEP 11) over plain TCP. They unchoke everybody and count every request for a
+(BEP 11) over plain TCP. They unchoke everybody and count every request for a
 piece, which a collector must never make. See tests/swarm/README.md.
 """
 import argparse
@@ -493,6 +493,7 @@ def parse(argv):
                    help='be in this swarm, without its metadata; repeatable')
     p.add_argument('--torrent', action='append', default=[], metavar='FILE',
                    help='be in the swarm of this .torrent; repeatable')
+    p.add_argument('--v2', action='store_true', help='under the v2 hash of --torrent')
     p.add_argument('--make-torrent', action='append', default=[], metavar='NAME',
                    help='make up a torrent and its metadata; repeatable')
     p.add_argument('--pieces', type=int, default=100)
@@ -519,7 +520,7 @@ def torrents(args):
     out = [wire.Torrent(bytes.fromhex(h), args.pieces) for h in args.infohash]
     for path in args.torrent:
         with open(path, 'rb') as f:
-            out.append(wire.read_torrent(f.read()))
+            out.append(wire.read_torrent(f.read(), args.v2))
     out += [wire.make_torrent(name, args.pieces) for name in args.make_torrent]
     if not out:
         out = [wire.make_torrent('scripted', args.pieces)]

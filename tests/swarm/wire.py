@@ -132,11 +132,27 @@ def make_torrent(name, pieces=100, piece_length=16384, data=None, seed=0):
     return Torrent(hashlib.sha1(info).digest(), pieces, info, name, piece_length)
 
 
-def read_torrent(data):
-    """Of a .torrent file: bencode has one spelling, so its info comes out as it was."""
+def make_bep52(name, pieces=100, piece_length=16384, hybrid=True):
+    """The info dictionary of a v2 torrent, or of a hybrid one (BEP 52); of no data."""
+    rng, length = random.Random(name), pieces * piece_length
+    tree = {name: {'': {'length': length, 'pieces root': rng.randbytes(32)}}}
+    d = {'name': name, 'piece length': piece_length, 'meta version': 2, 'file tree': tree}
+    if hybrid:
+        d.update({'length': length, 'pieces': rng.randbytes(20 * pieces)})
+    return benc(d)
+
+
+def read_torrent(data, v2=False):
+    """Of a .torrent file: bencode has one spelling, so its info comes out as it was. v2:
+    it is spoken of under the v2 hash, cut to 20 bytes."""
     d = bdec(data)[b'info']
     info = benc(d)
     if info not in data:
         raise ValueError('its info dictionary is not in canonical form')
-    return Torrent(hashlib.sha1(info).digest(), len(d[b'pieces']) // 20, info,
-                   d[b'name'].decode(), d[b'piece length'])
+    infohash = hashlib.sha256(info).digest()[:20] if v2 else hashlib.sha1(info).digest()
+    if b'pieces' in d:
+        pieces = len(d[b'pieces']) // 20
+    else:
+        leaf = d[b'file tree'][d[b'name']][b'']
+        pieces = -(-leaf[b'length'] // d[b'piece length'])
+    return Torrent(infohash, pieces, info, d[b'name'].decode(), d[b'piece length'])

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "collector/swarm.h"
+#include "collector/swarms.h"
 
 static const uint8_t ID[IH_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
 

@@ -146,7 +146,39 @@ static void a_whole_answer_is_the_contract(void **state)
 		"\"peer_count\":2,\"total_peers\":9,\"cached_at\":1705343674.007,\"error\":null,"
 		"\"phase\":\"settled\",\"counts\":{\"tracker\":{\"seeds\":3,\"leechers\":4,"
 		"\"at\":1705343671},\"dht\":null,\"connected\":{\"peers\":1,\"at\":1705343674},"
-		"\"trackers\":{\"asked\":5,\"answered\":2}}}");
+		"\"trackers\":{\"asked\":5,\"answered\":2}},\"infohash_v2\":null,"
+		"\"resolution\":\"taken\",\"resolution_detail\":\"the id is taken as an "
+		"infohash; no engine was asked\"}");
+}
+
+static const char *string_of(cJSON *j, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItem(j, key));
+}
+
+static void how_an_id_became_an_infohash_is_told(void **state)
+{
+	static const char *const word[] = {"taken",     "resolved",  "same",
+					   "not_found", "no_answer", "hybrid"};
+	struct stage *st = *state;
+
+	memset(st->s.infohash, 0xab, sizeof(st->s.infohash));
+	memset(st->s.v2, 0xcd, sizeof(st->s.v2));
+	st->s.has_v2 = 1;
+	for (uint8_t how = 0; how < PS_ARRAY_LEN(word); how++) {
+		cJSON *j;
+
+		st->s.resolved = how;
+		publish(st, 1);
+		j = cJSON_Parse(render(st, 1));
+		assert_string_equal(string_of(j, "acestream_id"), ID);
+		assert_memory_equal(string_of(j, "infohash"), "abababab", 8);
+		assert_memory_equal(string_of(j, "infohash_v2"), "cdcdcdcd", 8);
+		assert_int_equal(strlen(string_of(j, "infohash_v2")), 64);
+		assert_string_equal(string_of(j, "resolution"), word[how]);
+		assert_true(strlen(string_of(j, "resolution_detail")) > 20);
+		cJSON_Delete(j);
+	}
 }
 
 static void a_limit_cuts_the_list_and_not_the_count(void **state)
@@ -286,6 +318,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(how_an_id_became_an_infohash_is_told,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_limit_cuts_the_list_and_not_the_count,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hostile_name_stays_printable, setup,
