@@ -765,17 +765,47 @@ void early_events(struct lt_session *l, const lt::torrent_handle &h, const key &
 	l->early.erase(keep, l->early.end());
 }
 
-void scrape_events(struct lt_session *l, const lt::state_update_alert &a)
+/* The largest of what one tracker said to each address and about each hash of ours. */
+void largest_count(lt_event &e, const lt::announce_entry &t)
 {
-	for (const auto &s : a.status) {
-		const auto it = l->by_handle.find(s.handle);
-		if (it == l->by_handle.end() ||
-		    (s.num_complete < 0 && s.num_incomplete < 0))
-			continue;
-		lt_event e = swarm_event(l, LT_SCRAPE, it->second);
-		e.seeds = s.num_complete;
-		e.leechers = s.num_incomplete;
-		l->taken.push_back(e);
+	for (const auto &from : t.endpoints)
+		for (const auto &said : from.info_hashes)
+			if (said.scrape_complete + said.scrape_incomplete >
+			    e.seeds + e.leechers) {
+				e.seeds = said.scrape_complete;
+				e.leechers = said.scrape_incomplete;
+			}
+}
+
+/*
+ * libtorrent's numbers of a torrent are the largest of each over all trackers and have no
+ * time. So we read what the one said that has just answered; on libtorrent's own thread,
+ * where nobody waits for it: our function gets there as an extension that makes none.
+ */
+void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const key &k)
+{
+	const auto out = l->out;
+	const std::string url = a.tracker_url();
+	lt::torrent_handle handle = a.handle;
+	lt_event e = swarm_event(l, LT_SCRAPE, k);
+
+	e.tracker = hash_url(url.c_str());
+	try {
+		handle.add_extension(
+			[out, url,
+			 e](const lt::torrent_handle &h,
+			    lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+				lt_event found = e;
+
+				for (const auto &t : h.trackers())
+					if (t.url == url)
+						largest_count(found, t);
+				if (found.seeds >= 0 || found.leechers >= 0)
+					out->put(found);
+				return nullptr;
+			});
+	} catch (const std::exception &) {
+		/* the torrent is gone */
 	}
 }
 
@@ -903,6 +933,8 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 			tracker_event(l, *x, k, LT_TRACKER_ASKED, 0);
 	} else if (const auto *r = lt::alert_cast<lt::tracker_reply_alert>(a)) {
 		tracker_event(l, *r, k, LT_TRACKER_OK, r->num_peers);
+		if (k)
+			ask_scrape(l, *r, *k);
 	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
 		tracker_event(l, *f, k, LT_TRACKER_FAILED, 0);
 	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a); d && k) {
@@ -926,8 +958,6 @@ void take_alerts(struct lt_session *l)
 			added(l, *add);
 		else if (const auto *st = lt::alert_cast<lt::session_stats_alert>(a))
 			stats_event(l, *st);
-		else if (const auto *up = lt::alert_cast<lt::state_update_alert>(a))
-			scrape_events(l, *up);
 		else if (lt::alert_cast<lt::alerts_dropped_alert>(a))
 			l->alerts_dropped++;
 		else {
@@ -1249,7 +1279,6 @@ void lt_poll(struct lt_session *l)
 {
 	try {
 		l->session->post_session_stats();
-		l->session->post_torrent_updates({});
 	} catch (const std::exception &) {
 		/* asked again in a second */
 	}

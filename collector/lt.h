@@ -41,7 +41,7 @@ enum lt_kind {
 	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
 	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
 	LT_TRACKER_FAILED,	/* one announce failed */
-	LT_SCRAPE,		/* seeds, leechers as trackers count them */
+	LT_SCRAPE,		/* seeds, leechers: what `tracker` has just counted, if it did */
 	LT_DHT_REPLY,		/* n: peers in the answer */
 	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes */
 	LT_CONFLICT,		/* ids: it and another join are one hybrid torrent; both stopped */
@@ -121,7 +121,7 @@ void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 
 /* Up to max records; returns how many. Turns alerts into records on the way. */
 size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
-/* Once a second: asks for LT_STATS and LT_SCRAPE, which come as records. */
+/* Once a second: asks for LT_STATS, which comes as a record. */
 void lt_poll(struct lt_session *lt);
 /* Distinct trackers that a swarm joined with this configuration asks. */
 uint32_t lt_tracker_count(const struct conf *c);

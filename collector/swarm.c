@@ -215,6 +215,7 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 		p->down_rate = p->up_rate = 0;
 	}
 	w->ntrackers = 0;
+	w->counted_by = 0;
 	w->dht_at_s = 0;
 	w->round_done = 0;
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
@@ -423,23 +424,29 @@ static void on_metadata(struct swarm *w, uint32_t pieces)
 			set_progress(w, &w->peer[i]);
 }
 
+/* The numbers and their time are those of one tracker: the one that counts most. What it
+ * says now stands for what it said before; a number of an earlier life for nothing. */
+static int counts_more(const struct swarm *w, const struct lt_event *e)
+{
+	return e->tracker == w->counted_by || w->counted_by == 0 ||
+	       (int64_t)e->seeds + e->leechers >= (int64_t)w->seeds + w->leechers;
+}
+
 void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		 uint32_t now_s, struct swarm_news *news)
 {
 	memset(news, 0, sizeof(*news));
 	switch (e->kind) {
 	case LT_TRACKER_OK:
-		w->tracker_at_s = now_s;
-		tracker_event(w, e);
-		break;
 	case LT_TRACKER_ASKED:
 	case LT_TRACKER_FAILED: tracker_event(w, e); break;
 	case LT_SCRAPE:
-		if (w->seeds == e->seeds && w->leechers == e->leechers)
+		if (!counts_more(w, e))
 			return;
 		w->seeds = e->seeds;
 		w->leechers = e->leechers;
 		w->tracker_at_s = now_s;
+		w->counted_by = e->tracker;
 		break;
 	case LT_DHT_REPLY:
 		w->dht_peers = e->n > 0 ? (uint32_t)e->n : 0;

@@ -87,8 +87,8 @@ struct swarm {
 	uint32_t ntrackers;		/* seen so far */
 	uint32_t trackers_expected;	/* configured when we joined */
 	int dht;			/* the DHT is asked too */
-	int32_t seeds, leechers;	/* tracker scrape; -1: unknown */
-	uint32_t tracker_at_s;
+	int32_t seeds, leechers;	/* what counted_by counted; -1: unknown */
+	uint32_t tracker_at_s, counted_by;	/* 0: nobody in this life */
 	uint32_t dht_peers, dht_at_s;	/* at 0: no answer yet */
 	uint32_t pieces;		/* 0: no metadata yet */
 	uint64_t offered_ms;		/* monotonic; a peer first offered metadata; 0: none did */

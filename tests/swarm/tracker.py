@@ -33,7 +33,7 @@ class Plan:
     """How one infohash (or '*', all others) is answered."""
 
     KEYS = {'mode', 'delay_ms', 'peers', 'peers6', 'interval', 'min_interval', 'complete',
-            'incomplete', 'reason', 'register', 'compact'}
+            'incomplete', 'reason', 'register', 'compact', 'counted'}
 
     def __init__(self):
         self.mode, self.delay_ms, self.reason = 'ok', 0, 'scripted failure'
@@ -42,6 +42,7 @@ class Plan:
         self.complete = self.incomplete = None      # None: by the length of the list
         self.register = False                       # add who announces to the list
         self.compact = True
+        self.counted = True                         # HTTP: say complete and incomplete
 
     def set(self, given):
         unknown = set(given) - self.KEYS
@@ -59,7 +60,9 @@ class Plan:
         if self.mode == 'failure':
             return wire.benc({'failure reason': self.reason})
         seeds, leechers = self.counts()
-        d = {'interval': self.interval, 'complete': seeds, 'incomplete': leechers}
+        d = {'interval': self.interval}
+        if self.counted:
+            d.update(complete=seeds, incomplete=leechers)
         if self.min_interval is not None:
             d['min interval'] = self.min_interval
         if self.mode == 'huge':

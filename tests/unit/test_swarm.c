@@ -588,6 +588,45 @@ static void test_all_swarms(void **state)
 	assert_ptr_equal(swarms_find(f->all, ID), f->w);
 }
 
+static void expect_count(struct fix *f, uint32_t by, int seeds, int leechers,
+			 uint32_t want_at)
+{
+	struct shm_swarm head;
+	struct lt_event e = peer_ev(LT_SCRAPE, 0);
+
+	e.tracker = by;
+	e.seeds = seeds;
+	e.leechers = leechers;
+	f->now_s++;
+	feed(f, &e);
+	(void)list(f, &head);
+	assert_int_equal(head.tracker_at_s, want_at);
+	if (want_at == f->now_s) {
+		assert_int_equal(head.tracker_seeds, seeds);
+		assert_int_equal(head.tracker_leechers, leechers);
+	}
+}
+
+/* Numbers and time are of one tracker: never the most seeds of one and the most leechers
+ * of another, never one's number with the other's time. */
+static void test_counts(void **state)
+{
+	struct fix *f = *state;
+	uint32_t at = f->now_s;
+
+	expect_count(f, 1, 50, 1, at + 1);
+	expect_count(f, 2, 2, 9, at + 1); /* counts less */
+	tracker(f, LT_TRACKER_OK, 2);
+	expect_count(f, 2, 2, 90, at + 3);
+	expect_count(f, 1, 60, 1, at + 3);
+	expect_count(f, 2, 2, 90, at + 5); /* the same again, now */
+	expect_count(f, 2, 0, 0, at + 6);  /* it counts less than before */
+	expect_count(f, 1, 0, 0, at + 7);  /* as many, later */
+	expect_count(f, 1, 30, 30, at + 8);
+	swarm_rejoin(f->w, f->now_ms);
+	expect_count(f, 2, 1, 1, at + 9); /* the first of a new life */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -618,6 +657,7 @@ int main(void)
 		T(test_self),
 		T(test_seed_from_table),
 		T(test_all_swarms),
+		T(test_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
