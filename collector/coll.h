@@ -4,6 +4,7 @@
  *   main.c     the loop: bells, timers, words from the master
  *   jobs.c     questions in: join, wait, answer, leave
  *   net.c      the network comes, goes, changes
+ *   visit.c    attempts and revisits, paced
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
@@ -77,11 +78,13 @@ struct coll {
 	uint32_t nown, nports;
 
 	struct event_base *base;
-	struct event *bell, *chan, *lt_bell, *tick, *publish, *wake, *term;
+	struct event *bell, *chan, *lt_bell, *tick, *publish, *visit, *wake, *term;
 	int lt_bell_fd;
-	int publish_armed;
 	struct netwatch *netwatch;
 	struct recover recover;
+	int publish_armed, visit_armed;
+	uint64_t visit_ms, visit_dials;	/* when the pace was looked at last, and dials then */
+	int64_t visit_room;		/* thousandths of a visit that may be made now */
 	struct dhtwatch dht;
 	uint32_t dht_nodes;
 	uint64_t evictions;		/* of the table, already counted */
@@ -122,6 +125,10 @@ void net_gauges(const struct coll *c);	/* what /health says of it */
 void net_reconfigure(struct coll *c);	/* swarm.interface or swarm.listen is another */
 void net_listening(struct coll *c);	/* a socket of the session listens */
 void net_tick(struct coll *c);		/* once a second */
+/* --- visit.c --- */
+/* Some swarm has visits to make: see to it, now and until all are under way. */
+void visit_soon(struct coll *c);
+void visit_run(struct coll *c);
 
 /* --- ids.c --- */
 /* Somebody asks for w under this id. */

@@ -414,6 +414,9 @@ static void tick_swarm(struct swarm *w, void *arg)
 		swarms_forget_ids(c->swarms, w, now - conf->swarm_linger_ms);
 	c->pass++;
 	judge(c, w, now);
+	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
+	if (w->plans)
+		visit_soon(c);
 	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
 					  1000));
 	if (gone) {

@@ -12,6 +12,7 @@ extern "C" {
 }
 
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ extern "C" {
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -34,7 +36,9 @@ extern "C" {
 #include <libtorrent/disabled_disk_io.hpp>
 #include <libtorrent/error_code.hpp>
 #include <libtorrent/extensions.hpp>
+#include <libtorrent/extensions/ut_metadata.hpp>
 #include <libtorrent/fingerprint.hpp>
+#include <libtorrent/hasher.hpp>
 #include <libtorrent/ip_filter.hpp>
 #include <libtorrent/peer_connection_handle.hpp>
 #include <libtorrent/peer_info.hpp>
@@ -112,7 +116,12 @@ class outbox
 	}
 
 	std::atomic<bool> crowded{false}; /* connections are needed for others */
-	std::atomic<uint64_t> filtered{0};
+	std::atomic<uint64_t> filtered{0}, dials{0};
+	std::atomic<int> open{0},
+		half_open{0};                /* connections; those that don't stand yet */
+	std::atomic<int> hold_s{0}, keep{0}; /* swarm.hold, swarm.keep */
+	std::atomic<uint16_t> port{0};       /* where peers reach us */
+	std::string secret;                  /* of this process: see token() */
 
 	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
 	bool is_new_local(const lt::address &a)
@@ -168,6 +177,38 @@ uint8_t source_bits(lt::peer_source_flags_t s)
 }
 
 /*
+ * A torrent in one of the sessions: the swarm as it was joined, or a visit to some of its
+ * peers. Shared by the loop, its swarm_watch and every peer_watch.
+ */
+struct torrent_at {
+	std::shared_ptr<outbox> out;
+	key id;
+	uint32_t life = 0;
+	lt_way way = LT_WAY_PLAIN;
+	bool visit = false;
+	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
+	std::atomic<int> open{0};
+	std::mutex mutex;
+	lt::torrent_handle handle; /* under the mutex; set once it is there */
+};
+
+/* A word that only we know, another one in each swarm: whoever says it in a handshake is
+ * a session of ours that was reached under an address we did not know. */
+std::string token(const outbox &out, const key &id)
+{
+	lt::hasher h(out.secret.data(), static_cast<int>(out.secret.size()));
+	h.update(reinterpret_cast<const char *>(id.b), IH_LEN);
+	return h.final().to_string().substr(0, 8);
+}
+
+/* Our own number of the ut_pex message in visits, where libtorrent's part for PEX is
+ * left out: it would dial whom it hears of. */
+constexpr int VISIT_PEX = 9;
+constexpr int VISIT_PEX_BYTES = 8192;
+/* Connections of a revisit end so long after the peer told everything. */
+constexpr unsigned REVISIT_HOLD_S = 5;
+
+/*
  * One connection, or attempt. Lives on the network thread. What it says of itself
  * is kept here and sent when it changed: HAVE messages come by the thousand, so
  * after the first word they wait for the tick of each second.
@@ -175,24 +216,57 @@ uint8_t source_bits(lt::peer_source_flags_t s)
 class peer_watch final : public lt::peer_plugin
 {
       public:
-	peer_watch(std::shared_ptr<outbox> out, const key &id, uint32_t life,
-		   lt::peer_connection_handle h)
-	    : out_(std::move(out)), id_(id), life_(life), handle_(std::move(h))
+	peer_watch(std::shared_ptr<torrent_at> at, lt::peer_connection_handle h)
+	    : at_(std::move(at)), out_(at_->out), handle_(std::move(h))
 	{
 		port_ = handle_.remote().port();
-		if (handle_.is_outgoing())
-			out_->put(event(LT_PEER_DIALLED));
+		at_->open++;
+		out_->open++;
+		if (!handle_.is_outgoing())
+			return;
+		half_open_ = true;
+		out_->half_open++;
+		if (!at_->visit)
+			out_->dials++;
+		out_->put(event(LT_PEER_DIALLED));
 	}
+
+	~peer_watch() override
+	{
+		stood();
+		if (counted_) {
+			at_->open--;
+			out_->open--;
+		}
+	}
+
+	peer_watch(const peer_watch &) = delete;
+	peer_watch &operator=(const peer_watch &) = delete;
 
 	/* Upload mode makes libtorrent say "upload_only", and a seed or a leech with
 	 * stock settings hangs up on such a peer that has nothing to give. */
 	void add_handshake(lt::entry &h) override
 	{
-		h.dict().erase("upload_only");
+		auto &d = h.dict();
+		d.erase("upload_only");
+		d["ps"] = token(*out_, at_->id);
+		if (!at_->visit)
+			return;
+		d.erase("p"); /* of that session, where nobody listens */
+		if (out_->port)
+			d["p"] = static_cast<int>(out_->port);
+		h["m"]["ut_pex"] = VISIT_PEX;
+	}
+
+	void on_connected() override
+	{
+		stood();
+		connected_ = true;
 	}
 
 	bool on_handshake(lt::span<char const> reserved) override
 	{
+		on_connected();
 		shaken_ = true;
 		say_local();
 		extended_ = reserved.size() >= 6 && (reserved[5] & 0x10) != 0;
@@ -207,6 +281,11 @@ class peer_watch final : public lt::peer_plugin
 	{
 		if (h.type() != lt::bdecode_node::dict_t)
 			return true;
+		if (h.dict_find_string_value("ps") == token(*out_, at_->id)) {
+			handle_.disconnect(lt::errors::self_connection,
+					   lt::operation_t::bittorrent);
+			return true;
+		}
 		const auto v = h.dict_find_string_value("v");
 		if (!v.empty())
 			client_.assign(v.data(),
@@ -218,6 +297,22 @@ class peer_watch final : public lt::peer_plugin
 		told_extension_ = true;
 		say_handshake();
 		say();
+		return true;
+	}
+
+	/* PEX (BEP 11) that comes to a visit. */
+	bool on_extended(int length, int msg, lt::span<char const> body) override
+	{
+		if (!at_->visit || msg != VISIT_PEX || length > VISIT_PEX_BYTES)
+			return false;
+		if (body.size() < length)
+			return true;
+		lt::error_code ec;
+		const auto h = lt::bdecode(body, ec);
+		if (ec || h.type() != lt::bdecode_node::dict_t)
+			return true;
+		pex_peers<lt::address_v4>(h.dict_find_string_value("added"));
+		pex_peers<lt::address_v6>(h.dict_find_string_value("added6"));
 		return true;
 	}
 
@@ -257,6 +352,12 @@ class peer_watch final : public lt::peer_plugin
 			say_handshake(); /* came and went within a second */
 		if (handle_.is_outgoing() || said_handshake_)
 			out_->put(e);
+		stood();
+		if (counted_) {
+			at_->open--;
+			out_->open--;
+			counted_ = false;
+		}
 	}
 
 	void tick() override
@@ -264,7 +365,7 @@ class peer_watch final : public lt::peer_plugin
 		if (!shaken_ || ticks_++ == 0)
 			return; /* the first one may come right after the handshake */
 		say_handshake();
-		if (out_->crowded && may_go()) {
+		if (may_go()) {
 			handle_.disconnect(lt::errors::optimistic_disconnect,
 					   lt::operation_t::bittorrent);
 			return;
@@ -274,12 +375,46 @@ class peer_watch final : public lt::peer_plugin
 	}
 
       private:
-	/* It has told what it can tell, and others wait for a connection. A quarter of
-	 * them at a time: whether it is still crowded is asked once a second. */
+	/* It has told what it can tell: the slot is free for others, ours and its own.
+	 * Who called us stays, and so do some of each swarm: they tell of newcomers. When
+	 * others wait for a connection all may go, a quarter of them at a time: whether
+	 * it is still crowded is asked once a second. */
 	bool may_go() const
 	{
-		return ticks_ >= 3 && (told_extension_ || !extended_) && !unsent_ &&
-		       (ticks_ + port_) % 4 == 0;
+		if ((!told_extension_ && extended_) || unsent_ || ticks_ < 3)
+			return false;
+		if (out_->crowded)
+			return (ticks_ + port_) % 4 == 0;
+		if (!handle_.is_outgoing())
+			return false;
+		if (at_->visit && at_->way == LT_WAY_PLAIN)
+			return ticks_ >= REVISIT_HOLD_S;
+		return ticks_ >= static_cast<unsigned>(out_->hold_s) &&
+		       (at_->visit || at_->open > out_->keep);
+	}
+
+	/* The transport stands, or never will. */
+	void stood()
+	{
+		if (half_open_)
+			out_->half_open--;
+		half_open_ = false;
+	}
+
+	/* The swarm as it was joined hears of them, dials them and makes the records. */
+	template <typename Address> void pex_peers(lt::string_view list)
+	{
+		typename Address::bytes_type b;
+		constexpr size_t len = std::tuple_size<decltype(b)>::value;
+
+		for (; list.size() >= len + 2; list.remove_prefix(len + 2)) {
+			const auto *p = reinterpret_cast<const uint8_t *>(list.data());
+			memcpy(b.data(), p, len);
+			const auto port = static_cast<uint16_t>(p[len] << 8 | p[len + 1]);
+			if (port)
+				at_->home.connect_peer({Address(b), port},
+						       lt::peer_info::pex);
+		}
 	}
 
 	/* An incoming peer says where it listens. Late, it was announced under the port
@@ -302,12 +437,14 @@ class peer_watch final : public lt::peer_plugin
 		lt_event e{};
 		const auto remote = handle_.remote();
 		e.kind = kind;
-		e.life = life_;
-		memcpy(e.id, id_.b, IH_LEN);
+		e.life = at_->life;
+		memcpy(e.id, at_->id.b, IH_LEN);
 		set_addr(e, remote.address());
 		e.port = port_;
 		e.incoming = !handle_.is_outgoing();
 		e.extended = extended_;
+		e.way = static_cast<uint8_t>(at_->way);
+		e.connected = connected_;
 		return e;
 	}
 
@@ -346,7 +483,8 @@ class peer_watch final : public lt::peer_plugin
 		lt::peer_info info;
 		handle_.get_peer_info(info);
 		e.flags = flags_ = flag_bits(info);
-		e.source = source_bits(info.source);
+		/* a visit was told of the peer by us, not by a source */
+		e.source = at_->visit ? 0 : source_bits(info.source);
 		set_text(e, info.client.data(), info.client.size());
 		said_handshake_ = out_->put(e);
 	}
@@ -408,15 +546,15 @@ class peer_watch final : public lt::peer_plugin
 		unsent_ = !out_->put(e);
 	}
 
+	std::shared_ptr<torrent_at> at_;
 	std::shared_ptr<outbox> out_;
-	key id_;
-	uint32_t life_;
 	lt::peer_connection_handle handle_;
 	std::string client_;
 	uint16_t port_ = 0;
 	uint32_t have_ = 0, pieces_ = 0, down_ = 0, up_ = 0;
 	unsigned ticks_ = 0;
 	uint8_t flags_ = 0;
+	bool counted_ = true, half_open_ = false, connected_ = false;
 	bool shaken_ = false, extended_ = false, told_extension_ = false;
 	bool metadata_ = false, likely_seed_ = false, said_handshake_ = false,
 	     said_none_ = false, dirty_ = false, unsent_ = false;
@@ -426,8 +564,7 @@ class peer_watch final : public lt::peer_plugin
 class swarm_watch final : public lt::torrent_plugin
 {
       public:
-	swarm_watch(std::shared_ptr<outbox> out, const key &id, uint32_t life)
-	    : out_(std::move(out)), id_(id), life_(life)
+	explicit swarm_watch(std::shared_ptr<torrent_at> at) : at_(std::move(at))
 	{
 	}
 
@@ -436,31 +573,51 @@ class swarm_watch final : public lt::torrent_plugin
 	{
 		if (h.type() != lt::connection_type::bittorrent)
 			return nullptr; /* a web seed is no peer */
-		return std::make_shared<peer_watch>(out_, id_, life_, h);
+		return std::make_shared<peer_watch>(at_, h);
 	}
 
 	void on_add_peer(lt::tcp::endpoint const &ep, lt::peer_source_flags_t src,
 			 lt::add_peer_flags_t flags) override
 	{
+		if (at_->visit)
+			return; /* it was told of them by us */
 		if (flags & lt::torrent_plugin::filtered) {
-			out_->filtered++;
+			at_->out->filtered++;
 			return;
 		}
 		lt_event e{};
 		e.kind = LT_PEER_LEARNED;
-		e.life = life_;
-		memcpy(e.id, id_.b, IH_LEN);
+		e.life = at_->life;
+		memcpy(e.id, at_->id.b, IH_LEN);
 		set_addr(e, ep.address());
 		e.port = ep.port();
 		e.source = source_bits(src);
-		out_->put(e);
+		at_->out->put(e);
 	}
 
       private:
-	std::shared_ptr<outbox> out_;
-	key id_;
-	uint32_t life_;
+	std::shared_ptr<torrent_at> at_;
 };
+
+/* What a torrent needs to be watched. */
+void watch(lt::add_torrent_params &p, const std::shared_ptr<torrent_at> &at)
+{
+	p.extensions.emplace_back(
+		[at](libtorrent::torrent_handle const &h, libtorrent::client_data_t)
+			-> std::shared_ptr<libtorrent::torrent_plugin> {
+			std::lock_guard<std::mutex> hold(at->mutex);
+			at->handle = h;
+			if (at->visit)
+				at->out->ring_bell(); /* visit_push() */
+			return std::make_shared<swarm_watch>(at);
+		});
+	p.save_path = "/"; /* wanted, never used: the disk is disabled */
+	/* Of the defaults stay the IP filter and the state updates. */
+	p.flags &= ~(libtorrent::torrent_flags::auto_managed |
+		     libtorrent::torrent_flags::paused);
+	p.flags |= libtorrent::torrent_flags::upload_mode |
+		   libtorrent::torrent_flags::no_verify_files;
+}
 
 uint32_t hash_url(const char *s)
 {
@@ -522,6 +679,45 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_int(sp::max_peerlist_size, static_cast<int>(c.swarm_max_peers));
 }
 
+/* The addresses of swarm.listen with any port: a visit calls, and is not called. */
+std::string visit_interfaces(const conf &c)
+{
+	std::string out, item, main = listen_interfaces(c);
+
+	if (main.empty())
+		main = c.swarm_interface[0] ? std::string(c.swarm_interface) + ":0"
+					    : "0.0.0.0:0,[::]:0";
+	for (size_t from = 0; from <= main.size(); from += item.size() + 1) {
+		item = main.substr(from, main.find(',', from) - from);
+		const std::string one = item.substr(0, item.rfind(':')) + ":0";
+		if (("," + out + ",").find("," + one + ",") == std::string::npos)
+			out += (out.empty() ? "" : ",") + one;
+	}
+	return out;
+}
+
+/* What differs in a session for visits from the one that joins. */
+void tune_visit(lt::settings_pack &s, const conf &c, lt_way way)
+{
+	using sp = lt::settings_pack;
+
+	tune(s, c);
+	s.set_str(sp::listen_interfaces, visit_interfaces(c));
+	s.set_bool(sp::enable_dht, false);
+	s.set_str(sp::dht_bootstrap_nodes, "");
+	s.set_int(sp::connections_limit, std::max(connections_limit(c) / 2, 2));
+	s.set_bool(sp::enable_incoming_tcp, false);
+	s.set_bool(sp::enable_incoming_utp, false);
+	s.set_bool(sp::enable_outgoing_tcp, way != LT_WAY_UTP);
+	s.set_bool(sp::enable_outgoing_utp, way == LT_WAY_UTP);
+	s.set_int(sp::out_enc_policy, way == LT_WAY_PLAIN       ? sp::pe_disabled
+				      : way == LT_WAY_ENCRYPTED ? sp::pe_forced
+								: sp::pe_enabled);
+	s.set_int(sp::alert_mask, 0);
+	s.set_int(sp::tick_interval,
+		  100); /* somebody waits, and a visit starts at a tick */
+}
+
 lt::settings_pack first_settings(const conf &c)
 {
 	using sp = lt::settings_pack;
@@ -550,10 +746,17 @@ lt::settings_pack first_settings(const conf &c)
 	s.set_bool(sp::announce_to_all_trackers, true);
 	s.set_bool(sp::announce_to_all_tiers, true);
 	s.set_bool(sp::use_dht_as_fallback, false);
+	/* The DHT's own defaults are those of a client with a few torrents: a burst of new
+	 * ids makes it deaf, for five minutes, to nodes that answer more than 5 times a
+	 * second. */
+	s.set_int(sp::dht_block_ratelimit, 200);
+	s.set_int(sp::dht_upload_rate_limit, 64000);
 	s.set_int(sp::max_metadata_size, 8 << 20);
 	s.set_int(sp::peer_connect_timeout, 7);
 	s.set_int(sp::handshake_timeout, 7);
-	s.set_int(sp::min_reconnect_time, 15); /* times the failures so far */
+	/* Nobody is dialled twice by libtorrent: when to try again, and how, is decided in
+	 * swarm.c and done by lt_visit. */
+	s.set_int(sp::min_reconnect_time, 7 * 86400);
 	s.set_int(sp::max_retry_port_bind, 0);
 	s.set_bool(sp::listen_system_port_fallback, false);
 	s.set_int(sp::stop_tracker_timeout, 1);
@@ -687,18 +890,33 @@ struct lt_session {
 	std::shared_ptr<dht_store> dht;
 	std::thread saver;
 	std::unique_ptr<libtorrent::session> session;
+	/* Sessions for visits, made when they are first needed: what libtorrent dials with
+	 * is a setting of a session. */
+	std::unique_ptr<libtorrent::session> visitor[LT_WAYS];
+	struct visit {
+		std::shared_ptr<torrent_at> at;
+		std::vector<libtorrent::tcp::endpoint> next; /* wait for the handle */
+		std::chrono::steady_clock::time_point used;
+	};
+	std::map<key, visit> visits[LT_WAYS];
+	std::vector<std::shared_ptr<torrent_at>>
+		ending[LT_WAYS]; /* left, to be removed */
+	bool pushing = false;    /* some of them has a next */
+	conf settings;           /* as last configured */
 	/* A join is known by its key at once, by its handle once it is added. One that
 	 * is left before that stays, and is removed (or joined again) then. */
 	struct joined {
 		uint32_t life = 0;
 		libtorrent::torrent_handle handle;
+		libtorrent::info_hash_t hashes;
 		bool leaving = false;
 		lt_ids ids{}; /* as joined, then as the metadata says */
 	};
 	std::map<libtorrent::torrent_handle, key> by_handle;
 	std::map<key, joined> by_key;
 	uint32_t lives = 0;
-	int limit = 0; /* of connections */
+	int limit = 0;              /* of connections */
+	int speed = -1, boost = -1; /* as last set: bound_dials() */
 	/* Announces of torrents whose add alert has not come yet: the first ones are
 	 * reported before it. Hash of the URL; at most EARLY_MAX. */
 	std::vector<std::pair<libtorrent::torrent_handle, uint32_t>> early;
@@ -706,7 +924,7 @@ struct lt_session {
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
-	int stat_dht_nodes = -1, stat_peers = -1;
+	int stat_dht_nodes = -1;
 	std::vector<libtorrent::alert *> alerts;
 };
 
@@ -862,6 +1080,7 @@ void listen_events(struct lt_session *l, const lt::alert *a)
 	lt_event e{};
 
 	if (const auto *ok = lt::alert_cast<lt::listen_succeeded_alert>(a)) {
+		l->out->port = static_cast<uint16_t>(ok->port);
 		e.kind = LT_LISTENING;
 		set_addr(e, ok->address);
 		e.port = static_cast<uint16_t>(ok->port);
@@ -890,7 +1109,7 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 	e.kind = LT_STATS;
 	e.n = l->stat_dht_nodes < 0 ? 0
 				    : static_cast<int32_t>(counters[l->stat_dht_nodes]);
-	e.have = l->stat_peers < 0 ? 0 : static_cast<uint32_t>(counters[l->stat_peers]);
+	e.have = static_cast<uint32_t>(std::max(0, l->out->open.load()));
 	l->out->crowded = e.have > static_cast<uint32_t>(l->limit / 10 * 8);
 	l->taken.push_back(e);
 }
@@ -967,6 +1186,151 @@ void take_alerts(struct lt_session *l)
 	}
 }
 
+/* ---- visits --------------------------------------------------------------- */
+
+constexpr auto VISIT_IDLE = std::chrono::seconds(3);
+
+lt::torrent_handle handle_of(torrent_at &at)
+{
+	std::lock_guard<std::mutex> hold(at.mutex);
+	return at.handle;
+}
+
+lt::session &visitor_of(struct lt_session *l, lt_way way)
+{
+	if (!l->visitor[way]) {
+		auto s = first_settings(l->settings);
+		tune_visit(s, l->settings, way);
+		lt::session_params p(std::move(s), {});
+		p.disk_io_constructor = lt::disabled_disk_io_constructor;
+		p.ip_filter = private_filter(l->settings);
+		l->visitor[way] = std::make_unique<lt::session>(std::move(p));
+	}
+	return *l->visitor[way];
+}
+
+void visit_begin(struct lt_session *l, lt_way way, const key &k,
+		 const struct lt_session::joined &join,
+		 std::vector<lt::tcp::endpoint> peers)
+{
+	lt::add_torrent_params p;
+	auto &v = l->visits[way][k];
+
+	v.at = std::make_shared<torrent_at>();
+	v.at->out = l->out;
+	v.at->id = k;
+	v.at->life = join.life;
+	v.at->way = way;
+	v.at->visit = true;
+	v.at->home = join.handle;
+	v.used = std::chrono::steady_clock::now();
+	v.next = std::move(peers);
+	l->pushing = true;
+	p.info_hashes = join.hashes;
+	watch(p, v.at);
+	p.flags |= lt::torrent_flags::disable_dht | lt::torrent_flags::disable_lsd |
+		   lt::torrent_flags::disable_pex;
+	visitor_of(l, way).async_add_torrent(std::move(p));
+}
+
+/* Once the torrent is there. Not through add_torrent_params: those peers are taken for
+ * some that speak neither uTP nor encryption. False: later. */
+bool visit_push(struct lt_session::visit &v)
+{
+	if (v.next.empty())
+		return true;
+	const auto h = handle_of(*v.at);
+	if (!h.is_valid())
+		return false;
+	for (const auto &ep : v.next)
+		h.connect_peer(ep);
+	v.next.clear();
+	return true;
+}
+
+void visits_push(struct lt_session *l)
+{
+	if (!l->pushing)
+		return;
+	l->pushing = false;
+	for (auto &of_way : l->visits)
+		for (auto &pair : of_way)
+			if (!visit_push(pair.second))
+				l->pushing = true;
+}
+
+void visit_end(struct lt_session *l, lt_way way, const key &k)
+{
+	const auto it = l->visits[way].find(k);
+	if (it == l->visits[way].end())
+		return;
+	l->ending[way].push_back(it->second.at);
+	l->visits[way].erase(it);
+}
+
+void visits_tick(struct lt_session *l)
+{
+	const auto now = std::chrono::steady_clock::now();
+
+	for (int w = 0; w < LT_WAYS; w++) {
+		std::vector<key> over;
+		for (auto &pair : l->visits[w]) {
+			if (pair.second.at->open == 0 && pair.second.next.empty() &&
+			    now - pair.second.used > VISIT_IDLE)
+				over.push_back(pair.first);
+		}
+		for (const auto &k : over)
+			visit_end(l, static_cast<lt_way>(w), k);
+		auto keep = l->ending[w].begin();
+		for (auto &at : l->ending[w]) {
+			const auto h = handle_of(*at);
+			if (h.is_valid())
+				l->visitor[w]->remove_torrent(h);
+			else
+				*keep++ = at; /* it is still being added */
+		}
+		l->ending[w].erase(keep, l->ending[w].end());
+	}
+}
+
+/* No more attempts at once than swarm.half_open: what swarms dial by themselves in the
+ * next second is bounded by the room that there is now. */
+void bound_dials(struct lt_session *l)
+{
+	using sp = lt::settings_pack;
+	const conf &c = l->settings;
+	const int room =
+		std::max(static_cast<int>(c.swarm_half_open) - l->out->half_open.load(),
+			 0);
+	const int speed =
+		std::min(static_cast<int>(c.swarm_connection_speed) * 9 / 10 + 1, room);
+	const int boost = std::min(static_cast<int>(c.swarm_connect_boost), room);
+	sp s;
+
+	if (speed == l->speed && boost == l->boost)
+		return;
+	s.set_int(sp::connection_speed, l->speed = speed);
+	s.set_int(sp::torrent_connect_boost, l->boost = boost);
+	l->session->apply_settings(std::move(s));
+}
+
+void remember_settings(struct lt_session *l, const conf &c)
+{
+	l->settings = c;
+	l->limit = connections_limit(c);
+	l->speed = l->boost = -1;
+	l->out->hold_s = static_cast<int>(c.swarm_hold_ms / 1000);
+	l->out->keep = static_cast<int>(c.swarm_keep);
+}
+
+std::string random_bytes()
+{
+	std::string out(20, '\0');
+	if (getrandom(&out[0], out.size(), 0) != static_cast<ssize_t>(out.size()))
+		throw std::runtime_error("no random bytes");
+	return out;
+}
+
 std::vector<lt::announce_entry> trackers_of(const conf &c)
 {
 	std::vector<lt::announce_entry> out;
@@ -1005,9 +1369,9 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		p.ip_filter = private_filter(*c);
 		l->session = std::make_unique<libtorrent::session>(std::move(p));
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
-		l->stat_peers = libtorrent::find_metric_idx("peer.num_peers_connected");
 		l->trackers = c->swarm_trackers;
-		l->limit = connections_limit(*c);
+		remember_settings(l.get(), *c);
+		l->out->secret = random_bytes();
 		const auto bell = l->out;
 		l->session->set_alert_notify([bell] { bell->ring_bell(); });
 		*out = l.release();
@@ -1036,8 +1400,14 @@ int lt_close(struct lt_session **session, int wait_ms)
 			if (l->saver.joinable())
 				l->saver.join();
 			dht_write(*l->session, *l->dht, *l->out);
-			{ /* the end of the proxy waits */
-				const auto proxy = l->session->abort();
+			{ /* the end of the proxies waits */
+				libtorrent::session_proxy proxy[LT_WAYS + 1];
+				for (int w = 0; w < LT_WAYS; w++)
+					if (l->visitor[w])
+						proxy[w] = l->visitor[w]->abort();
+				proxy[LT_WAYS] = l->session->abort();
+				for (auto &v : l->visitor)
+					v.reset();
 				l->session.reset();
 			}
 			delete l;
@@ -1064,7 +1434,15 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 			for (const auto &pair : l->by_handle)
 				pair.first.replace_trackers(trackers_of(*c));
 		l->trackers = c->swarm_trackers;
-		l->limit = connections_limit(*c);
+		remember_settings(l, *c);
+		for (int w = 0; w < LT_WAYS; w++) {
+			libtorrent::settings_pack v;
+			if (!l->visitor[w])
+				continue;
+			tune_visit(v, *c, static_cast<lt_way>(w));
+			l->visitor[w]->set_ip_filter(private_filter(*c));
+			l->visitor[w]->apply_settings(std::move(v));
+		}
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
 		l->dht->path = c->swarm_dht_state;
 		return 0;
@@ -1096,12 +1474,12 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		if (ids->has_v2)
 			p.info_hashes.v2 = libtorrent::sha256_hash(
 				reinterpret_cast<const char *>(ids->v2));
-		p.save_path = "/"; /* wanted, never used: the disk is disabled */
-		/* Of the defaults stay the IP filter and the state updates. */
-		p.flags &= ~(libtorrent::torrent_flags::auto_managed |
-			     libtorrent::torrent_flags::paused);
-		p.flags |= libtorrent::torrent_flags::upload_mode |
-			   libtorrent::torrent_flags::no_verify_files;
+		join.hashes = p.info_hashes;
+		const auto at = std::make_shared<torrent_at>();
+		at->out = l->out;
+		at->id = k;
+		at->life = join.life;
+		watch(p, at);
 		for (const auto &t : trackers_of(*c)) {
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
@@ -1110,14 +1488,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
 		/* No swarm may take all connections from the others. */
 		p.max_connections = std::max(connections_limit(*c) / 4 * 3, 2);
-		const auto box = l->out;
-		const uint32_t serial = join.life;
-		p.extensions.emplace_back(
-			[box, k, serial](libtorrent::torrent_handle const &,
-					 libtorrent::client_data_t)
-				-> std::shared_ptr<libtorrent::torrent_plugin> {
-				return std::make_shared<swarm_watch>(box, k, serial);
-			});
+		bound_dials(l);
 		/* The key in by_key: its entry stays where it is until added() has seen it. */
 		p.userdata = libtorrent::client_data_t(
 			const_cast<key *>(&l->by_key.find(k)->first));
@@ -1139,6 +1510,8 @@ void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 		const auto it = l->by_key.find(k);
 		if (it == l->by_key.end())
 			return;
+		for (int w = 0; w < LT_WAYS; w++)
+			visit_end(l, static_cast<lt_way>(w), k);
 		const auto handle = it->second.handle;
 		if (!handle.is_valid()) {
 			it->second.leaving = true; /* see added() */
@@ -1150,6 +1523,42 @@ void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 	} catch (const std::exception &) {
 		/* it is gone already */
 	}
+}
+
+int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
+	     const struct lt_endpoint *peer, size_t n)
+{
+	try {
+		std::vector<libtorrent::tcp::endpoint> peers;
+		key k;
+
+		memcpy(k.b, id, IH_LEN);
+		const auto join = l->by_key.find(k);
+		if (join == l->by_key.end() || !join->second.handle.is_valid())
+			return -1;
+		for (size_t i = 0; i < n; i++)
+			peers.emplace_back(get_addr(peer[i].addr), peer[i].port);
+		const auto it = l->visits[way].find(k);
+		if (it == l->visits[way].end()) {
+			visit_begin(l, way, k, join->second, std::move(peers));
+			return 0;
+		}
+		auto &v = it->second;
+		v.next.insert(v.next.end(), peers.begin(), peers.end());
+		v.used = std::chrono::steady_clock::now();
+		if (!visit_push(v))
+			l->pushing = true;
+		return 0;
+	} catch (const std::exception &) {
+		return -1;
+	}
+}
+
+void lt_load(const struct lt_session *l, struct lt_load *out)
+{
+	out->open = static_cast<uint32_t>(std::max(0, l->out->open.load()));
+	out->half_open = static_cast<uint32_t>(std::max(0, l->out->half_open.load()));
+	out->dials = l->out->dials;
 }
 
 size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
@@ -1164,6 +1573,7 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 				std::vector<lt_event>().swap(l->taken);
 			l->out->swap(l->taken);
 			take_alerts(l);
+			visits_push(l);
 		}
 		while (n < max && l->next < l->taken.size())
 			out[n++] = l->taken[l->next++];
@@ -1177,6 +1587,9 @@ void lt_reopen(struct lt_session *l)
 {
 	try {
 		l->session->reopen_network_sockets();
+		for (auto &v : l->visitor)
+			if (v)
+				v->reopen_network_sockets();
 	} catch (const std::exception &) {
 		/* libtorrent watches the interfaces too, only later */
 	}
@@ -1278,6 +1691,8 @@ void lt_dht_save(struct lt_session *l)
 void lt_poll(struct lt_session *l)
 {
 	try {
+		visits_tick(l);
+		bound_dials(l);
 		l->session->post_session_stats();
 	} catch (const std::exception &) {
 		/* asked again in a second */

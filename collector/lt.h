@@ -31,13 +31,21 @@ struct lt_ids {
 	uint8_t has_v1, has_v2;
 	uint8_t v1[IH_LEN], v2[IH_V2_LEN];
 };
+/* How a peer is dialled. A joined swarm dials whoever it hears of PLAIN, once. Whoever
+ * does not answer that is visited in the other ways, and later again: lt_visit. */
+enum lt_way {
+	LT_WAY_PLAIN = 0,	/* TCP; quickest with most peers */
+	LT_WAY_ENCRYPTED = 1,	/* TCP, encrypted (MSE) or not at all */
+	LT_WAY_UTP = 2,		/* uTP (BEP 29), encrypted, then plain */
+};
+#define LT_WAYS 3
 
 enum lt_kind {
 	LT_PEER_LEARNED = 1,	/* addr, port, source: an endpoint was heard of */
-	LT_PEER_DIALLED,	/* a connection attempt began */
+	LT_PEER_DIALLED,	/* a connection attempt began: way */
 	LT_PEER_HANDSHAKE,	/* handshake done; client from the peer id; incoming, extended */
 	LT_PEER_TOLD,		/* what the peer says of itself: client, have, pieces, rates */
-	LT_PEER_GONE,		/* connection over, or attempt failed; forget */
+	LT_PEER_GONE,		/* connection over, or attempt failed: way, connected; forget */
 	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
 	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
 	LT_TRACKER_FAILED,	/* one announce failed */
@@ -49,7 +57,7 @@ enum lt_kind {
 	LT_LISTENING,		/* addr, port */
 	LT_LISTEN_FAILED,	/* text */
 	LT_EXTERNAL,		/* addr: how others see us */
-	LT_STATS,		/* n: nodes in the DHT; have: open peer connections */
+	LT_STATS,		/* n: nodes in the DHT; have: connections and attempts */
 	LT_DHT_LOADED,		/* n: nodes of an earlier life; text: why there are none */
 	LT_DHT_SAVED,		/* n: nodes written to swarm.dht_state; text: why not */
 };
@@ -64,6 +72,8 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t forget;			/* this endpoint is no peer: ourselves, or one that moved */
 	uint8_t metadata;		/* it offers the metadata (BEP 9) */
 	uint8_t likely_seed;		/* lacks only what may be spare bits of its last byte */
+	uint8_t way;			/* enum lt_way, of outgoing ones */
+	uint8_t connected;		/* the transport stood, whatever came of it */
 	uint8_t id[IH_LEN];		/* key of the swarm */
 	uint32_t life;			/* which join of it; a record of another one is stale */
 	uint8_t addr[ADDR_LEN];
@@ -118,6 +128,20 @@ PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const struc
 		    const struct lt_endpoint *known, size_t n, const struct conf *c,
 		    uint32_t *life, char err[ERRLEN]);
 void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
+
+/* Dial peers of a joined swarm in one way, beside what the swarm does by itself. Their
+ * records look like all others. Nothing is announced anywhere for it; a connection ends
+ * by itself when the peer has told everything. An endpoint is given again only after
+ * its LT_PEER_GONE. 0; -1: not joined, or no memory. */
+PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_way way,
+		     const struct lt_endpoint *peer, size_t n);
+/* Connections of all swarms and ways: how many there are, how many of them do not stand
+ * yet, and attempts that swarms (not visits) ever made. */
+struct lt_load {
+	uint32_t open, half_open;
+	uint64_t dials;
+};
+void lt_load(const struct lt_session *lt, struct lt_load *out);
 
 /* Up to max records; returns how many. Turns alerts into records on the way. */
 size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);

@@ -163,6 +163,8 @@ static void one_event(struct coll *c, const struct lt_event *e)
 	}
 	swarm_event(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
 	peer_news(c, w, e, &news);
+	if (w->plans)
+		visit_soon(c);
 	if (w->important)
 		publish_soon(c);
 	if (e->kind == LT_METADATA || e->kind == LT_CONFLICT)
@@ -209,6 +211,13 @@ static void on_publish(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	publish_due(arg);
+}
+
+static void on_visit(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	visit_run(arg);
 }
 
 static void count_losses(struct coll *c)
@@ -414,6 +423,7 @@ static void make_events(struct coll *c)
 	c->term = watch(c, SIGTERM, EV_SIGNAL | EV_PERSIST, on_term);
 	c->tick = watch(c, -1, EV_PERSIST, on_tick);
 	c->publish = watch(c, -1, 0, on_publish);
+	c->visit = watch(c, -1, 0, on_visit);
 	c->wake = watch(c, -1, 0, on_wake);
 	event_add(c->bell, NULL);
 	event_add(c->lt_bell, NULL);
@@ -462,8 +472,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 
 static void coll_close(struct coll *c)
 {
-	struct event *ev[] = {c->bell, c->lt_bell, c->chan, c->term,
-			      c->tick, c->publish, c->wake};
+	struct event *ev[] = {c->bell, c->lt_bell, c->chan,  c->term,
+			      c->tick, c->publish, c->visit, c->wake};
 
 	stat_set(lt_listening, 0);
 	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {

@@ -100,6 +100,7 @@ static int peers_grow(struct swarm *w)
 /* Takes peer i out; the last one moves into its place. The hash is stale after. */
 static void peer_cut(struct swarm *w, uint32_t i)
 {
+	swarm_unwant(w, &w->peer[i]);
 	w->npeers--;
 	if (i != w->npeers)
 		w->peer[i] = w->peer[w->npeers];
@@ -211,7 +212,9 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 
 		if (p->state == PEER_CONNECTED)
 			p->state = PEER_CONTACTED;
-		p->links = p->dialled = p->told = 0;
+		swarm_unwant(w, p);
+		p->links = p->dialled = p->told = p->tried = p->reached = 0;
+		p->shaken_ms = p->dialled_ms = p->second_ms = 0;
 		p->down_rate = p->up_rate = 0;
 	}
 	w->ntrackers = 0;
@@ -220,6 +223,7 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 	w->round_done = 0;
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		w->ids[i].had_slot |= w->ids[i].written;
+	w->revisit_ms = 0;
 	w->joined_ms = w->grew_ms = now_ms;
 	w->changed_ms = now_ms;
 }
@@ -281,15 +285,19 @@ static void set_progress(const struct swarm *w, struct peer *p)
 	}
 }
 
-static void on_handshake(struct peer *p, const struct lt_event *e, uint64_t now_ms,
-			 struct swarm_news *news)
+static void on_handshake(struct swarm *w, struct peer *p, const struct lt_event *e,
+			 uint64_t now_ms, struct swarm_news *news)
 {
 	news->contacted = p->state < PEER_CONTACTED;
 	if (p->links == 0 || (e->incoming && p->links < UINT8_MAX))
 		p->links++; /* an incoming one was not dialled */
 	p->state = PEER_CONNECTED;
 	p->shaken_ms = now_ms;
-	p->dialled = 1;
+	p->dialled = p->reached = 1;
+	p->fails = 0;
+	swarm_unwant(w, p);
+	if (!e->incoming)
+		p->way = (uint8_t)(e->way + 1);
 	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
 	if (e->incoming)
 		p->sources |= PEER_SRC_INCOMING;
@@ -329,7 +337,8 @@ static int on_told(struct swarm *w, struct peer *p, const struct lt_event *e,
 	return important;
 }
 
-static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e)
+static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e,
+		    uint64_t now_ms)
 {
 	p->dialled = 1;
 	p->down_rate = p->up_rate = 0;
@@ -341,6 +350,8 @@ static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e)
 		p->state = PEER_TRIED;
 	if (e->forget)
 		swarm_forget(w, e->addr, e->port);
+	else if (!e->incoming)
+		swarm_attempt_failed(w, p, e, now_ms);
 }
 
 static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
@@ -357,8 +368,12 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 		return;
 	switch (e->kind) {
 	case LT_PEER_LEARNED:
+		/* no source: we told the session of it ourselves, from an earlier life */
+		if (e->source)
+			p->last_seen_s = now_s;
+		if ((e->source & ~p->sources) && p->fails)
+			p->fails--; /* somebody else can reach it, it seems */
 		p->sources |= e->source;
-		p->last_seen_s = now_s;
 		important = news->fresh != NULL;
 		break;
 	case LT_PEER_DIALLED:
@@ -366,18 +381,21 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 			p->links++;
 		if (p->state == PEER_KNOWN)
 			p->state = PEER_TRIED;
+		p->tried |= (uint8_t)(1u << e->way);
+		if (p->dialled_ms == 0)
+			p->dialled_ms = now_ms;
 		important = 0;
 		break;
 	case LT_PEER_HANDSHAKE:
 		p->last_seen_s = now_s;
 		p->sources |= e->source;
-		on_handshake(p, e, now_ms, news);
+		on_handshake(w, p, e, now_ms, news);
 		break;
 	case LT_PEER_TOLD:
 		p->last_seen_s = now_s;
 		important = on_told(w, p, e, now_ms, news);
 		break;
-	case LT_PEER_GONE: on_gone(w, p, e); break;
+	case LT_PEER_GONE: on_gone(w, p, e, now_ms); break;
 	}
 	w->changed_ms = now_ms;
 	w->important |= important;

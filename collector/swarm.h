@@ -26,6 +26,16 @@
 /* Until the metadata is there, progress is off by up to 7 pieces. Once somebody offers
  * it, the first round gives it this long. */
 #define SWARM_METADATA_MS 300
+/* TCP that says nothing for so long is tried by uTP beside it: behind a NAT that may be
+ * the only way. SYNs are sent again after a second. */
+#define SWARM_SILENT_MS 1000
+/* The first round waits so long for a second way to a peer: a handshake around the world.
+ * What comes later is in the next version. */
+#define SWARM_SECOND_MS 500
+#define SWARM_CLEAR_MS 2500		/* and so long it is not settled */
+/* Rounds in which a peer answered in no way; then it is left alone until a source names
+ * it again. */
+#define SWARM_FAILS 3
 /* Settled: everybody was asked, and nobody new for this long. */
 #define SWARM_QUIET_MS 1000
 /* Dead: nobody was ever heard of, this long after joining. */
@@ -41,11 +51,18 @@ struct peer {
 	uint8_t told;			/* TOLD_* */
 	uint8_t dialled;		/* an attempt was made and has ended, or stands */
 	uint8_t likely_seed;		/* as in struct lt_event: counts until there is metadata */
+	uint8_t way;			/* enum lt_way that worked last, + 1; 0: none yet */
+	uint8_t next;			/* enum lt_way of the visit it waits for, + 1; 0: none */
+	uint8_t tried;			/* bit per way: used in this round */
+	uint8_t reached;		/* answered in this round */
+	uint8_t fails;			/* rounds without an answer */
 	uint16_t progress;		/* hundredths of a percent */
 	uint32_t have, pieces;		/* as the peer says; LT_ALL_PIECES: all */
 	uint32_t down_rate, up_rate;	/* bytes per second */
 	uint32_t first_seen_s, last_seen_s;	/* wall */
 	uint64_t shaken_ms;		/* monotonic, last handshake; 0: none */
+	uint64_t dialled_ms;		/* monotonic, first attempt of this round */
+	uint64_t second_ms;		/* monotonic, when a second way was seen to be needed; 0 */
 	uint64_t named_ms;		/* monotonic, when a TOLD_ bit about its name was set */
 	uint32_t client, place;		/* references into the names table */
 };
@@ -90,6 +107,8 @@ struct swarm {
 	int32_t seeds, leechers;	/* what counted_by counted; -1: unknown */
 	uint32_t tracker_at_s, counted_by;	/* 0: nobody in this life */
 	uint32_t dht_peers, dht_at_s;	/* at 0: no answer yet */
+	uint32_t plans;			/* peers with a visit to come */
+	uint64_t revisit_ms, revisit_gap_ms;	/* next visit to everybody; 0: none planned */
 	uint32_t pieces;		/* 0: no metadata yet */
 	uint64_t offered_ms;		/* monotonic; a peer first offered metadata; 0: none did */
 
@@ -120,6 +139,29 @@ struct swarm_news {
 };
 void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		 uint32_t now_s, struct swarm_news *news);
+/*
+ * Visits: how to reach who did not answer, and when to see the others again.
+ *
+ *	plain TCP --stood, no handshake--> encrypted TCP --no--> uTP --no--> a failed round
+ *	    |------refused, or silent for a second------------->
+ *
+ * A round is the first contact, or a revisit; that one begins with the way that worked.
+ */
+struct swarm_visit {
+	struct lt_endpoint to;
+	enum lt_way way;
+};
+/* Take up to max visits that are due; they are under way then. */
+size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, size_t max);
+/* Once a second: peers that are silent on TCP; and, if it is settled and its time has
+ * come, a new round for everybody who is not connected. gap_ms: the first time between
+ * two such rounds, which doubles up to max_ms. */
+void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_ms);
+/* For swarm.c: the plan of one peer, made, dropped, and made by a failed attempt. */
+void swarm_want(struct swarm *w, struct peer *p, enum lt_way way);
+void swarm_unwant(struct swarm *w, struct peer *p);
+void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event *e,
+			  uint64_t now_ms);
 /* A peer from an earlier life. NULL: it is there already, or no memory. */
 struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_ms);
 /* Everything that `from` knows, too: the same torrent under its other hash. Nobody is

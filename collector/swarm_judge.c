@@ -23,28 +23,56 @@ static int trackers_done(const struct swarm *w)
 	return 1;
 }
 
+/* The first of several times to look again; 0: none yet. */
+static void look_at(uint64_t when_ms, uint64_t *recheck_ms)
+{
+	if (*recheck_ms == 0 || when_ms < *recheck_ms)
+		*recheck_ms = when_ms;
+}
+
+/* One that is not connected. The first round does not wait long for a second way; the
+ * swarm is not settled before it is clear (a uTP peer that refuses encryption is dialled
+ * plain a second later). */
+static int away_done(const struct peer *p, int settled, uint64_t now_ms,
+		     uint64_t *recheck_ms)
+{
+	int idle = p->dialled && p->links == 0 && !p->next;
+	uint64_t end = p->second_ms + (settled ? SWARM_CLEAR_MS : SWARM_SECOND_MS);
+
+	/* revisited, or hopeless: its turn is over */
+	if (p->fails >= SWARM_FAILS || (p->state == PEER_CONTACTED && p->shaken_ms))
+		return 1;
+	if (p->second_ms == 0)
+		return idle || p->fails;
+	if (now_ms >= end)
+		return !settled || idle || p->fails;
+	look_at(end, recheck_ms);
+	return 0;
+}
+
 /* 1: nothing more is to be expected of this peer now; else 0, and *recheck_ms. */
-static int peer_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms)
+static int peer_done(const struct peer *p, int settled, uint64_t now_ms,
+		     uint64_t *recheck_ms)
 {
 	int named = p->told & (TOLD_CLIENT | TOLD_NO_EXTENSION);
 	uint64_t end =
 		named ? p->named_ms + SWARM_PIECES_MS : p->shaken_ms + SWARM_TELL_MS;
 
 	if (p->state != PEER_CONNECTED)
-		return p->dialled && p->links == 0;
+		return away_done(p, settled, now_ms, recheck_ms);
 	if ((named && (p->told & TOLD_PIECES)) || now_ms >= end)
 		return 1;
-	if (*recheck_ms == 0 || end < *recheck_ms)
-		*recheck_ms = end;
+	look_at(end, recheck_ms);
 	return 0;
 }
 
-static int peers_done(const struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
+static int peers_done(const struct swarm *w, int settled, uint64_t now_ms,
+		      uint64_t *recheck_ms)
 {
 	int done = 1;
 
 	for (uint32_t i = 0; i < w->npeers; i++)
-		done &= peer_done(&w->peer[i], now_ms, recheck_ms);
+		done &= peer_done(&w->peer[i], settled, now_ms, recheck_ms);
 	return done;
 }
 
@@ -58,7 +86,7 @@ int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
 	/* Trackers that know nobody say little while the DHT has not answered. */
 	if ((w->npeers == 0 || w->trackers_expected == 0) && w->dht && !w->dht_at_s)
 		return 0;
-	if (!peers_done(w, now_ms, recheck_ms))
+	if (!peers_done(w, 0, now_ms, recheck_ms))
 		return 0;
 	if (!w->pieces && w->offered_ms && now_ms < w->offered_ms + SWARM_METADATA_MS) {
 		*recheck_ms = w->offered_ms + SWARM_METADATA_MS;
@@ -80,7 +108,7 @@ enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms)
 		return SWARM_COLLECTING;
 	if (w->npeers == 0 && w->dht && !w->dht_at_s)
 		return SWARM_COLLECTING;
-	return peers_done(w, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
+	return peers_done(w, 1, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
 }
 
 enum swarm_why swarm_why(const struct swarm *w)

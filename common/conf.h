@@ -68,6 +68,11 @@ X(swarm, max_peers, INT, "2000", 1, CONF_SLOT_PEERS, RELOAD, "peers remembered p
 X(swarm, peer_expiry, MS, "30m", 1000, 604800000, RELOAD, "a peer that was not heard of for this long leaves the list") \
 X(swarm, connections, INT, "2000", 2, 16000, RELOAD, "open peer connections of all swarms; bounded by the descriptor limit too") \
 X(swarm, connection_speed, INT, "200", 1, 2000, RELOAD, "new peer connections per second; lower it if the VPN or router stalls") \
+X(swarm, half_open, INT, "500", 2, 16000, RELOAD, "connection attempts under way at once; a home router forgets its oldest ones beyond some hundreds") \
+X(swarm, hold, MS, "90s", 3000, 86400000, RELOAD, "a peer that has told everything is let go after this, so that it and we can use the slot") \
+X(swarm, keep, INT, "20", 0, 2000, RELOAD, "connections per swarm that are kept nevertheless: they tell of newcomers, and of progress") \
+X(swarm, revisit, MS, "2m", 1000, 86400000, RELOAD, "peers that were let go are visited again after this, then after twice the time, and so on") \
+X(swarm, revisit_max, MS, "30m", 1000, 86400000, RELOAD, "longest time between two visits") \
 X(swarm, connect_boost, INT, "255", 0, 255, RELOAD, "connections opened at once for a new swarm, beside connection_speed") \
 X(cache, ttl, MS, "30s", 100, 86400000, RELOAD, "an answer older than this is stale") \
 X(cache, grace, MS, "10m", 0, 604800000, RELOAD, "a stale answer is served at once, and refreshed behind it, for this long") \

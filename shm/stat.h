@@ -62,6 +62,8 @@ X(lt_alerts_dropped, "times the session lost alerts") \
 X(recoveries, "times the network came back or changed and sockets were bound anew") \
 X(net_overruns, "netlink overruns: what is there was asked for anew") \
 X(net_polls, "looks at the network for want of netlink") \
+X(visits, "peers dialled in a second way, or again") \
+X(visits_lost, "visits that could not be made: the swarm was left meanwhile") \
 X(dht_rescues, "times the DHT had no nodes and was helped") \
 X(dht_saves, "times the nodes of the DHT were written down") \
 X(geo_lookups, "addresses looked up") \

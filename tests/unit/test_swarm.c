@@ -170,6 +170,8 @@ static void test_round(void **state)
 	assert_false(done(f)); /* it will say more */
 	tell(f, 1, 5, 10);
 	assert_ptr_equal(f->news.named, &f->w->peer[0]);
+	assert_false(done(f)); /* who refused is asked by uTP */
+	f->now_ms += SWARM_SECOND_MS;
 	assert_true(done(f));
 	peer(f, LT_PEER_LEARNED, 3);
 	assert_true(done(f)); /* and stays so */
@@ -476,6 +478,7 @@ static void test_rejoin(void **state)
 	assert_false(done(f)); /* nor does its connection */
 	peer(f, LT_PEER_DIALLED, 1);
 	peer(f, LT_PEER_GONE, 1);
+	f->now_ms += SWARM_SECOND_MS;
 	assert_true(done(f));
 }
 

@@ -1,0 +1,111 @@
+/*
+ * swarm_visit.c -- whom to dial, in which way, and when again. See swarm.h.
+ */
+#include <string.h>
+
+#include "collector/swarm.h"
+
+void swarm_want(struct swarm *w, struct peer *p, enum lt_way way)
+{
+	w->plans += p->next == 0;
+	p->next = (uint8_t)(way + 1);
+}
+
+void swarm_unwant(struct swarm *w, struct peer *p)
+{
+	w->plans -= p->next != 0;
+	p->next = 0;
+}
+
+/* The way to go after this one failed; -1: all were tried. */
+static int next_way(const struct peer *p, enum lt_way failed, int stood)
+{
+	int unused = ~p->tried;
+
+	/* Whoever accepts a connection and then hangs up wants something else on it. */
+	if (stood && failed != LT_WAY_UTP && (unused & 1 << LT_WAY_ENCRYPTED))
+		return LT_WAY_ENCRYPTED;
+	if (unused & 1 << LT_WAY_UTP)
+		return LT_WAY_UTP;
+	return unused & 1 << LT_WAY_PLAIN ? LT_WAY_PLAIN : -1;
+}
+
+void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event *e,
+			  uint64_t now_ms)
+{
+	int way = next_way(p, e->way, e->connected);
+
+	if (p->reached || p->next)
+		return;
+	if (way >= 0) {
+		swarm_want(w, p, (enum lt_way)way);
+		if (p->second_ms == 0)
+			p->second_ms = now_ms;
+	} else if (p->links == 0 && p->fails < SWARM_FAILS) {
+		p->fails++;
+	}
+}
+
+size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, size_t max)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < w->npeers && n < max && w->plans; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (p->next == 0)
+			continue;
+		out[n].way = (enum lt_way)(p->next - 1);
+		memcpy(out[n].to.addr, p->addr, ADDR_LEN);
+		out[n++].to.port = p->port;
+		p->tried |= (uint8_t)(1u << (p->next - 1));
+		if (p->dialled_ms == 0)
+			p->dialled_ms = now_ms;
+		swarm_unwant(w, p);
+	}
+	return n;
+}
+
+static void look_for_silence(struct swarm *w, struct peer *p, uint64_t now_ms)
+{
+	if (p->links == 0 || p->reached || p->next || p->state == PEER_CONNECTED ||
+	    now_ms - p->dialled_ms < SWARM_SILENT_MS || (p->tried & 1 << LT_WAY_UTP))
+		return;
+	swarm_want(w, p, LT_WAY_UTP);
+	if (p->second_ms == 0)
+		p->second_ms = now_ms;
+}
+
+/* A peer that was never reached is tried in all ways again, a few times. */
+static void visit_again(struct swarm *w, struct peer *p)
+{
+	if (p->state == PEER_CONNECTED || p->links || p->next || !p->dialled ||
+	    p->fails >= SWARM_FAILS)
+		return;
+	p->tried = p->reached = 0;
+	p->dialled_ms = 0;
+	swarm_want(w, p, p->way ? (enum lt_way)(p->way - 1) : LT_WAY_PLAIN);
+}
+
+void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_ms)
+{
+	int due = w->revisit_ms && now_ms >= w->revisit_ms;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		look_for_silence(w, &w->peer[i], now_ms);
+		if (due)
+			visit_again(w, &w->peer[i]);
+	}
+	if (w->revisit_ms == 0) {
+		if (!w->round_done)
+			return;
+		w->revisit_gap_ms = gap_ms;
+	} else if (due) {
+		w->revisit_gap_ms *= 2;
+	} else {
+		return;
+	}
+	if (w->revisit_gap_ms > max_ms)
+		w->revisit_gap_ms = max_ms;
+	w->revisit_ms = now_ms + w->revisit_gap_ms;
+}

@@ -1,0 +1,279 @@
+/* test_swarm_visit.c -- whom to dial, in which way, and when again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "collector/swarm.h"
+
+#define GAP 120000u
+#define MAX 1800000u
+
+static struct swarms *all;
+static struct swarm *w;
+static uint64_t now;
+static const uint8_t ID[IH_LEN] = {1, 2, 3};
+
+static int setup(void **state)
+{
+	(void)state;
+	now = 1000;
+	assert_int_equal(swarms_open(&all, 4), 0);
+	w = swarms_add(all, ID, now);
+	return w ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	swarms_close(&all);
+	return 0;
+}
+
+static void say(enum lt_kind kind, unsigned peer, enum lt_way way, int connected)
+{
+	struct lt_event e = {.kind = (uint8_t)kind,
+			     .way = (uint8_t)way,
+			     .connected = (uint8_t)connected};
+	struct swarm_news news;
+
+	e.addr[15] = (uint8_t)peer;
+	e.port = 6881;
+	if (kind == LT_PEER_LEARNED)
+		e.source = PEER_SRC_TRACKER;
+	swarm_event(w, &e, now, (uint32_t)(now / 1000), &news);
+}
+
+/* The visit that is due, which must be one alone; -1: none. */
+static int due(void)
+{
+	struct swarm_visit v[4];
+	size_t n = swarm_visits(w, now, v, 4);
+
+	assert_in_range(n, 0, 1);
+	return n ? (int)v[0].way : -1;
+}
+
+static void fails(enum lt_way way, int connected)
+{
+	say(LT_PEER_DIALLED, 1, way, 0);
+	say(LT_PEER_GONE, 1, way, connected);
+}
+
+static void test_who_hangs_up_is_asked_encrypted_then_by_utp(void **state)
+{
+	(void)state;
+	say(LT_PEER_LEARNED, 1, 0, 0);
+	assert_int_equal(due(), -1);
+	fails(LT_WAY_PLAIN, 1);
+	assert_int_equal(due(), LT_WAY_ENCRYPTED);
+	assert_int_equal(due(), -1);
+	fails(LT_WAY_ENCRYPTED, 1);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 1);
+	assert_int_equal(w->peer[0].state, PEER_TRIED);
+}
+
+static void test_who_refuses_is_asked_by_utp(void **state)
+{
+	(void)state;
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	say(LT_PEER_DIALLED, 1, LT_WAY_UTP, 0);
+	say(LT_PEER_HANDSHAKE, 1, LT_WAY_UTP, 1);
+	assert_int_equal(w->peer[0].way, LT_WAY_UTP + 1);
+	say(LT_PEER_GONE, 1, LT_WAY_UTP, 1);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 0);
+}
+
+static void test_silence_is_not_waited_for(void **state)
+{
+	(void)state;
+	say(LT_PEER_LEARNED, 1, 0, 0);
+	say(LT_PEER_DIALLED, 1, LT_WAY_PLAIN, 0);
+	now += SWARM_SILENT_MS - 1;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), -1);
+	now += 1;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), LT_WAY_UTP);
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), -1);
+	/* TCP ends at last, uTP still tries: nothing failed yet */
+	say(LT_PEER_DIALLED, 1, LT_WAY_UTP, 0);
+	say(LT_PEER_GONE, 1, LT_WAY_PLAIN, 0);
+	assert_int_equal(w->peer[0].fails, 0);
+	say(LT_PEER_GONE, 1, LT_WAY_UTP, 0);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
+static void test_a_second_way_is_part_of_the_first_round_for_a_while(void **state)
+{
+	uint64_t recheck;
+
+	(void)state;
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(swarm_round_done(w, now, &recheck), 0);
+	assert_int_equal(recheck, now + SWARM_SECOND_MS);
+	assert_int_equal(due(), LT_WAY_UTP);
+	say(LT_PEER_DIALLED, 1, LT_WAY_UTP, 0);
+	now += SWARM_SECOND_MS - 1;
+	assert_int_equal(swarm_round_done(w, now, &recheck), 0);
+	now += 1;
+	assert_int_equal(swarm_round_done(w, now, &recheck), 1);
+	/* nobody new for a while, but it is not settled before that is clear */
+	now += SWARM_QUIET_MS;
+	assert_int_equal(swarm_phase(w, now), SWARM_COLLECTING);
+	say(LT_PEER_GONE, 1, LT_WAY_UTP, 0);
+	now += SWARM_CLEAR_MS;
+	assert_int_equal(swarm_phase(w, now), SWARM_SETTLED);
+}
+
+static void connect_and_let_go(enum lt_way way)
+{
+	say(LT_PEER_DIALLED, 1, way, 0);
+	say(LT_PEER_HANDSHAKE, 1, way, 1);
+	say(LT_PEER_GONE, 1, way, 1);
+}
+
+static void test_revisits_come_at_a_growing_pace(void **state)
+{
+	uint64_t began, gap = GAP;
+
+	(void)state;
+	connect_and_let_go(LT_WAY_ENCRYPTED);
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), -1); /* the first round is not over */
+	w->round_done = 1;
+	began = now;
+	swarm_plan(w, now, GAP, MAX);
+	for (int i = 0; i < 8; i++) {
+		while (swarm_plan(w, now, GAP, MAX), w->plans == 0)
+			now += 1000;
+		assert_int_equal(now - began, gap);
+		began = now;
+		gap = gap * 2 < MAX ? gap * 2 : MAX;
+		assert_int_equal(due(), LT_WAY_ENCRYPTED);
+		assert_int_equal(swarm_phase(w, now), SWARM_SETTLED);
+		connect_and_let_go(LT_WAY_ENCRYPTED);
+	}
+}
+
+static void test_a_revisit_tries_other_ways_if_the_old_one_fails(void **state)
+{
+	(void)state;
+	w->round_done = 1;
+	connect_and_let_go(LT_WAY_UTP);
+	swarm_plan(w, now, GAP, MAX);
+	now += GAP;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_PLAIN);
+	fails(LT_WAY_PLAIN, 1);
+	assert_int_equal(due(), LT_WAY_ENCRYPTED);
+	fails(LT_WAY_ENCRYPTED, 1);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].state, PEER_CONTACTED);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
+static void a_failed_round(void)
+{
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+}
+
+static void test_the_hopeless_are_left_alone_until_named_again(void **state)
+{
+	struct lt_event pex = {.kind = LT_PEER_LEARNED,
+			       .source = PEER_SRC_PEX,
+			       .port = 6881};
+	struct swarm_news news;
+
+	(void)state;
+	w->round_done = 1;
+	say(LT_PEER_LEARNED, 1, 0, 0);
+	a_failed_round();
+	swarm_plan(w, now, GAP, MAX);
+	for (int i = 1; i < SWARM_FAILS; i++) {
+		now += MAX;
+		swarm_plan(w, now, GAP, MAX);
+		assert_int_equal(due(), LT_WAY_PLAIN);
+		a_failed_round();
+	}
+	now += MAX;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), -1);
+	say(LT_PEER_LEARNED, 1, 0, 0); /* the same source as ever: no news */
+	assert_int_equal(w->peer[0].fails, SWARM_FAILS);
+	pex.addr[15] = 1;
+	swarm_event(w, &pex, now, (uint32_t)(now / 1000), &news);
+	now += MAX;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), LT_WAY_PLAIN);
+}
+
+/* Plans are counted, and the count follows peers that come and go. */
+static void test_the_count_of_plans_is_right(void **state)
+{
+	uint8_t addr[ADDR_LEN] = {0};
+	struct swarm_visit v[64];
+
+	(void)state;
+	for (unsigned i = 1; i <= 50; i++) {
+		say(LT_PEER_DIALLED, i, LT_WAY_PLAIN, 0);
+		say(LT_PEER_GONE, i, LT_WAY_PLAIN, 0);
+	}
+	assert_int_equal(w->plans, 50);
+	addr[15] = 7;
+	swarm_forget(w, addr, 6881);
+	say(LT_PEER_HANDSHAKE, 9, LT_WAY_PLAIN, 1); /* it called us meanwhile */
+	assert_int_equal(w->plans, 48);
+	assert_int_equal(swarm_visits(w, now, v, 30), 30);
+	assert_int_equal(w->plans, 18);
+	assert_int_equal(swarm_expire(w, UINT32_MAX), 48);
+	assert_int_equal(w->plans, 0);
+	assert_int_equal(swarm_visits(w, now, v, 30), 0);
+	swarm_rejoin(w, now);
+	assert_int_equal(w->plans, 0);
+}
+
+/* The session tells of endpoints that we gave it: that is no sign of life. */
+static void test_our_own_word_keeps_nobody_alive(void **state)
+{
+	struct lt_event e = {.kind = LT_PEER_LEARNED, .port = 6881};
+	struct swarm_news news;
+
+	(void)state;
+	say(LT_PEER_LEARNED, 1, 0, 0);
+	e.addr[15] = 1;
+	now += 60000;
+	swarm_event(w, &e, now, (uint32_t)(now / 1000), &news);
+	assert_int_equal(w->peer[0].last_seen_s, 1);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_who_hangs_up_is_asked_encrypted_then_by_utp),
+		TEST(test_who_refuses_is_asked_by_utp),
+		TEST(test_silence_is_not_waited_for),
+		TEST(test_a_second_way_is_part_of_the_first_round_for_a_while),
+		TEST(test_revisits_come_at_a_growing_pace),
+		TEST(test_a_revisit_tries_other_ways_if_the_old_one_fails),
+		TEST(test_the_hopeless_are_left_alone_until_named_again),
+		TEST(test_the_count_of_plans_is_right),
+		TEST(test_our_own_word_keeps_nobody_alive),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
