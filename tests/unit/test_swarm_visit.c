@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "collector/swarm.h"
+#include "collector/swarms.h"
 
 #define GAP 120000u
 #define MAX 1800000u
