@@ -8,8 +8,9 @@
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
+ *   follow.c   the port that Gluetun forwards -> the session
  *   lt.cc      the BitTorrent session          redis.c   the second tier
- *   web.c      outgoing HTTP
+ *   web.c      outgoing HTTP                    vpn.c     beside Gluetun
  *
  * One thread. All of it belongs to collector_main's frame.
  */
@@ -24,6 +25,7 @@
 #include "collector/recover.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
+#include "collector/vpn.h"
 #include "collector/web.h"
 #include "collector/swarms.h"
 #include "common/buf.h"
@@ -67,6 +69,7 @@ struct coll {
 	struct geo *geo;
 	struct redis *redis;
 	struct web *web;
+	struct vpn *vpn;
 	struct swarms *swarms;
 
 	struct waiter *waiters;
@@ -74,7 +77,7 @@ struct coll {
 	uint64_t pass;			/* of jobs_check: each swarm is judged once in one */
 
 	uint8_t own_addr[OWN_MAX][ADDR_LEN];
-	uint16_t own_port[4];
+	uint16_t own_port[8];
 	uint32_t nown, nports;
 
 	struct event_base *base;
@@ -85,6 +88,8 @@ struct coll {
 	int publish_armed, visit_armed;
 	uint64_t visit_ms, visit_dials;	/* when the pace was looked at last, and dials then */
 	int64_t visit_room;		/* thousandths of a visit that may be made now */
+	int port_is_new;		/* Gluetun's, not announced yet */
+	uint8_t vpn_addr[ADDR_LEN];	/* what Gluetun calls us; all 0: unknown */
 	struct dhtwatch dht;
 	uint32_t dht_nodes;
 	uint64_t evictions;		/* of the table, already counted */
@@ -129,6 +134,20 @@ void net_tick(struct coll *c);		/* once a second */
 /* Some swarm has visits to make: see to it, now and until all are under way. */
 void visit_soon(struct coll *c);
 void visit_run(struct coll *c);
+
+/* --- main.c --- */
+/* An address of ours, or (0: none) a port that we listen on. */
+void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
+void own_forget_peers(struct coll *c);	/* heard of before we knew that it is us */
+
+/* --- follow.c --- */
+PS_MUST int follow_open(struct coll *c, char err[ERRLEN]);
+/* lt_configure with kid.conf, and the port that Gluetun forwards. */
+void follow_configure(struct coll *c);
+/* kid.conf, or a copy with that port in swarm.listen; valid until the next call. */
+const struct conf *follow_conf(const struct coll *c);
+/* The session listens there: if it is Gluetun's new port, everybody must hear of it. */
+void follow_listening(struct coll *c, uint16_t port);
 
 /* --- ids.c --- */
 /* Somebody asks for w under this id. */

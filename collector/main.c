@@ -42,7 +42,25 @@ static int is_own(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t p
 	return 0;
 }
 
-static void learn_own(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
+/* The newest last. A port that Gluetun has changed stays ours for a while: trackers go on
+ * telling it. */
+static void learn_port(struct coll *c, uint16_t port)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->nports && c->own_port[i] != port; i++)
+		;
+	if (i == c->nports && c->nports == PS_ARRAY_LEN(c->own_port))
+		i = 0;
+	if (i == c->nports)
+		c->nports++;
+	else
+		memmove(c->own_port + i, c->own_port + i + 1,
+			(c->nports - i - 1) * sizeof(c->own_port[0]));
+	c->own_port[c->nports - 1] = port;
+}
+
+void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
 {
 	uint32_t i;
 
@@ -50,10 +68,8 @@ static void learn_own(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t por
 		;
 	if (i == c->nown && c->nown < OWN_MAX)
 		memcpy(c->own_addr[c->nown++], addr, ADDR_LEN);
-	for (i = 0; port && i < c->nports && c->own_port[i] != port; i++)
-		;
-	if (port && i == c->nports && c->nports < PS_ARRAY_LEN(c->own_port))
-		c->own_port[c->nports++] = port;
+	if (port)
+		learn_port(c, port);
 }
 
 /* Heard of before we knew that it is us. */
@@ -78,18 +94,24 @@ static void dht_file(const struct coll *c, const struct lt_event *e)
 		log_notice("dht", "%d nodes of an earlier life in %s", e->n, path);
 }
 
+void own_forget_peers(struct coll *c)
+{
+	swarms_each(c->swarms, forget_ourselves, c);
+}
+
 static void session_event(struct coll *c, const struct lt_event *e)
 {
 	switch (e->kind) {
 	case LT_LISTENING:
-		learn_own(c, e->addr, e->port);
+		own_learn(c, e->addr, e->port);
+		follow_listening(c, e->port);
 		net_gauges(c);
 		net_listening(c);
 		break;
 	case LT_LISTEN_FAILED: log_warn("swarm", "can't listen: %s", e->text); break;
 	case LT_EXTERNAL:
-		learn_own(c, e->addr, 0);
-		swarms_each(c->swarms, forget_ourselves, c);
+		own_learn(c, e->addr, 0);
+		own_forget_peers(c);
 		break;
 	case LT_DHT_LOADED:
 	case LT_DHT_SAVED: dht_file(c, e); break;
@@ -352,8 +374,8 @@ static void reconfigure(struct coll *c, int fd)
 	if (log_open("collector", fresh.log_level, fresh.log_format == LOG_JSON,
 		     fresh.log_file, err) != 0)
 		log_warn("log", "%s", err);
-	if (lt_configure(c->lt, &fresh, err) != 0)
-		log_error("swarm", "%s", err);
+	follow_configure(c);
+	vpn_configure(c->vpn);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
 	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
 	if (session)
@@ -466,6 +488,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	open_geo(c);
 	open_redis(c);
+	if (follow_open(c, err) != 0)
+		return -1;
 	make_events(c);
 	return 0;
 }
@@ -488,6 +512,7 @@ static void coll_close(struct coll *c)
 	}
 	redis_close(&c->redis);
 	redis_reset();
+	vpn_close(&c->vpn);
 	web_close(&c->web);
 	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)
 		if (ev[i])

@@ -24,7 +24,7 @@ void net_gauges(const struct coll *c)
 	stat_set(interface_ok, (uint64_t)there);
 	stat_set(interface_why, (uint64_t)net_why(c));
 	stat_set(lt_listening, (uint64_t)(there && listens));
-	stat_set(listen_port, there && c->nports > 0 ? c->own_port[0] : 0);
+	stat_set(listen_port, there && c->nports > 0 ? c->own_port[c->nports - 1] : 0);
 }
 
 static void act(struct coll *c, unsigned todo)
@@ -36,7 +36,7 @@ static void act(struct coll *c, unsigned todo)
 	if (todo & RECOVER_REBIND) {
 		stat_inc(recoveries);
 		c->nown = c->nports = 0; /* it says them again */
-		lt_rebind(c->lt, conf);
+		lt_rebind(c->lt, follow_conf(c));
 	}
 	if (todo & RECOVER_REOPEN)
 		lt_reopen(c->lt);
@@ -75,6 +75,8 @@ static void on_change(void *arg, enum net_change change)
 
 	say(c, change);
 	act(c, recover_change(&c->recover, change, wants_to_listen(c), clock_ms()));
+	if (c->vpn)
+		vpn_poke(c->vpn); /* is it the tunnel, or all of Gluetun? */
 }
 
 /* An interface or port of the configuration: every connection is on an old one. */

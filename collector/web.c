@@ -168,6 +168,21 @@ static enum web_rc rc_of(const struct web_req *r, CURLcode code)
 	}
 }
 
+/* What went wrong, as people say it: libcurl keeps the reason of a failed connection to
+ * itself. */
+static const char *error_of(const struct web_req *r, enum web_rc rc, CURLcode code)
+{
+	long os = 0;
+
+	if (rc == WEB_TOO_LARGE)
+		return "the answer is too large";
+	if (code == CURLE_COULDNT_CONNECT)
+		(void)curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
+	if (os)
+		return strerror((int)os);
+	return r->error[0] ? r->error : curl_easy_strerror(code);
+}
+
 static void fill_answer(struct web_answer *a, const struct web_req *r, CURLcode code)
 {
 	curl_off_t retry_s = 0;
@@ -176,12 +191,10 @@ static void fill_answer(struct web_answer *a, const struct web_req *r, CURLcode 
 	memset(a, 0, sizeof(*a));
 	a->rc = rc_of(r, code);
 	a->body = a->error = "";
-	if (a->rc == WEB_TOO_LARGE)
-		a->error = "the answer is too large";
-	else if (a->rc != WEB_OK)
-		a->error = r->error[0] ? r->error : curl_easy_strerror(code);
-	if (a->rc != WEB_OK)
+	if (a->rc != WEB_OK) {
+		a->error = error_of(r, a->rc, code);
 		return;
+	}
 	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_s);
 	a->status = (int)status;

@@ -90,7 +90,13 @@ X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata questi
 X(metadata, downloads, BOOL, "off", 0, 1, LATER, "serve .torrent files") \
 X(metadata, base_url, STR, "http://localhost:8080", 0, 500, LATER, "prefix of download_url") \
 X(metadata, seeding, BOOL, "on", 0, 1, LATER, "give metadata to other peers") \
-X(vpn, gluetun_url, STR, "", 0, 500, LATER, "control server of Gluetun") \
+X(vpn, gluetun_url, STR, "", 0, 500, RELOAD, "control server of Gluetun, whose forwarded port is followed; empty: none") \
+X(vpn, api_key, SECRET, "", 0, 200, RELOAD, "its API key") \
+X(vpn, user, STR, "", 0, 100, RELOAD, "its user, for basic authentication") \
+X(vpn, password, SECRET, "", 0, 200, RELOAD, "and the user's password") \
+X(vpn, health_url, STR, "http://127.0.0.1:9999/", 0, 500, RELOAD, "health server of Gluetun, asked when the control server says nothing; empty: none") \
+X(vpn, port_file, STR, "", 0, 1000, RELOAD, "file with the forwarded port, read when the control server does not tell it") \
+X(vpn, exit_when_dead, BOOL, "off", 0, 1, RELOAD, "leave with code 1 when the Gluetun container whose network we share is gone") \
 X(acestream, engine_url, STR, "", 0, 500, LATER, "AceStream engine that resolves content ids") \
 X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
 X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \

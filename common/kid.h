@@ -41,6 +41,7 @@ struct kid {
 
 /* Messages. To the master: */
 #define KID_M_READY 1u			/* serving; arg unused */
+#define KID_M_LEAVE 6u			/* collector: drain and end the daemon with code arg */
 /* To a child: */
 #define KID_M_DRAIN 2u			/* stop accepting, finish, exit 0 */
 #define KID_M_LISTEN 3u			/* worker: arg is the mask of indexes to listen on */

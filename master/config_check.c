@@ -145,6 +145,39 @@ static void check_redis(struct config_load *l)
 		check_redis_url(l, url);
 }
 
+/* By the rules of collector/web.c, which would refuse each question otherwise. */
+static int check_web_url(const char *url)
+{
+	const char *host = strncmp(url, "http://", 7) == 0    ? url + 7
+			   : strncmp(url, "https://", 8) == 0 ? url + 8
+							      : "";
+
+	return *host && !strchr("/:?#", *host) && !strpbrk(url, " \t\r\n@");
+}
+
+static void check_vpn(struct config_load *l)
+{
+	static const char form[] =
+		"must be http://host:port or https://, without a user in it";
+	const struct conf *c = &l->cfg->conf;
+
+	if (c->vpn_gluetun_url[0] && !check_web_url(c->vpn_gluetun_url))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_gluetun_url, form);
+	if (c->vpn_health_url[0] && !check_web_url(c->vpn_health_url))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_health_url, form);
+	if (strpbrk(c->vpn_api_key, "\r\n"))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_api_key, "must be one line");
+	if (strchr(c->vpn_user, ':'))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_user,
+			  "can't have a colon (RFC 7617)");
+	if (c->vpn_password[0] && !c->vpn_user[0])
+		check_say(l, CONFIG_WARNING, CONFIG_KEY_vpn_password,
+			  "not used: vpn.user is empty");
+	if (c->vpn_port_file[0] && c->vpn_port_file[0] != '/')
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_port_file,
+			  "must be an absolute path");
+}
+
 static void check_names(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -205,6 +238,7 @@ void config_check(struct config_load *l)
 	check_list(l, CONFIG_KEY_swarm_dht_bootstrap, c->swarm_dht_bootstrap,
 		   check_router_item, "host:port");
 	check_redis(l);
+	check_vpn(l);
 	check_names(l);
 	check_sizes(l);
 	check_later(l);

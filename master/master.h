@@ -40,6 +40,7 @@ struct master {
 	struct child child[SUP_ROWS];
 	struct kid kid;			/* filled anew for each child; large */
 	int gone, exit_code;
+	int asked_code;			/* of whoever asked to leave: KID_M_LEAVE */
 };
 
 /* An event for the table, and everything that follows from it. serve.c */

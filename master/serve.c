@@ -140,6 +140,18 @@ void master_event(struct master *m, enum sup_event_type type, int row, int code)
 
 /* --- the loop ----------------------------------------------------------- */
 
+/* The collector sees no sense in going on: as after TERM, but with its exit code. */
+static void leave_for(struct master *m, int code)
+{
+	if (m->sup.phase >= SUP_LEAVE)
+		return;
+	log_notice("master", "the collector asks to leave: draining, then code %d", code);
+	m->asked_code = code;
+	atomic_store(&seg_head_rw(m->seg)->draining, 1);
+	master_event(m, SUP_E_TERM, 0, 0);
+	sock_shutdown(&m->socks);
+}
+
 static void read_chan(struct master *m, int row)
 {
 	struct child *c = &m->child[row];
@@ -151,6 +163,8 @@ static void read_chan(struct master *m, int row)
 			close(fd); /* a child has none to give */
 		if (msg.type == KID_M_READY)
 			master_event(m, SUP_E_READY, row, 0);
+		else if (msg.type == KID_M_LEAVE)
+			leave_for(m, (int)msg.arg);
 	}
 	if (rc < 0) { /* EOF: its exit tells the rest */
 		close(c->chan_fd);
@@ -420,6 +434,8 @@ int cmd_serve(const struct cli *cli)
 		log_notice("master", "left");
 	else
 		log_fatal("master", "the first start failed, see above");
+	if (rc == 0)
+		rc = m->asked_code;
 out:
 	end(m);
 	return rc;

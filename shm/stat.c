@@ -19,6 +19,16 @@ const struct stat_meta stat_gauges[STAT_GAUGE_N] = {
 };
 /* clang-format on */
 
+const char *vpn_state_name(enum vpn_state s)
+{
+	static const char *const names[] = {
+		"off",         "up",      "down", "unauthorized", "dead_namespace",
+		"unreachable", "unknown",
+	};
+
+	return (size_t)s < PS_ARRAY_LEN(names) ? names[s] : "unknown";
+}
+
 static shm_u64 *own;   /* this process's block; NULL: counts go nowhere */
 static shm_u64 *board; /* NULL unless this process is the collector */
 

@@ -72,6 +72,7 @@ X(redis_commands, "Redis commands sent") \
 X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
 X(redis_connects, "Redis connections made") \
+X(vpn_ports, "forwarded ports taken from Gluetun") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \
@@ -90,6 +91,9 @@ X(peers, "peers remembered in joined swarms") \
 X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
 X(redis_up, "1: Redis answers") \
+X(vpn_state, "0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
+X(vpn_since_s, "when that began, seconds since 1970") \
+X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address") \
@@ -101,6 +105,17 @@ X(chunks_reserved, "chunks whose memory is reserved") \
 X(places_used, "places remembered") \
 X(string_bytes, "bytes of names and texts")
 /* clang-format on */
+
+enum vpn_state {			/* what the gauge vpn_state says: values stay */
+	VPN_OFF = 0,			/* vpn.gluetun_url is empty */
+	VPN_UP = 1,
+	VPN_DOWN = 2,			/* Gluetun is there, its VPN is not */
+	VPN_UNAUTHORIZED = 3,		/* it tells us nothing, and the health port neither */
+	VPN_DEAD_NAMESPACE = 4,		/* our network is that of a container that is gone */
+	VPN_UNREACHABLE = 5,		/* nobody answers, and it is not that */
+	VPN_UNKNOWN = 6,		/* asked, no answer yet */
+};
+const char *vpn_state_name(enum vpn_state s);	/* as on /health */
 
 enum stat_counter {
 #define X(name, help) STAT_##name,

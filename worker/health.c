@@ -3,10 +3,11 @@
 
 #include "common/clock.h"
 #include "shm/iface.h"
+#include "shm/note.h"
 #include "shm/stat.h"
 #include "worker/health.h"
 
-#define HEALTH_MAX_BYTES 4096
+#define HEALTH_MAX_BYTES 16384 /* five notes, should each byte be escaped */
 #define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
 
 static uint32_t load(const shm_u32 *p)
@@ -69,6 +70,40 @@ static void interface(struct json *j, const struct worker *w)
 	json_str(j, "interface_error", text);
 }
 
+static void note(struct json *j, const char *key, const struct seg *seg, enum note n)
+{
+	char text[NOTE_SIZE];
+
+	if (note_get(seg, n, text) != 0 || !text[0])
+		json_null(j, key);
+	else
+		json_str(j, key, text);
+}
+
+/* Without a collector nobody asks Gluetun: what it said last is history. */
+static void vpn(struct json *j, const struct worker *w)
+{
+	uint64_t port = stat_gauge_get(w->seg, GAUGE_vpn_port);
+	enum vpn_state state = stat_gauge_get(w->seg, GAUGE_vpn_state);
+
+	if (state != VPN_OFF && !worker_collector_up(w))
+		state = VPN_UNKNOWN;
+	json_obj(j, "vpn");
+	json_str(j, "state", vpn_state_name(state));
+	note(j, "public_ip", w->seg, NOTE_vpn_public_ip);
+	note(j, "country", w->seg, NOTE_vpn_country);
+	note(j, "city", w->seg, NOTE_vpn_city);
+	if (port)
+		json_uint(j, "port", port);
+	else
+		json_null(j, "port");
+	json_uint(j, "port_generation", stat_total(w->seg, STAT_vpn_ports));
+	json_uint(j, "since", stat_gauge_get(w->seg, GAUGE_vpn_since_s));
+	note(j, "detail", w->seg, NOTE_vpn_detail);
+	note(j, "role", w->seg, NOTE_vpn_role);
+	json_obj_end(j);
+}
+
 static void gauges(struct json *j, const struct worker *w)
 {
 	const char *const *words = conf_words(CONF_REDIS_MODE);
@@ -109,6 +144,7 @@ void health_get(struct ask *a)
 		  now > h->boot_wall_ms ? (now - h->boot_wall_ms) / 1000 : 0);
 	collector(&j, w);
 	gauges(&j, w);
+	vpn(&j, w);
 	json_int(&j, "workers", w->kid->nworkers);
 	json_uint(&j, "generation", w->kid->generation);
 	json_obj_end(&j);

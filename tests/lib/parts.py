@@ -24,6 +24,7 @@ SWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'swarm.py')
 TRACKER_PY = os.path.join(ROOT, 'tests', 'swarm', 'tracker.py')
 LTPEER_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltpeer.py')
 LTSWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltswarm.py')
+GLUETUN_PY = os.path.join(ROOT, 'tests', 'swarm', 'gluetun.py')
 RELAY_PY = os.path.join(ROOT, 'tests', 'swarm', 'relay.py')
 
 
@@ -110,6 +111,23 @@ class Tracker(Scripted):
     def announces(self, infohash=None, event=None):
         log = self.ask('log', infohash=infohash)
         return [e for e in log if event is None or e['event'] == event]
+
+
+class Gluetun(Scripted):
+    """gluetun.py; .url is its control server, .health_url its health server."""
+
+    def __init__(self, stage, address=None, **given):
+        address = address or stage.net.take()
+        super().__init__(stage, 'gluetun', [GLUETUN_PY, '--listen', f'{address}:8000',
+                                            '--health', f'{address}:9999'])
+        self.url, self.health_url = self.ready['control'], self.ready['health']
+        self.set(**given)
+
+    def set(self, **given):
+        self.ask('set', **given)
+
+    def asked(self, path=None):
+        return [e for e in self.ask('log') if path in (None, e['path'])]
 
 
 class RealSwarm(Scripted):

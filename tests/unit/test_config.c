@@ -602,6 +602,29 @@ static void test_redis_url(void **state)
 	heard("W -o: redis.url = ***: not used: redis.mode is not external\n");
 }
 
+static void test_vpn(void **state)
+{
+	static const char *const urls[] = {
+		"vpn.gluetun_url=ftp://127.0.0.1/", "vpn.gluetun_url=127.0.0.1:8000",
+		"vpn.gluetun_url=http://",          "vpn.gluetun_url=http://:8000",
+		"vpn.gluetun_url=http://me@h:8000", "vpn.health_url=http://h 1",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(urls); i++)
+		assert_int_equal(refuses(urls[i]), 1);
+	assert_int_equal(refuses("vpn.user=a:b"), 1);
+	assert_int_equal(refuses("vpn.port_file=tmp/forwarded_port"), 1);
+	assert_int_equal(load(NULL, NULL,
+			      OPT("vpn.gluetun_url=http://127.0.0.1:8000/",
+				  "vpn.health_url=", "vpn.api_key=k",
+				  "vpn.port_file=/tmp/gluetun/forwarded_port")),
+			 0);
+	heard("");
+	assert_int_equal(load(NULL, NULL, OPT("vpn.password=geheim")), 0);
+	heard("W -o: vpn.password = ***: not used: vpn.user is empty\n");
+}
+
 static void test_warnings(void **state)
 {
 	(void)state;
@@ -712,6 +735,7 @@ int main(void)
 		cmocka_unit_test(test_old_redis),
 		cmocka_unit_test(test_lists_are_parsed),
 		cmocka_unit_test(test_redis_url),
+		cmocka_unit_test(test_vpn),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_diff),
 		cmocka_unit_test(test_sample_file),

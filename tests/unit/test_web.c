@@ -402,6 +402,7 @@ static void test_nobody_there(void **state)
 	ask = question(&q, url);
 	ask_as(f, &q, &ask);
 	assert_int_equal(q.rc, WEB_REFUSED);
+	assert_string_equal(q.error, "Connection refused");
 	memset(&q, 0, sizeof(q));
 	ask = question(&q, "http://nobody.test/");
 	ask_as(f, &q, &ask);
