@@ -92,6 +92,9 @@ class Daemon:
         if listens:
             wait_until(lambda: self.get('/health').json['libtorrent_available'], timeout,
                        'the BitTorrent session listens')
+        else:       # or descriptors are counted before it has opened its own
+            wait_until(lambda: self.get('/health').json['collector']['state'] == 'running',
+                       timeout, 'the collector runs')
         self.fds_at_start = {pid: len(fds(pid, sockets=False)) for pid in self.pids()}
 
     def ready(self):
