@@ -20,11 +20,13 @@
 #include <stdint.h>
 
 #include "collector/dhtwatch.h"
+#include "collector/bucket.h"
 #include "collector/lt.h"
 #include "collector/netwatch.h"
 #include "collector/recover.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
+#include "collector/verdict.h"
 #include "collector/vpn.h"
 #include "collector/web.h"
 #include "collector/swarms.h"
@@ -92,6 +94,9 @@ struct coll {
 	uint8_t vpn_addr[ADDR_LEN];	/* what Gluetun calls us; all 0: unknown */
 	struct dhtwatch dht;
 	uint32_t dht_nodes;
+	struct path path;		/* our way to the world */
+	struct control control;
+	struct buckets *buckets;	/* of cold lookups */
 	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
 
@@ -120,6 +125,15 @@ void jobs_rejoin(struct coll *c, struct swarm *w);
 /* Who waits for `from` (under id only, unless that is NULL) now waits for `to`. */
 void jobs_hand_over(struct coll *c, struct swarm *from, struct swarm *to, const uint8_t *id);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
+/* Join for ourselves; NULL: it can't be. It ends when jobs_leave_control says so, unless
+ * somebody asked for it meanwhile. */
+struct swarm *jobs_join_control(struct coll *c, const uint8_t id[IH_LEN]);
+void jobs_leave_control(struct coll *c, struct swarm *w);
+
+/* --- pathwatch.c --- */
+/* Judge the path now; set its gauges if that made a difference. */
+void path_look(struct coll *c);
+void path_tick(struct coll *c);		/* once a second: the same, and control probes */
 
 /* --- net.c --- */
 PS_MUST int net_open(struct coll *c, char err[ERRLEN]);
@@ -174,6 +188,8 @@ int publish_missing(const struct swarm *w);
 /* Something changed: see that a version follows, within PUBLISH_MS. */
 void publish_soon(struct coll *c);
 void publish_due(struct coll *c);	/* PUBLISH_MS is over */
+/* 1: what would be published now has another verdict, on the swarm or on the path. */
+int publish_verdict_moved(const struct coll *c, const struct swarm *w);
 void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
 /* Place and name of a peer, as references into the names table. */
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);

@@ -67,6 +67,7 @@ static void take_over(struct coll *c, struct swarm *w, struct swarm *from)
 	jobs_hand_over(c, from, w, NULL);
 	if (from->asked_ms > w->asked_ms)
 		w->asked_ms = from->asked_ms;
+	w->control = w->control && from->control;
 	memcpy(ids, from->ids, sizeof(ids));
 	swarms_remove(c->swarms, from);
 	for (uint32_t i = 0; i < SWARM_IDS; i++) {

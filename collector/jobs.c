@@ -14,7 +14,7 @@
 
 /* Tokens of a worker that is gone are dropped: its successor has another
  * generation, and its lane must not fill with strangers' answers. */
-static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
+static void answer_in(struct coll *c, uint64_t token, enum lane_rc rc, uint32_t retry_s)
 {
 	int slot = lane_token_slot(token);
 	const struct shm_page *page;
@@ -28,8 +28,13 @@ static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
 		stat_inc(done_lost); /* the request's own deadline answers it */
 		return;
 	}
-	lane_done_push(c->lane[slot], token, rc);
+	lane_done_push(c->lane[slot], token, rc, retry_s);
 	kid_ring(c->kid.worker_bell_fd[slot]);
+}
+
+static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
+{
+	answer_in(c, token, rc, 0);
 }
 
 static void waiter_drop(struct coll *c, struct waiter **at)
@@ -267,10 +272,34 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 		swarms_remove(c->swarms, w);
 		return NULL;
 	}
+	stat_add(STAT_trackers_left_out, lt_trackers_left_out(&c->kid.conf));
 	ih_hex(hex, w->id);
 	log_info("swarm", "%s joined, %zu peers known from earlier", hex, n);
 	stat_inc(joins);
 	return w;
+}
+
+/* Joined for somebody; a control probe counts while nobody asked for it not. */
+static uint32_t users(const struct coll *c)
+{
+	const struct swarm *w =
+		c->control.running ? swarms_find(c->swarms, c->control.id) : NULL;
+
+	return swarms_count(c->swarms) - (w && w->control);
+}
+
+struct swarm *jobs_join_control(struct coll *c, const uint8_t id[IH_LEN])
+{
+	struct swarm *w = net_why(c) == IFACE_OK ? join(c, id, id, NULL) : NULL;
+
+	if (w)
+		w->control = 1;
+	return w;
+}
+
+void jobs_leave_control(struct coll *c, struct swarm *w)
+{
+	leave(c, w);
 }
 
 /* Room for one more: the one that was idle longest leaves. */
@@ -278,7 +307,7 @@ static int make_room(struct coll *c)
 {
 	struct swarm *idle;
 
-	if (swarms_count(c->swarms) < (uint32_t)c->kid.conf.swarm_max_swarms)
+	if (users(c) < (uint32_t)c->kid.conf.swarm_max_swarms)
 		return 0;
 	idle = swarms_oldest_idle(c->swarms);
 	if (!idle)
@@ -292,6 +321,10 @@ static int make_room(struct coll *c)
  * again are kept for answers that are given at once. */
 static int may_wait(const struct coll *c, int slot)
 {
+	if (c->nwaiters >= (uint32_t)c->kid.conf.swarm_max_waiters) {
+		stat_inc(waiters_refused);
+		return 0;
+	}
 	return lane_done_room(c->lane[slot]) > 2 * c->slot_waiters[slot];
 }
 
@@ -342,11 +375,28 @@ static void freshen(struct coll *c, struct swarm *w)
 		(void)publish_now(c, w, 1);
 }
 
+/* A join costs the world and us something: each client has its measure. Seconds until
+ * it may again, or 0: it may. */
+static uint32_t cold_wait_s(struct coll *c, const struct shm_job *job)
+{
+	uint64_t forgotten = 0;
+	uint32_t wait_s = bucket_take(c->buckets, job->client,
+				      (uint32_t)c->kid.conf.swarm_cold_rate,
+				      (uint32_t)c->kid.conf.swarm_cold_burst, clock_ms(),
+				      &forgotten);
+
+	stat_add(STAT_cold_forgotten, forgotten);
+	if (wait_s)
+		stat_inc(cold_limited);
+	return wait_s;
+}
+
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	struct swarm *w = swarms_find(c->swarms, job->id);
 	const uint8_t *v2 =
 		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
+	uint32_t wait_s;
 
 	if (net_why(c) != IFACE_OK && (!w || w->away)) {
 		if (w)
@@ -359,12 +409,17 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		ids_whole_v2(c, w, v2);
 		w = swarms_find(c->swarms, job->id);
 	}
+	if (!w && (wait_s = cold_wait_s(c, job)) != 0) {
+		answer_in(c, job->token, LANE_LIMITED, wait_s);
+		return;
+	}
 	if (!w && (make_room(c) != 0 || !(w = join(c, job->id, job->id, v2)))) {
 		stat_inc(jobs_refused);
 		answer(c, job->token, LANE_BUSY);
 		return;
 	}
 	ids_asked(c, w, job->id, RESOLVED_TAKEN);
+	w->control = 0;
 	freshen(c, w);
 	if (job->token != 0)
 		wait_for(c, w, job);
@@ -404,7 +459,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 	uint64_t now = clock_ms();
 	uint32_t gone;
 
-	if (w->waiters == 0 && now - w->asked_ms >= conf->swarm_linger_ms) {
+	if (w->waiters == 0 && !w->control &&
+	    now - w->asked_ms >= conf->swarm_linger_ms) {
 		leave(c, w);
 		return;
 	}
@@ -426,6 +482,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 	}
 	if (w->published_ms && swarm_phase(w, now) != w->published_phase)
 		w->important = 1; /* quiet is news, too */
+	if (w->published_ms && publish_verdict_moved(c, w))
+		w->important = 1;
 	if (w->important)
 		publish_soon(c);
 }
@@ -443,8 +501,7 @@ void jobs_tick(struct coll *c)
 	uint64_t sum[2] = {0, 0}; /* peers, swarms in the session */
 
 	swarms_each(c->swarms, tick_swarm, c);
-	while (swarms_count(c->swarms) > (uint32_t)c->kid.conf.swarm_max_swarms &&
-	       make_room(c) == 0)
+	while (users(c) > (uint32_t)c->kid.conf.swarm_max_swarms && make_room(c) == 0)
 		;
 	swarms_each(c->swarms, count_up, sum);
 	stat_set(peers, sum[0]);

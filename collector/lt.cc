@@ -103,7 +103,7 @@ class outbox
 		bool ring;
 		{
 			std::lock_guard<std::mutex> hold(mutex_);
-			if (queue_.size() >= LT_QUEUE) {
+			if (queue_.size() >= limit) {
 				dropped_++;
 				return false;
 			}
@@ -122,6 +122,7 @@ class outbox
 	std::atomic<int> hold_s{0}, keep{0}; /* swarm.hold, swarm.keep */
 	std::atomic<uint16_t> port{0};       /* where peers reach us */
 	std::string secret;                  /* of this process: see token() */
+	std::atomic<size_t> limit{32768};    /* swarm.event_queue */
 
 	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
 	bool is_new_local(const lt::address &a)
@@ -621,10 +622,29 @@ void watch(lt::add_torrent_params &p, const std::shared_ptr<torrent_at> &at)
 
 uint32_t hash_url(const char *s)
 {
+	const uint32_t udp = strncmp(s, "udp:", 4) == 0 ? LT_TRACKER_UDP : 0;
 	uint32_t h = 2166136261u;
 	for (; *s; s++)
 		h = (h ^ static_cast<uint8_t>(*s)) * 16777619u;
-	return h;
+	return (h & ~LT_TRACKER_UDP) | udp;
+}
+
+/* What a failed announce says about the way to the tracker. */
+lt_failure failure_of(const lt::error_code &ec)
+{
+	namespace asio = boost::asio::error;
+
+	if (ec == lt::errors::timed_out || ec == asio::timed_out)
+		return LT_FAIL_SILENT;
+	if (ec.category() == asio::get_netdb_category() ||
+	    ec.category() == asio::get_addrinfo_category())
+		return LT_FAIL_NAME;
+	if (ec == asio::connection_refused || ec == asio::connection_reset)
+		return LT_FAIL_REFUSED;
+	if (ec.category() == lt::http_category() ||
+	    ec.category() == lt::libtorrent_category() || ec == asio::eof)
+		return LT_FAIL_ANSWERED;
+	return LT_FAIL_UNREACHABLE;
 }
 
 /* swarm.interface names a device: then every listen address becomes device:port. */
@@ -677,6 +697,7 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_int(sp::connection_speed, static_cast<int>(c.swarm_connection_speed));
 	s.set_int(sp::torrent_connect_boost, static_cast<int>(c.swarm_connect_boost));
 	s.set_int(sp::max_peerlist_size, static_cast<int>(c.swarm_max_peers));
+	s.set_int(sp::alert_queue_size, static_cast<int>(c.swarm_alert_queue));
 }
 
 /* The addresses of swarm.listen with any port: a visit calls, and is not called. */
@@ -730,7 +751,6 @@ lt::settings_pack first_settings(const conf &c)
 		  static_cast<int>(static_cast<uint32_t>(lt::alert_category::status |
 							 lt::alert_category::tracker |
 							 lt::alert_category::error)));
-	s.set_int(sp::alert_queue_size, 10000);
 	s.set_bool(sp::enable_upnp, false);
 	s.set_bool(sp::enable_natpmp, false);
 	s.set_bool(sp::enable_lsd, false);
@@ -924,7 +944,7 @@ struct lt_session {
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
-	int stat_dht_nodes = -1;
+	int stat_dht_nodes = -1, stat_dht_in = -1, stat_dht_out = -1;
 	std::vector<libtorrent::alert *> alerts;
 };
 
@@ -1110,6 +1130,10 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 	e.n = l->stat_dht_nodes < 0 ? 0
 				    : static_cast<int32_t>(counters[l->stat_dht_nodes]);
 	e.have = static_cast<uint32_t>(std::max(0, l->out->open.load()));
+	if (l->stat_dht_out >= 0 && l->stat_dht_in >= 0) {
+		e.pieces = static_cast<uint32_t>(counters[l->stat_dht_out]);
+		e.down_rate = static_cast<uint32_t>(counters[l->stat_dht_in]);
+	}
 	l->out->crowded = e.have > static_cast<uint32_t>(l->limit / 10 * 8);
 	l->taken.push_back(e);
 }
@@ -1155,7 +1179,7 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		if (k)
 			ask_scrape(l, *r, *k);
 	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
-		tracker_event(l, *f, k, LT_TRACKER_FAILED, 0);
+		tracker_event(l, *f, k, LT_TRACKER_FAILED, failure_of(f->error));
 	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a); d && k) {
 		lt_event e = swarm_event(l, LT_DHT_REPLY, *k);
 		e.n = d->num_peers;
@@ -1321,6 +1345,7 @@ void remember_settings(struct lt_session *l, const conf &c)
 	l->speed = l->boost = -1;
 	l->out->hold_s = static_cast<int>(c.swarm_hold_ms / 1000);
 	l->out->keep = static_cast<int>(c.swarm_keep);
+	l->out->limit = static_cast<size_t>(c.swarm_event_queue);
 }
 
 std::string random_bytes()
@@ -1331,13 +1356,13 @@ std::string random_bytes()
 	return out;
 }
 
-std::vector<lt::announce_entry> trackers_of(const conf &c)
+std::vector<lt::announce_entry> trackers_of(const conf &c, int64_t max)
 {
 	std::vector<lt::announce_entry> out;
 	char url[512];
 
 	for (const char *at = c.swarm_trackers;
-	     at && static_cast<int64_t>(out.size()) < c.swarm_max_trackers;) {
+	     at && static_cast<int64_t>(out.size()) < max;) {
 		at = conf_list_next(at, url, sizeof(url));
 		const auto same = [&url](const lt::announce_entry &t) {
 			return t.url == url;
@@ -1369,6 +1394,8 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		p.ip_filter = private_filter(*c);
 		l->session = std::make_unique<libtorrent::session>(std::move(p));
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
+		l->stat_dht_in = libtorrent::find_metric_idx("dht.dht_messages_in");
+		l->stat_dht_out = libtorrent::find_metric_idx("dht.dht_messages_out");
 		l->trackers = c->swarm_trackers;
 		remember_settings(l.get(), *c);
 		l->out->secret = random_bytes();
@@ -1432,7 +1459,8 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 		l->session->apply_settings(std::move(s));
 		if (l->trackers != c->swarm_trackers)
 			for (const auto &pair : l->by_handle)
-				pair.first.replace_trackers(trackers_of(*c));
+				pair.first.replace_trackers(
+					trackers_of(*c, c->swarm_max_trackers));
 		l->trackers = c->swarm_trackers;
 		remember_settings(l, *c);
 		for (int w = 0; w < LT_WAYS; w++) {
@@ -1480,7 +1508,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		at->id = k;
 		at->life = join.life;
 		watch(p, at);
-		for (const auto &t : trackers_of(*c)) {
+		for (const auto &t : trackers_of(*c, c->swarm_max_trackers)) {
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
 		}
@@ -1702,7 +1730,18 @@ void lt_poll(struct lt_session *l)
 uint32_t lt_tracker_count(const struct conf *c)
 {
 	try {
-		return static_cast<uint32_t>(trackers_of(*c).size());
+		return static_cast<uint32_t>(
+			trackers_of(*c, c->swarm_max_trackers).size());
+	} catch (const std::exception &) {
+		return 0;
+	}
+}
+
+uint32_t lt_trackers_left_out(const struct conf *c)
+{
+	try {
+		return static_cast<uint32_t>(trackers_of(*c, INT64_MAX).size()) -
+		       lt_tracker_count(c);
 	} catch (const std::exception &) {
 		return 0;
 	}

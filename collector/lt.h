@@ -20,9 +20,9 @@
 #include "common/ident.h"
 
 #define LT_TEXT_MAX 95
-/* Records that may wait: each peer of a full session twice. More are dropped, and
- * counted; what a connected peer says of itself is said again a second later. */
-#define LT_QUEUE 32768
+/* swarm.event_queue records may wait; the default is each peer of a full session twice.
+ * More are dropped, and counted; what a connected peer says of itself is said again a
+ * second later. */
 
 struct lt_session;				/* the session; opaque */
 
@@ -48,7 +48,7 @@ enum lt_kind {
 	LT_PEER_GONE,		/* connection over, or attempt failed: way, connected; forget */
 	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
 	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
-	LT_TRACKER_FAILED,	/* one announce failed */
+	LT_TRACKER_FAILED,	/* one announce failed; n: enum lt_failure */
 	LT_SCRAPE,		/* seeds, leechers: what `tracker` has just counted, if it did */
 	LT_DHT_REPLY,		/* n: peers in the answer */
 	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes */
@@ -57,10 +57,21 @@ enum lt_kind {
 	LT_LISTENING,		/* addr, port */
 	LT_LISTEN_FAILED,	/* text */
 	LT_EXTERNAL,		/* addr: how others see us */
-	LT_STATS,		/* n: nodes in the DHT; have: connections and attempts */
+	LT_STATS,		/* n: nodes in the DHT; have: connections and attempts; pieces,
+				 * down_rate: DHT messages sent and received, ever */
 	LT_DHT_LOADED,		/* n: nodes of an earlier life; text: why there are none */
 	LT_DHT_SAVED,		/* n: nodes written to swarm.dht_state; text: why not */
 };
+enum lt_failure {		/* of an announce: what it says about the way there */
+	LT_FAIL_NONE = 0,
+	LT_FAIL_SILENT = 1,	/* nothing came back in time */
+	LT_FAIL_NAME = 2,	/* the tracker's name was not found */
+	LT_FAIL_REFUSED = 3,	/* somebody said no: closed port, reset */
+	LT_FAIL_UNREACHABLE = 4, /* our own system has no way there */
+	LT_FAIL_ANSWERED = 5,	/* an answer, but not one of peers: the way is open */
+};
+/* Low bit of lt_event.tracker: it is asked over UDP (BEP 15), else over TCP. */
+#define LT_TRACKER_UDP 1u
 #define LT_ALL_PIECES UINT32_MAX	/* have and pieces of a seed that did not say how many */
 
 struct lt_event {			/* fields a kind does not name are zero */
@@ -80,7 +91,7 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint16_t port;			/* where the peer listens, as far as it is known */
 	int32_t n;
 	int32_t seeds, leechers;	/* -1: unknown */
-	uint32_t tracker;		/* hash of the URL */
+	uint32_t tracker;		/* hash of the URL, and LT_TRACKER_UDP */
 	uint32_t have, pieces;		/* pieces: 0 unknown, else bits in the peer's field */
 	uint32_t down_rate, up_rate;	/* bytes per second */
 	union {
@@ -149,6 +160,8 @@ size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
 void lt_poll(struct lt_session *lt);
 /* Distinct trackers that a swarm joined with this configuration asks. */
 uint32_t lt_tracker_count(const struct conf *c);
+/* Distinct trackers of the configuration that swarm.max_trackers leaves out. */
+uint32_t lt_trackers_left_out(const struct conf *c);
 /* Endpoints that the filter of private addresses refused. */
 uint64_t lt_filtered(const struct lt_session *lt);
 /* Records lost to a full queue, and times libtorrent lost alerts; both only rise. */

@@ -171,12 +171,14 @@ static void one_event(struct coll *c, const struct lt_event *e)
 
 	stat_inc(lt_events);
 	if (e->kind >= LT_LISTENING) {
+		path_event(&c->path, e, clock_ms());
 		session_event(c, e);
 		return;
 	}
 	w = swarms_find(c->swarms, e->id);
 	if (!w || !endpoint_is_listed(c, e))
 		return;
+	path_event(&c->path, e, clock_ms());
 	if (e->life != w->life)
 		return; /* of a connection that was left */
 	if (e->kind == LT_JOIN_FAILED) {
@@ -288,6 +290,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	net_tick(c);
 	watch_dht(c);
 	jobs_take(c); /* a lost ring costs a second at most */
+	path_tick(c);
 	jobs_tick(c);
 	publish_tick(c);
 	count_losses(c);
@@ -376,7 +379,7 @@ static void reconfigure(struct coll *c, int fd)
 		log_warn("log", "%s", err);
 	follow_configure(c);
 	vpn_configure(c->vpn);
-	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms);
+	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms + 1);
 	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
 	if (session)
 		net_reconfigure(c);
@@ -473,7 +476,9 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	    open_lanes(c, err) != 0)
 		return -1;
 	ptab_set_idle(c->ptab, jobs_is_idle, c);
-	if (swarms_open(&c->swarms, (uint32_t)c->kid.conf.swarm_max_swarms) != 0)
+	/* One more than users may have: a control probe takes no place of theirs. */
+	if (swarms_open(&c->swarms, (uint32_t)c->kid.conf.swarm_max_swarms + 1) != 0 ||
+	    buckets_open(&c->buckets) != 0)
 		return err_set(err, "out of memory");
 	buf_init(&c->json, REDIS_VALUE_MAX);
 	c->base = event_base_new();
@@ -490,6 +495,7 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	open_redis(c);
 	if (follow_open(c, err) != 0)
 		return -1;
+	path_look(c);
 	make_events(c);
 	return 0;
 }
@@ -521,6 +527,7 @@ static void coll_close(struct coll *c)
 	if (c->base)
 		event_base_free(c->base);
 	swarms_close(&c->swarms);
+	buckets_close(&c->buckets);
 	geo_close(&c->geo);
 	buf_free(&c->json);
 	for (int i = 0; i < c->nlanes; i++)

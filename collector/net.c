@@ -31,6 +31,9 @@ static void act(struct coll *c, unsigned todo)
 {
 	const struct conf *conf = &c->kid.conf;
 
+	if (todo & (RECOVER_LEAVE | RECOVER_REBIND))
+		path_anew(&c->path);
+	path_look(c); /* before anything is asked over the new way out */
 	if (todo & RECOVER_LEAVE)
 		jobs_suspend(c);
 	if (todo & RECOVER_REBIND) {

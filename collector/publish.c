@@ -65,7 +65,11 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 {
 	struct shm_swarm head;
 
+	path_look(c);
 	swarm_snapshot(w, clock_ms(), clock_wall_ms(), &head, c->record);
+	verdict_swarm(&c->path, w, clock_ms(), &head);
+	w->published_verdict = head.verdict;
+	w->published_path = head.path;
 	w->published_ms = clock_ms();
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		if (publish_may_id(&w->ids[i]) && publish_id(c, &w->ids[i], &head) != 0)
@@ -74,6 +78,12 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 	if (with_redis)
 		publish_redis(c, w);
 	return 0;
+}
+
+int publish_verdict_moved(const struct coll *c, const struct swarm *w)
+{
+	return w->published_path != path_packed(&c->path) ||
+	       w->published_verdict != verdict_of(&c->path, w, clock_ms());
 }
 
 int publish_may_id(const struct swarm_id *e)

@@ -64,6 +64,12 @@ X(swarm, allow_private, BOOL, "off", 0, 1, RELOAD, "accept loopback and private 
 X(swarm, discovery_wait, MS, "2s", 0, 20000, RELOAD, "how long a first question waits at most for the swarm to be known") \
 X(swarm, linger, MS, "2m", 1000, 86400000, RELOAD, "a swarm nobody asked for is left after this") \
 X(swarm, max_swarms, INT, "200", 1, 5000, RELOAD, "joined swarms; the one that was idle longest leaves for a new one") \
+X(swarm, max_waiters, INT, "4096", 1, 65536, RELOAD, "questions that wait for swarms, of all workers; more are answered 503") \
+X(swarm, alert_queue, INT, "10000", 16, 1000000, RELOAD, "alerts of the BitTorrent session that may wait; more are lost, and counted") \
+X(swarm, event_queue, INT, "32768", 16, 1000000, RELOAD, "records about peers that may wait, 200 bytes each; more are dropped, and counted") \
+X(swarm, cold_rate, INT, "600", 0, 1000000, RELOAD, "swarms a minute that one client may ask for and that are not joined yet; more are answered 503; 0: no limit") \
+X(swarm, cold_burst, INT, "300", 1, 1000000, RELOAD, "the same at once, after a quiet time") \
+X(swarm, control, STR, "", 0, 1000, RELOAD, "infohashes of swarms that always have peers, asked when the path is in doubt") \
 X(swarm, max_peers, INT, "2000", 1, CONF_SLOT_PEERS, RELOAD, "peers remembered per swarm; the longest unseen leaves for a new one") \
 X(swarm, peer_expiry, MS, "30m", 1000, 604800000, RELOAD, "a peer that was not heard of for this long leaves the list") \
 X(swarm, connections, INT, "2000", 2, 16000, RELOAD, "open peer connections of all swarms; bounded by the descriptor limit too") \

@@ -276,7 +276,8 @@ static void print_numbers(const cJSON *root, int shown, int listed)
 static void print_summary(const cJSON *root, const cJSON *peers, int listed)
 {
 	double age = (double)clock_wall_ms() / 1e3 - number_of(root, "cached_at");
-	char phase[CELL_MAX], error[SENTENCE_MAX], hash[CELL_MAX];
+	const cJSON *evidence = cJSON_GetObjectItemCaseSensitive(root, "evidence");
+	char phase[CELL_MAX], error[SENTENCE_MAX], hash[CELL_MAX], verdict[CELL_MAX];
 	int shown = cJSON_GetArraySize(peers);
 
 	put_text(phase, sizeof phase, text_of(root, "phase"), 16);
@@ -290,6 +291,10 @@ static void print_summary(const cJSON *root, const cJSON *peers, int listed)
 	printf("%s%s, %.0f s old\n", phase[0] ? ", " : "", phase, age > 0 ? age : 0);
 	if (error[0] && listed)
 		printf("%s\n", error);
+	put_text(verdict, sizeof verdict, text_of(root, "verdict"), 16);
+	if (verdict[0])
+		printf("verdict: %s; %s\n", verdict,
+		       sentence(error, text_of(evidence, "says")));
 }
 
 /* Every complaint names what was asked: the mistake is often there. */

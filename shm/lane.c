@@ -151,7 +151,7 @@ uint32_t lane_done_room(const struct lane *l)
 	return used <= l->done_n ? l->done_n - used : 0;
 }
 
-void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc)
+void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc, uint32_t retry_s)
 {
 	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_relaxed);
 	struct shm_done *d = &l->done[tail & (l->done_n - 1)];
@@ -159,10 +159,11 @@ void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc)
 	PS_ASSERT(lane_done_room(l) > 0);
 	atomic_store_explicit(&d->token, token, memory_order_relaxed);
 	atomic_store_explicit(&d->rc, (uint32_t)rc, memory_order_relaxed);
+	atomic_store_explicit(&d->retry_s, retry_s, memory_order_relaxed);
 	atomic_store_explicit(&l->at->done_tail, tail + 1, memory_order_release);
 }
 
-int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc)
+int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc, uint32_t *retry_s)
 {
 	uint32_t head = atomic_load_explicit(&l->at->done_head, memory_order_relaxed);
 	uint32_t tail = atomic_load_explicit(&l->at->done_tail, memory_order_acquire);
@@ -177,7 +178,8 @@ int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc)
 	}
 	*token = atomic_load_explicit(&d->token, memory_order_relaxed);
 	word = atomic_load_explicit(&d->rc, memory_order_relaxed);
-	*rc = word <= LANE_FAILED ? (enum lane_rc)word : LANE_FAILED;
+	*rc = word <= LANE_LIMITED ? (enum lane_rc)word : LANE_FAILED;
+	*retry_s = atomic_load_explicit(&d->retry_s, memory_order_relaxed);
 	atomic_store_explicit(&l->at->done_head, head + 1, memory_order_release);
 	return 1;
 }

@@ -33,6 +33,7 @@ enum lane_rc {
 	LANE_BUSY = 1,			/* no room for one more swarm or waiter: 503 */
 	LANE_REFUSED = 2,		/* may not join: swarm.interface is missing */
 	LANE_FAILED = 3,		/* the collector could not: 500 */
+	LANE_LIMITED = 4,		/* too many cold lookups of this client: 503, in retry_s */
 };
 
 /* Tokens: slot and generation tell whose it is, the sequence which request. */
@@ -49,7 +50,8 @@ void lane_close(struct lane **l);
 /* Worker. text may be NULL. 0, or -1: full (or text too long, which is asserted). */
 PS_MUST int lane_push(struct lane *l, const struct shm_job *job, const void *text);
 /* Worker: next completion. 1, or 0: none. */
-PS_MUST int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc);
+PS_MUST int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc,
+			  uint32_t *retry_s);
 /* Worker, before its first push: throw away what an earlier owner left. */
 void lane_enter(struct lane *l);
 
@@ -60,8 +62,8 @@ PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text);
  * worker, not the waiter in the collector: waiters of one slot must be bounded by
  * this, or LANE_BUSY answered early. */
 uint32_t lane_done_room(const struct lane *l);
-/* Collector. Asserts that there is room. */
-void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc);
+/* Collector. Asserts that there is room. retry_s: 0, or when to come back. */
+void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc, uint32_t retry_s);
 
 uint32_t lane_depth(const struct lane *l);	/* bytes of jobs not yet taken */
 

@@ -114,7 +114,7 @@ _Static_assert(sizeof(struct shm_job) == 64, "a job is a line");
 struct shm_done {
 	shm_u64 token;
 	shm_u32 rc;			/* enum lane_rc */
-	shm_u32 spare;
+	shm_u32 retry_s;		/* LANE_LIMITED: there is a token then */
 };
 _Static_assert(sizeof(struct shm_done) == 16, "");
 
@@ -173,10 +173,11 @@ struct shm_swarm {
 	uint8_t resolved;		/* enum swarm_resolved: how infohash was found */
 	uint8_t has_v2;			/* v2 is known (BEP 52) */
 	uint8_t incoming;		/* 1: a peer of it has called us */
-	uint8_t spare_byte;
+	uint8_t path;			/* PATH_PACK: verdicts on the path, at that time */
 	uint32_t joined_at_s;		/* when this life of it began */
 	uint8_t v2[32];			/* whole v2 infohash */
-	uint32_t spare[2];
+	uint32_t reached;		/* connected, or shook hands in the last ten minutes */
+	uint32_t spare;
 };
 _Static_assert(sizeof(struct shm_swarm) == 168, "");
 

@@ -44,6 +44,18 @@ enum path_verdict {		/* of our way to the world, for all swarms */
 	PATH_BLOCKED = 2,	/* we ask, and nobody answers */
 	PATH_DOWN = 3,		/* swarm.interface or the VPN is down */
 };
+/* The path's verdict, that of UDP and that of TCP in one byte: shm_swarm.path. */
+#define PATH_PACK(all, udp, tcp) \
+	((unsigned)(all) | (unsigned)(udp) << 2 | (unsigned)(tcp) << 4)
+#define PATH_ALL(packed) ((packed) & 3u)
+#define PATH_UDP(packed) ((packed) >> 2 & 3u)
+#define PATH_TCP(packed) ((packed) >> 4 & 3u)
+enum path_reach {		/* can others call us? */
+	REACH_UNKNOWN = 0,
+	REACH_CONNECTED = 1,	/* somebody did, lately */
+	REACH_FIREWALLED = 2,	/* we reach others, and nobody calls */
+	REACH_DISCONNECTED = 3,	/* the path is blocked or down */
+};
 enum swarm_resolved {		/* how an id became the infohash of its swarm */
 	RESOLVED_TAKEN = 0,	/* the id is the infohash: no engine is configured */
 	RESOLVED_ENGINE = 1,	/* a content id; the engine named the infohash */

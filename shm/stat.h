@@ -42,6 +42,10 @@ X(lane_old, "completions for a request that was gone") \
 X(done_lost, "completions without room in their lane: its worker takes none") \
 X(jobs, "jobs taken") \
 X(jobs_refused, "jobs refused at a limit") \
+X(cold_limited, "questions answered 503 at swarm.cold_rate") \
+X(cold_forgotten, "clients whose cold bucket made room for another client's") \
+X(waiters_refused, "questions answered 503 at swarm.max_waiters") \
+X(trackers_left_out, "trackers not asked at swarm.max_trackers, with each join") \
 X(joins, "swarms joined") \
 X(leaves, "swarms left") \
 X(swarms_evicted, "swarms left early at swarm.max_swarms") \
@@ -51,6 +55,8 @@ X(publishes, "versions published") \
 X(publish_full, "publications without room") \
 X(table_evicted, "slots dropped for room") \
 X(names_compacted, "compactions of names and places") \
+X(controls, "control probes begun") \
+X(controls_silent, "control probes that reached nobody") \
 X(peers_learned, "endpoints learned") \
 X(peers_contacted, "peers that completed a handshake for the first time") \
 X(peers_expired, "peers not heard of for swarm.peer_expiry") \
@@ -97,6 +103,25 @@ X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address") \
+X(path, "verdict on the path: 0 unknown, 1 open, 2 blocked, 3 down") \
+X(path_udp, "the same for UDP: trackers, DHT, uTP") \
+X(path_tcp, "the same for TCP: HTTP trackers, peers") \
+X(path_since_s, "when the verdict became what it is") \
+X(path_reach, "can others call us: 0 unknown, 1 they do, 2 nobody does, 3 disconnected") \
+X(path_udp_tracker_s, "last answer of a UDP tracker, 0: never") \
+X(path_http_tracker_s, "last answer of an HTTP tracker") \
+X(path_dht_s, "last message of the DHT") \
+X(path_tcp_s, "last handshake with a peer that we dialled over TCP") \
+X(path_utp_s, "last handshake over uTP") \
+X(path_incoming_s, "last peer that called us") \
+X(path_failed_s, "last failure of a tracker") \
+X(path_failure, "1 silent, 2 name not found, 3 refused, 4 no way there, 5 an error answered") \
+X(path_udp_unanswered, "announces over UDP since anything came over UDP") \
+X(path_tcp_unanswered, "announces and dials over TCP since anything came over TCP") \
+X(path_dht_unanswered, "DHT messages sent since one came") \
+X(path_names_failed, "trackers whose name was not found since one answered") \
+X(path_control, "last control probe: 0 none yet, 1 answered, 2 silent, 3 under way") \
+X(path_control_s, "when it ended") \
 X(geo_city_built_s, "build time of the City database, 0: none") \
 X(geo_asn_built_s, "build time of the ASN database, 0: none") \
 X(slots_used, "slots of the peer table in use") \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "shm/swarmjson.h"
+#include "shm/verdictjson.h"
 
 const char *swarm_why_text(int why)
 {
@@ -302,6 +303,7 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
 	put_resolution(j, s);
+	verdict_json(j, s);
 	if (pick != NULL && pick->more != NULL)
 		pick->more(j, pick->arg);
 	json_obj_end(j);
@@ -345,7 +347,7 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 }
 
 void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LEN],
-		      uint64_t now_wall_ms, const char *error,
+		      uint64_t now_wall_ms, const char *error, unsigned path,
 		      const struct swarm_pick *pick)
 {
 	struct shm_swarm s;
@@ -354,6 +356,9 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 	memset(&s, 0, sizeof(s));
 	s.resolved = RESOLVED_UNKNOWN;
 	s.cached_at_ms = now_wall_ms;
+	s.path = (uint8_t)path;
+	if (PATH_ALL(path) >= PATH_BLOCKED)
+		s.verdict = VERDICT_PATH_BLOCKED;
 	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
 	json_init(&j, out);
 	put_ids(&j, asked, id);

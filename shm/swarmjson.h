@@ -26,10 +26,10 @@ struct swarm_pick {
  */
 PS_MUST int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c,
 		       const char *asked, uint32_t limit, const struct swarm_pick *pick);
-/* The same object for a swarm that is in no slot: an empty list that says why. Of
- * pick n must be 0; NULL: none. */
+/* The same object for a swarm that is in no slot: an empty list that says why.
+ * path: path_now(). Of pick n must be 0; NULL: none. */
 void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LEN],
-		      uint64_t now_wall_ms, const char *error,
+		      uint64_t now_wall_ms, const char *error, unsigned path,
 		      const struct swarm_pick *pick);
 /* The sentence for an enum swarm_why: why a list is empty. */
 const char *swarm_why_text(int why);

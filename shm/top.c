@@ -17,6 +17,7 @@
 #include "shm/seg.h"
 #include "shm/stat.h"
 #include "shm/top.h"
+#include "shm/verdictjson.h"
 
 #define TOP_SWARMS 15
 #define TOP_BYTES (1u << 20) /* ceiling of one picture */
@@ -200,11 +201,14 @@ static void show_head(struct buf *b, const struct picture *pic)
 
 	buf_printf(b,
 		   "peerscope  layout %u  up %s  master %u  generation %u  epoch %u  "
-		   "respawns %u%s%s\n\n",
+		   "respawns %u%s%s\n",
 		   pic->version, age_text(age, pic->uptime_ms), pic->master_pid,
 		   pic->generation, pic->epoch, pic->respawns,
 		   pic->lease_pid == 0 ? "  NO COLLECTOR" : "",
 		   pic->draining ? "  DRAINING" : "");
+	buf_printf(b, "path: %s  (UDP %s, TCP %s)\n\n", path_name(pic->gauge[GAUGE_path]),
+		   path_name(pic->gauge[GAUGE_path_udp]),
+		   path_name(pic->gauge[GAUGE_path_tcp]));
 }
 
 static void show_processes(struct buf *b, const struct picture *pic)
@@ -258,15 +262,16 @@ static void show_swarms(struct buf *b, const struct picture *pic)
 {
 	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used,
 		   pic->slots, pic->slots_torn > 0 ? ", some being written" : "");
-	buf_printf(b, "%-40s %-10s %8s %9s %7s\n", "infohash", "phase", "peers",
-		   "connected", "age");
+	buf_printf(b, "%-40s %-10s %-12s %8s %9s %7s\n", "infohash", "phase", "verdict",
+		   "peers", "connected", "age");
 	for (uint32_t i = 0; i < pic->nswarms; i++) {
 		const struct shm_swarm *s = &pic->swarm[i];
 		char hex[IH_HEX_LEN], age[24];
 
 		ih_hex(hex, s->id);
-		buf_printf(b, "%-40s %-10s %8u %9u %7s\n", hex,
-			   swarm_phase_name(s->phase), s->total_peers, s->connected,
+		buf_printf(b, "%-40s %-10s %-12s %8u %9u %7s\n", hex,
+			   swarm_phase_name(s->phase), verdict_name(s->verdict),
+			   s->total_peers, s->connected,
 			   age_text(age, ago(pic->wall_ms, s->cached_at_ms)));
 	}
 }
@@ -338,6 +343,7 @@ static void json_swarms(struct json *j, const struct picture *pic)
 		json_obj(j, NULL);
 		json_str(j, "infohash", hex);
 		json_str(j, "phase", swarm_phase_name(s->phase));
+		json_str(j, "verdict", verdict_name(s->verdict));
 		json_uint(j, "peers", s->total_peers);
 		json_uint(j, "connected", s->connected);
 		json_age(j, "age_ms", ago(pic->wall_ms, s->cached_at_ms));

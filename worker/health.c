@@ -5,6 +5,7 @@
 #include "shm/iface.h"
 #include "shm/note.h"
 #include "shm/stat.h"
+#include "shm/verdictjson.h"
 #include "worker/health.h"
 
 #define HEALTH_MAX_BYTES 16384 /* five notes, should each byte be escaped */
@@ -145,6 +146,7 @@ void health_get(struct ask *a)
 	collector(&j, w);
 	gauges(&j, w);
 	vpn(&j, w);
+	path_json(&j, w->seg);
 	json_int(&j, "workers", w->kid->nworkers);
 	json_uint(&j, "generation", w->kid->generation);
 	json_obj_end(&j);

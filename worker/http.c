@@ -75,7 +75,8 @@ void http_error(struct ask *a, int status, const char *word, const char *fmt, ..
 	buf_init(&body, 4096);
 	status_error_json(&body, word, text);
 	if (status == 503) {
-		snprintf(text, sizeof text, "%d", STATUS_RETRY_S);
+		snprintf(text, sizeof text, "%u",
+			 a->retry_s ? a->retry_s : STATUS_RETRY_S);
 		http_header(a, "Retry-After", text);
 	}
 	if (status != 405)

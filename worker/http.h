@@ -21,6 +21,7 @@ struct ask {
 	char part[HTTP_PART_MAX + 1];	/* what stands for {} in the route, decoded */
 	const char *query;		/* behind the '?', or "" */
 	const char *type;		/* of the body of http_body; NULL: JSON */
+	uint32_t retry_s;		/* Retry-After of a 503; 0: STATUS_RETRY_S */
 };
 
 void http_header(struct ask *a, const char *name, const char *value);

@@ -206,6 +206,12 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 		http_error(a, 503, "busy",
 			   "The collector has no room for one more swarm.");
 		return 1;
+	case LANE_LIMITED:
+		http_error(a, 503, "limited",
+			   "You asked for too many swarms that were not known; come back "
+			   "in %u s (swarm.cold_rate).",
+			   a->retry_s);
+		return 1;
 	case LANE_FAILED:
 		http_error(a, 500, "failed", "The collector could not join the swarm.");
 		return 1;
@@ -223,11 +229,12 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 	return answer_table(a, q) == 0;
 }
 
-static void done(struct worker *w, struct parked *p, enum lane_rc rc)
+static void done(struct worker *w, struct parked *p, enum lane_rc rc, uint32_t retry_s)
 {
 	struct ask a = p->ask;
 	struct peers_question q = p->q;
 
+	a.retry_s = retry_s;
 	park_release(w->park, p);
 	gate_set_user(a.conn, NULL);
 	if (!settle(&a, &q, rc))
@@ -272,13 +279,14 @@ void peers_bell(struct worker *w)
 	uint32_t epoch =
 		atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
 	enum lane_rc rc;
+	uint32_t retry_s;
 	uint64_t token;
 
-	while (lane_done_pop(w->lane, &token, &rc)) {
+	while (lane_done_pop(w->lane, &token, &rc, &retry_s)) {
 		struct parked *p = park_find(w->park, token);
 
 		if (p)
-			done(w, p, rc);
+			done(w, p, rc, retry_s);
 		else
 			stat_inc(lane_old);
 	}

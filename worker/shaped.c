@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "shm/stat.h"
+#include "shm/verdictjson.h"
 #include "worker/answer.h"
 #include "worker/lines.h"
 #include "worker/pick.h"
@@ -169,7 +170,8 @@ void shaped_nothing(struct ask *a, const struct peers_question *q, const char *w
 	buf_init(&out, ANSWER_MAX_BYTES);
 	answer_headers(a, now, 0, NULL);
 	if (q->shape.form == SHAPE_JSON)
-		swarm_json_empty(&out, q->id.text, q->id.key, now, why, &pick);
+		swarm_json_empty(&out, q->id.text, q->id.key, now, why,
+				 path_now(a->w->seg), &pick);
 	else
 		lines_headers(a, &q->shape, SWARM_JOINING, 0, 0, why);
 	if (q->shape.form == SHAPE_CSV)

@@ -508,9 +508,10 @@ def test_peers_prints_a_table(daemon, swarm, tracker, host):
     assert r.returncode == 0, r.stderr
     lines = r.stdout.splitlines()
     assert re.match(r'ADDRESS +CLIENT +DONE +STATE', lines[0])
-    assert len(lines) == 5              # title, two peers, a blank, the sum
+    assert len(lines) == 6              # title, two peers, a blank, the sum, the verdict
     assert '\x1b' not in r.stdout
-    assert re.search(rf'^{s.infohash}: 2 of 3 peers', lines[-1])
+    assert re.search(rf'^{s.infohash}: 2 of 3 peers', lines[-2])
+    assert lines[-1].startswith('verdict: alive; ')
     r = d.command('peers', 'zz')
     assert r.returncode == 1 and '400' in r.stderr and r.stdout == ''
     assert r.stderr.startswith(f'peerscope peers: {d.url}/peers/zz: 400: ')

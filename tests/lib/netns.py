@@ -98,6 +98,25 @@ class World:
     def unplug(self, name):
         self.house.ip('link', 'delete', name)
 
+    def swallow(self, protocol, to='0.0.0.0/0'):
+        """The world takes such packets and says nothing, as a firewall that drops. The
+        rule must come before the one that finds local addresses, which is the first."""
+        if not hasattr(self, '_rules'):
+            self._rules = 5
+            self.around.ip('rule', 'add', 'pref', '100', 'lookup', 'local')
+            self.around.ip('rule', 'del', 'pref', '0')
+        self._rules += 1
+        for name in self.LINKS:
+            self.around.ip('rule', 'add', 'pref', str(self._rules), 'iif', name + '-far',
+                           'to', to, 'ipproto', protocol, 'blackhole')
+
+    def let_through(self):
+        """The end of all swallowing."""
+        for pref in range(6, self._rules + 1):
+            for _ in self.LINKS:
+                self.around.ip('rule', 'del', 'pref', str(pref))
+        self._rules = 5
+
     def watch(self, name):
         with self.around:
             return Watch(self.stage, name + '-far')

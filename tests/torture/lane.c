@@ -125,7 +125,7 @@ static void *consumer(void *arg)
 			complain("not the bytes that were pushed", n);
 			break;
 		}
-		lane_done_push(l, job.token, n % 4);
+		lane_done_push(l, job.token, n % 4, (uint32_t)n);
 		tally.popped++;
 		tally.bytes += sizeof(job) + job.text_len;
 		n++;
@@ -139,11 +139,13 @@ static void *consumer(void *arg)
 static void take_answers(struct lane *l)
 {
 	enum lane_rc rc;
+	uint32_t retry_s;
 	uint64_t token;
 
-	while (lane_done_pop(l, &token, &rc)) {
+	while (lane_done_pop(l, &token, &rc, &retry_s)) {
 		if (token != lane_token(1, 5, (uint32_t)tally.answered) ||
-		    rc != (enum lane_rc)(tally.answered % 4))
+		    rc != (enum lane_rc)(tally.answered % 4) ||
+		    retry_s != (uint32_t)tally.answered)
 			complain("answered out of turn", tally.answered);
 		tally.answered++;
 	}

@@ -550,7 +550,7 @@ static void a_swarm_in_no_slot_has_an_empty_summary(void **state)
 	p.n = scratch->n;
 	assert_int_equal(p.n, 0);
 	buf_reset(&out);
-	swarm_json_empty(&out, "id", st->copy.s.id, 1, "nobody", &p);
+	swarm_json_empty(&out, "id", st->copy.s.id, 1, "nobody", 0, &p);
 	j = cJSON_Parse(out.p);
 	assert_non_null(j);
 	assert_int_equal(number_in(j, "matched"), 0);

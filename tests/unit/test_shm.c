@@ -319,23 +319,25 @@ static void completions_keep_their_order_and_their_room(void **state)
 {
 	struct stage *st = *state;
 	enum lane_rc rc;
+	uint32_t retry_s;
 	uint64_t token;
 	struct lane *l;
 
 	assert_int_equal(lane_open(&l, st->seg, 0, st->err), 0);
 	assert_int_equal(lane_done_room(l), 64);
 	for (uint32_t i = 0; i < 64; i++)
-		lane_done_push(l, lane_token(0, 1, i), LANE_REFUSED);
+		lane_done_push(l, lane_token(0, 1, i), LANE_LIMITED, i + 7);
 	assert_int_equal(lane_done_room(l), 0);
 	for (uint32_t i = 0; i < 63; i++) {
-		assert_int_equal(lane_done_pop(l, &token, &rc), 1);
+		assert_int_equal(lane_done_pop(l, &token, &rc, &retry_s), 1);
 		assert_int_equal(lane_token_seq(token), i);
-		assert_int_equal(rc, LANE_REFUSED);
+		assert_int_equal(rc, LANE_LIMITED);
+		assert_int_equal(retry_s, i + 7);
 	}
 	lane_enter(l); /* the worker is a new one */
-	assert_int_equal(lane_done_pop(l, &token, &rc), 0);
+	assert_int_equal(lane_done_pop(l, &token, &rc, &retry_s), 0);
 	atomic_store(&raw_lane(st, 0)->done_tail, 5000);
-	assert_int_equal(lane_done_pop(l, &token, &rc), 0);
+	assert_int_equal(lane_done_pop(l, &token, &rc, &retry_s), 0);
 	assert_int_equal(lane_done_room(l), 64);
 	lane_close(&l);
 }

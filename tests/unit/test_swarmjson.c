@@ -13,6 +13,7 @@
 
 #include "common/addr.h"
 #include "shm/swarmjson.h"
+#include "shm/verdictjson.h"
 
 #define ID "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
 
@@ -125,6 +126,11 @@ static void a_whole_answer_is_the_contract(void **state)
 	st->s.connected_at_s = 1705343674;
 	st->s.trackers = 5;
 	st->s.trackers_ok = 2;
+	st->s.verdict = VERDICT_ALIVE;
+	st->s.path = PATH_PACK(PATH_OPEN, PATH_BLOCKED, PATH_OPEN);
+	st->s.tried = st->s.reached = 2;
+	st->s.contacted = st->s.incoming = 1;
+	st->s.joined_at_s = 1705343600;
 	publish(st, 2);
 	assert_string_equal(
 		render(st, 50),
@@ -148,7 +154,46 @@ static void a_whole_answer_is_the_contract(void **state)
 		"\"at\":1705343671},\"dht\":null,\"connected\":{\"peers\":1,\"at\":1705343674},"
 		"\"trackers\":{\"asked\":5,\"answered\":2}},\"infohash_v2\":null,"
 		"\"resolution\":\"taken\",\"resolution_detail\":\"the id is taken as an "
-		"infohash; no engine was asked\"}");
+		"infohash; no engine was asked\","
+		"\"verdict\":\"alive\",\"evidence\":{"
+		"\"says\":\"peers were reached in the last ten minutes\","
+		"\"path\":{\"verdict\":\"open\",\"udp\":\"blocked\",\"tcp\":\"open\"},"
+		"\"peers\":{\"known\":5,\"tried\":2,\"contacted\":1,\"connected\":1,"
+		"\"reached_lately\":2,\"incoming\":true},"
+		"\"trackers\":{\"asked\":5,\"answered\":2},\"dht\":null,"
+		"\"joined_at\":1705343600}}");
+}
+
+/* Every verdict has its word and a sentence that fits it. */
+static void a_verdict_is_a_word_and_a_sentence(void **state)
+{
+	static const struct {
+		uint8_t verdict, path, reached;
+		const char *word, *says;
+	} want[] = {
+		{VERDICT_UNKNOWN, 0, 0, "unknown", "neither a tracker"},
+		{VERDICT_DEAD, PATH_PACK(1, 1, 1), 0, "dead", "nobody is there"},
+		{VERDICT_THIN, PATH_PACK(1, 1, 1), 0, "thin", "none of them"},
+		{VERDICT_THIN, PATH_PACK(1, 1, 1), 1, "thin", "hardly any"},
+		{VERDICT_PATH_BLOCKED, PATH_PACK(3, 0, 0), 0, "path-blocked", "is down"},
+		{VERDICT_PATH_BLOCKED, PATH_PACK(2, 2, 1), 0, "path-blocked",
+		 "UDP (trackers, DHT) is silent while TCP works"},
+		{VERDICT_PATH_BLOCKED, PATH_PACK(2, 1, 2), 0, "path-blocked",
+		 "UDP works and no peer answers over TCP"},
+		{VERDICT_PATH_BLOCKED, PATH_PACK(2, 2, 0), 0, "path-blocked",
+		 "everything that was asked is silent"},
+		{99, 0xff, 0, "unknown", "neither a tracker"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(want); i++) {
+		struct shm_swarm s = {.verdict = want[i].verdict,
+				      .path = want[i].path,
+				      .reached = want[i].reached};
+
+		assert_string_equal(verdict_name(s.verdict), want[i].word);
+		assert_non_null(strstr(verdict_text(&s), want[i].says));
+	}
 }
 
 static const char *string_of(cJSON *j, const char *key)
@@ -270,7 +315,7 @@ static void a_swarm_in_no_slot_has_the_same_fields(void **state)
 	publish(st, 0);
 	with = cJSON_Parse(render(st, 50));
 	buf_reset(&st->out);
-	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector", NULL);
+	swarm_json_empty(&st->out, ID, st->s.id, 1705343674123, "no collector", 0, NULL);
 	assert_non_null(
 		strstr(st->out.p,
 		       "\"cached_at\":1705343674.123,\"error\":\"no collector\""));
@@ -316,6 +361,7 @@ static void a_full_buffer_is_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_verdict_is_a_word_and_a_sentence),
 		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(how_an_id_became_an_infohash_is_told,

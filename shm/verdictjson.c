@@ -1,0 +1,210 @@
+/*
+ * verdictjson.c -- see verdictjson.h.
+ */
+#include "shm/verdictjson.h"
+
+#include "shm/stat.h"
+
+const char *verdict_name(uint64_t verdict)
+{
+	static const char *const name[] = {"unknown", "alive", "thin", "dead",
+					   "path-blocked"};
+
+	return verdict < PS_ARRAY_LEN(name) ? name[verdict] : "unknown";
+}
+
+const char *path_name(uint64_t path)
+{
+	static const char *const name[] = {"unknown", "open", "blocked", "down"};
+
+	return path < PS_ARRAY_LEN(name) ? name[path] : "unknown";
+}
+
+static const char *reach_name(uint64_t reach)
+{
+	static const char *const name[] = {"unknown", "connected", "firewalled",
+					   "disconnected"};
+
+	return reach < PS_ARRAY_LEN(name) ? name[reach] : "unknown";
+}
+
+static const char *failure_name(uint64_t failure)
+{
+	static const char *const name[] = {"none",    "silent",      "name",
+					   "refused", "unreachable", "answered"};
+
+	return failure < PS_ARRAY_LEN(name) ? name[failure] : "none";
+}
+
+static const char *control_name(uint64_t control)
+{
+	static const char *const name[] = {"none", "answered", "silent", "running"};
+
+	return control < PS_ARRAY_LEN(name) ? name[control] : "none";
+}
+
+static const char *blocked_text(unsigned path)
+{
+	if (PATH_ALL(path) == PATH_DOWN)
+		return "the network device or the VPN is down";
+	if (PATH_UDP(path) == PATH_BLOCKED && PATH_TCP(path) == PATH_OPEN)
+		return "UDP (trackers, DHT) is silent while TCP works: the fault lies on our way out";
+	if (PATH_TCP(path) == PATH_BLOCKED && PATH_UDP(path) == PATH_OPEN)
+		return "UDP works and no peer answers over TCP in any swarm: the fault lies on our way out";
+	return "everything that was asked is silent: the fault lies on our way out";
+}
+
+static const char *unknown_text(const struct shm_swarm *s)
+{
+	if (s->total_peers)
+		return "peers are known and not all of them were dialled yet";
+	if (s->trackers_ok || s->dht_at_s)
+		return "nobody was found so far, and it is too early to call the swarm dead";
+	return "neither a tracker nor the DHT has answered yet";
+}
+
+const char *verdict_text(const struct shm_swarm *s)
+{
+	switch (s->verdict) {
+	case VERDICT_ALIVE: return "peers were reached in the last ten minutes";
+	case VERDICT_THIN:
+		return s->reached
+			       ? "hardly any of the peers that are known can be reached"
+			       : "peers are known, and none of them can be reached";
+	case VERDICT_DEAD:
+		return "the way out works, the sources answer, and nobody is there";
+	case VERDICT_PATH_BLOCKED: return blocked_text(s->path);
+	default: return unknown_text(s);
+	}
+}
+
+static void put_path(struct json *j, unsigned path)
+{
+	json_obj(j, "path");
+	json_str(j, "verdict", path_name(PATH_ALL(path)));
+	json_str(j, "udp", path_name(PATH_UDP(path)));
+	json_str(j, "tcp", path_name(PATH_TCP(path)));
+	json_obj_end(j);
+}
+
+static void put_peers(struct json *j, const struct shm_swarm *s)
+{
+	uint32_t others = s->tried + s->contacted + s->connected;
+
+	json_obj(j, "peers");
+	json_uint(j, "known", s->total_peers > others ? s->total_peers - others : 0);
+	json_uint(j, "tried", s->tried);
+	json_uint(j, "contacted", s->contacted);
+	json_uint(j, "connected", s->connected);
+	json_uint(j, "reached_lately", s->reached);
+	json_bool(j, "incoming", s->incoming);
+	json_obj_end(j);
+}
+
+void verdict_json(struct json *j, const struct shm_swarm *s)
+{
+	json_str(j, "verdict", verdict_name(s->verdict));
+	json_obj(j, "evidence");
+	json_str(j, "says", verdict_text(s));
+	put_path(j, s->path);
+	put_peers(j, s);
+	json_obj(j, "trackers");
+	json_uint(j, "asked", s->trackers);
+	json_uint(j, "answered", s->trackers_ok);
+	json_obj_end(j);
+	if (s->dht_at_s != 0) {
+		json_obj(j, "dht");
+		json_uint(j, "peers", s->dht_peers);
+		json_uint(j, "at", s->dht_at_s);
+		json_obj_end(j);
+	} else {
+		json_null(j, "dht");
+	}
+	if (s->joined_at_s)
+		json_uint(j, "joined_at", s->joined_at_s);
+	else
+		json_null(j, "joined_at");
+	json_obj_end(j);
+}
+
+/* ---- the path, now ----------------------------------------------------------- */
+
+static void put_at(struct json *j, const char *key, const struct seg *seg,
+		   enum stat_gauge gauge)
+{
+	uint64_t at = stat_gauge_get(seg, gauge);
+
+	if (at)
+		json_uint(j, key, at);
+	else
+		json_null(j, key);
+}
+
+unsigned path_now(const struct seg *seg)
+{
+	return PATH_PACK(stat_gauge_get(seg, GAUGE_path) & 3,
+			 stat_gauge_get(seg, GAUGE_path_udp) & 3,
+			 stat_gauge_get(seg, GAUGE_path_tcp) & 3);
+}
+
+static const char *path_text(unsigned path)
+{
+	switch (PATH_ALL(path)) {
+	case PATH_OPEN:
+		if (PATH_UDP(path) == PATH_BLOCKED)
+			return "peers are reached, but UDP (trackers, DHT) is silent";
+		if (PATH_TCP(path) == PATH_BLOCKED)
+			return "peers are reached, but nothing answers over TCP";
+		return "answers come";
+	case PATH_BLOCKED: return blocked_text(path);
+	case PATH_DOWN: return "the network device or the VPN is down";
+	default: return "too little was asked or heard lately to tell";
+	}
+}
+
+static void put_udp(struct json *j, const struct seg *seg)
+{
+	json_obj(j, "udp");
+	json_str(j, "verdict", path_name(stat_gauge_get(seg, GAUGE_path_udp)));
+	put_at(j, "tracker_at", seg, GAUGE_path_udp_tracker_s);
+	put_at(j, "dht_at", seg, GAUGE_path_dht_s);
+	json_uint(j, "dht_nodes", stat_gauge_get(seg, GAUGE_dht_nodes));
+	json_uint(j, "dht_unanswered", stat_gauge_get(seg, GAUGE_path_dht_unanswered));
+	put_at(j, "utp_at", seg, GAUGE_path_utp_s);
+	json_uint(j, "unanswered", stat_gauge_get(seg, GAUGE_path_udp_unanswered));
+	json_obj_end(j);
+}
+
+static void put_tcp(struct json *j, const struct seg *seg)
+{
+	json_obj(j, "tcp");
+	json_str(j, "verdict", path_name(stat_gauge_get(seg, GAUGE_path_tcp)));
+	put_at(j, "tracker_at", seg, GAUGE_path_http_tracker_s);
+	put_at(j, "handshake_at", seg, GAUGE_path_tcp_s);
+	json_uint(j, "unanswered", stat_gauge_get(seg, GAUGE_path_tcp_unanswered));
+	json_obj_end(j);
+}
+
+void path_json(struct json *j, const struct seg *seg)
+{
+	unsigned path = path_now(seg);
+
+	json_obj(j, "path");
+	json_str(j, "verdict", path_name(PATH_ALL(path)));
+	put_at(j, "since", seg, GAUGE_path_since_s);
+	json_str(j, "says", path_text(path));
+	json_str(j, "reachability", reach_name(stat_gauge_get(seg, GAUGE_path_reach)));
+	put_at(j, "incoming_at", seg, GAUGE_path_incoming_s);
+	put_udp(j, seg);
+	put_tcp(j, seg);
+	json_obj(j, "tracker_failure");
+	put_at(j, "at", seg, GAUGE_path_failed_s);
+	json_str(j, "kind", failure_name(stat_gauge_get(seg, GAUGE_path_failure)));
+	json_uint(j, "names_not_found", stat_gauge_get(seg, GAUGE_path_names_failed));
+	json_obj_end(j);
+	json_obj(j, "control");
+	json_str(j, "result", control_name(stat_gauge_get(seg, GAUGE_path_control)));
+	put_at(j, "at", seg, GAUGE_path_control_s);
+	json_obj_end(j);
+	json_obj_end(j);
+}

@@ -1,0 +1,24 @@
+/*
+ * verdictjson.h -- verdicts as words, and with their evidence as JSON: for the peers
+ * answer, for /health, for `top`. Writes, never judges: collector/verdict.h does.
+ */
+#ifndef PEERSCOPE_SHM_VERDICTJSON_H
+#define PEERSCOPE_SHM_VERDICTJSON_H
+
+#include "common/buf.h"
+#include "shm/layout.h"
+#include "shm/peerwords.h"
+#include "shm/seg.h"
+
+const char *verdict_name(uint64_t verdict);	/* enum swarm_verdict */
+const char *path_name(uint64_t path);		/* enum path_verdict */
+/* One sentence for people: what the verdict of this swarm rests on. */
+const char *verdict_text(const struct shm_swarm *s);
+/* "verdict" and "evidence" of a swarm, into an object that is open. */
+void verdict_json(struct json *j, const struct shm_swarm *s);
+/* "path" with its evidence as it is now, from the gauges. */
+void path_json(struct json *j, const struct seg *seg);
+/* PATH_PACK of the gauges: for an answer about a swarm that is in no slot. */
+unsigned path_now(const struct seg *seg);
+
+#endif
