@@ -1288,7 +1288,13 @@ void visit_end(struct lt_session *l, lt_way way, const key &k)
 	const auto it = l->visits[way].find(k);
 	if (it == l->visits[way].end())
 		return;
-	l->ending[way].push_back(it->second.at);
+	/* At once, if it can be: the swarm may be joined again in the same second, and a
+	 * torrent that is there already would not be made anew. */
+	const auto h = handle_of(*it->second.at);
+	if (h.is_valid())
+		l->visitor[way]->remove_torrent(h);
+	else
+		l->ending[way].push_back(it->second.at);
 	l->visits[way].erase(it);
 }
 
@@ -1629,10 +1635,15 @@ void lt_rebind(struct lt_session *l, const struct conf *c)
 
 	try {
 		for (const bool open : {false, true}) {
-			sp s;
+			sp s, v;
 			s.set_str(sp::listen_interfaces,
 				  open ? listen_interfaces(*c) : "");
 			l->session->apply_settings(std::move(s));
+			v.set_str(sp::listen_interfaces,
+				  open ? visit_interfaces(*c) : "");
+			for (auto &visitor : l->visitor)
+				if (visitor)
+					visitor->apply_settings(v);
 		}
 	} catch (const std::exception &) {
 		/* tried again later: recover.c */

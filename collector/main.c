@@ -66,7 +66,9 @@ void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
 
 	for (i = 0; i < c->nown && memcmp(c->own_addr[i], addr, ADDR_LEN) != 0; i++)
 		;
-	if (i == c->nown && c->nown < OWN_MAX)
+	if (i == c->nown && c->nown == OWN_MAX) /* the oldest one out */
+		memmove(c->own_addr[0], c->own_addr[1], (size_t)--c->nown * ADDR_LEN);
+	if (i >= c->nown)
 		memcpy(c->own_addr[c->nown++], addr, ADDR_LEN);
 	if (port)
 		learn_port(c, port);

@@ -38,7 +38,7 @@ static void act(struct coll *c, unsigned todo)
 		jobs_suspend(c);
 	if (todo & RECOVER_REBIND) {
 		stat_inc(recoveries);
-		c->nown = c->nports = 0; /* it says them again */
+		c->nports = 0; /* it says them again */
 		lt_rebind(c->lt, follow_conf(c));
 	}
 	if (todo & RECOVER_REOPEN)

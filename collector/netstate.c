@@ -172,7 +172,9 @@ enum iface_why netstate_why(const struct netstate *s)
 		return IFACE_DOWN;
 	if (!(s->flags & IFF_RUNNING))
 		return IFACE_NO_CARRIER;
-	return s->naddrs ? IFACE_OK : IFACE_NO_ADDRESS;
+	if (s->naddrs == 0)
+		return IFACE_NO_ADDRESS;
+	return s->barred ? IFACE_BARRED : IFACE_OK;
 }
 
 /* Every address of a is in b, as far as the lists go. */

@@ -24,6 +24,7 @@ struct netstate {
 	char name[NETSTATE_NAME];	/* "": the machine */
 	uint32_t ifindex;		/* 0: no such device */
 	uint32_t flags;			/* IFF_* of linux/if.h */
+	int barred;			/* SO_BINDTODEVICE is not allowed; set by netwatch.c */
 	uint8_t addr[NETSTATE_ADDRS][ADDR_LEN];	/* usable ones; never link-local */
 	uint32_t naddrs, more;
 	uint8_t source[2][ADDR_LEN];	/* machine: IPv4, IPv6; zero: no way to the world */

@@ -143,6 +143,23 @@ static void ask_source(uint8_t out[ADDR_LEN], int family)
 	close(fd);
 }
 
+/* Where it is not allowed libtorrent binds to an address of the device instead, and then
+ * the routing table sends packets any way it likes: no swarm may be joined so. */
+static int is_barred(const char *name)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), barred;
+
+	if (fd < 0)
+		fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 0; /* no descriptor: then libtorrent has none either */
+	barred = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+			    (socklen_t)strlen(name) + 1) != 0 &&
+		 errno == EPERM;
+	close(fd);
+	return barred;
+}
+
 static int ask(struct netstate *s, const char *name)
 {
 	int rc = -1, fd = netlink_open();
@@ -159,7 +176,9 @@ static int ask(struct netstate *s, const char *name)
 	close(fd);
 	if (rc == -1)
 		return -1;
-	if (name[0] == '\0') {
+	if (name[0]) {
+		s->barred = is_barred(name);
+	} else {
 		ask_source(s->source[0], AF_INET);
 		ask_source(s->source[1], AF_INET6);
 	}

@@ -11,6 +11,7 @@ enum iface_why {
 	IFACE_DOWN = 2,			/* it is there, but not up */
 	IFACE_NO_CARRIER = 3,		/* up, but nothing is at its other end */
 	IFACE_NO_ADDRESS = 4,		/* up, without an address that packets could have */
+	IFACE_BARRED = 5,		/* the kernel lets us bind no socket to it */
 };
 
 /* "is missing", "has no address", ...: goes behind the device's name. */

@@ -102,7 +102,7 @@ X(vpn_since_s, "when that began, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
-X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address") \
+X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
 X(path, "verdict on the path: 0 unknown, 1 open, 2 blocked, 3 down") \
 X(path_udp, "the same for UDP: trackers, DHT, uTP") \
 X(path_tcp, "the same for TCP: HTTP trackers, peers") \

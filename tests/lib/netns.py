@@ -3,6 +3,7 @@
     house                            world
       tun0  192.0.2.1    ---------   tun0-far   192.0.2.2       peers and trackers on lo:
       eth0  198.51.100.1 ---------   eth0-far   198.51.100.2    203.0.113.0/24, 11.0.0.1
+      with v6: 2001:db8:1::1, 2001:db8:2::1                     2001:db8:99::/64
 
 A `with` enters one: sockets that are made and processes that are started inside belong
 to it for ever. Nothing leaves: the world has no route, and goes with its last process.
@@ -63,6 +64,10 @@ class Namespace:
         with self:
             subprocess.run(['ip', *args], check=True, stdin=subprocess.DEVNULL)
 
+    def sysctl(self, name, value):
+        with self, open('/proc/sys/net/' + name, 'w', encoding='ascii') as f:
+            f.write(str(value))
+
     @property
     def path(self):
         return f'/proc/{os.getpid()}/fd/{self.fd}'
@@ -74,18 +79,26 @@ class World:
 
     LINKS = {'tun0': ('192.0.2.1', '192.0.2.2', 200), 'eth0': ('198.51.100.1',
                                                              '198.51.100.2', 100)}
+    V6 = {'tun0': '2001:db8:1::', 'eth0': '2001:db8:2::'}
     PEERS, TRACKER, GLOBAL = '203.0.113.10', '203.0.113.200', '11.0.0.1'
+    PEERS6, TRACKER6 = '2001:db8:99::10', '2001:db8:99::c8'
 
-    def __init__(self, stage, links=('tun0', 'eth0')):
+    def __init__(self, stage, links=('tun0', 'eth0'), v6=False):
         self.stage, self.house, self.around = stage, Namespace(stage), Namespace(stage)
+        self.v6 = v6
+        if v6:                          # a route alone makes no IPv6 address local
+            self.around.sysctl('ipv6/ip_nonlocal_bind', 1)
+            self.around.ip('route', 'add', 'local', '2001:db8:99::/64', 'dev', 'lo')
         for address in ['203.0.113.0/24', self.GLOBAL + '/32']:
             self.around.ip('route', 'add', 'local', address, 'dev', 'lo')
         self.around.ip('address', 'add', self.TRACKER, 'dev', 'lo')
         for name in links:
             self.plug(name)
 
-    def plug(self, name):
-        near, far, metric = self.LINKS[name]
+    def plug(self, name, near=None):
+        """near: another address than the usual one."""
+        usual, far, metric = self.LINKS[name]
+        near = near or usual
         self.around.ip('link', 'add', name + '-far', 'type', 'veth', 'peer', 'name', name,
                        'netns', self.house.path)
         self.around.ip('address', 'add', far + '/24', 'dev', name + '-far')
@@ -94,6 +107,15 @@ class World:
         self.house.ip('link', 'set', name, 'up')
         self.house.ip('route', 'add', 'default', 'via', far, 'dev', name, 'metric',
                       str(metric))
+        if self.v6:
+            self.plug_v6(name, metric)
+
+    def plug_v6(self, name, metric):
+        self.around.ip('address', 'add', self.V6[name] + '2/64', 'dev', name + '-far',
+                       'nodad')
+        self.house.ip('address', 'add', self.V6[name] + '1/64', 'dev', name, 'nodad')
+        self.house.ip('route', 'add', 'default', 'via', self.V6[name] + '2', 'dev', name,
+                      'metric', str(metric))
 
     def unplug(self, name):
         self.house.ip('link', 'delete', name)
@@ -149,6 +171,86 @@ class Watch:
                 out.add((p[6], socket.inet_ntop(socket.AF_INET6, p[8:24]),
                          socket.inet_ntop(socket.AF_INET6, p[24:40]),
                          int.from_bytes(p[42:44], 'big')))
+
+
+PACKET_OUTGOING = 4
+SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86dd
+TRACKER_MAGIC = (0x41727101980).to_bytes(8, 'big')
+
+
+class Packet:
+    """One that crossed a device of the house. kind: what it is of BitTorrent, or 'dns',
+    'tcp' (of whatever: a SYN, or an encrypted stream), 'udp'; None: neither TCP nor UDP."""
+
+    def __init__(self, device, outgoing, raw):
+        self.device, self.outgoing, self.kind = device, outgoing, None
+        if raw[0] >> 4 == 4:
+            proto, head = raw[9], (raw[0] & 15) * 4
+            self.here, self.there = (socket.inet_ntoa(raw[i:i + 4]) for i in (12, 16))
+        else:
+            proto, head = raw[6], 40
+            self.here, self.there = (socket.inet_ntop(socket.AF_INET6, raw[i:i + 16])
+                                     for i in (8, 24))
+        self.port = self.own_port = self.length = self.syn = self.rst = 0
+        if proto in (TCP, UDP):
+            self.own_port = int.from_bytes(raw[head:head + 2], 'big')
+            self.port = int.from_bytes(raw[head + 2:head + 4], 'big')
+            self.kind = (self.tcp if proto == TCP else self.udp)(raw[head:])
+
+    def tcp(self, segment):
+        data = segment[(segment[12] >> 4) * 4:]
+        self.syn, self.rst = segment[13] & 2, segment[13] & 4
+        self.length = len(data)
+        if data.startswith(b'\x13BitTorrent protocol'):
+            return 'bittorrent'
+        return 'http-announce' if b'info_hash=' in data[:2000] else 'tcp'
+
+    def udp(self, datagram):
+        data = datagram[8:]
+        self.length = len(data)
+        if 53 in (self.port, self.own_port):
+            return 'dns'
+        if data[:8] == TRACKER_MAGIC or (self.port == 6969 and len(data) >= 16):
+            return 'udp-tracker'
+        if data[:1] == b'd' and b'1:y1:' in data:
+            return 'dht'
+        # BEP 29: version 1, types 0 to 4, a known extension or none.
+        if len(data) >= 20 and data[0] & 15 == 1 and data[0] >> 4 <= 4 and data[1] <= 2:
+            return 'utp'
+        return 'udp'
+
+    def __repr__(self):
+        flags = ' SYN' * bool(self.syn) + ' RST' * bool(self.rst)
+        return (f'<{self.kind}{flags} {self.length} {self.device} {"out" if self.outgoing else "in"} '
+                f'{self.here}:{self.own_port} -> {self.there}:{self.port}>')
+
+
+class Capture:
+    """Every IP packet on every device of a namespace, in and out, loopback and devices
+    that come later included. A capture that lost one proves nothing: take() says so."""
+
+    def __init__(self, stage, namespace):
+        with namespace:
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
+                                      socket.htons(ETH_P_ALL))
+        stage.at_end(self.sock.close)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self.sock.setblocking(False)
+
+    def take(self):
+        out = []
+        while True:
+            try:
+                raw, (device, ethertype, direction, _, _) = self.sock.recvfrom(65536)
+            except BlockingIOError:
+                break
+            if ethertype in (ETH_P_IP, ETH_P_IPV6) and len(raw) >= 20:
+                out.append(Packet(device, direction == PACKET_OUTGOING, raw))
+        stats = self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        lost = int.from_bytes(stats[4:8], 'little')
+        assert lost == 0, f'the capture lost {lost} packets'
+        return out
 
 
 def connections(pid):

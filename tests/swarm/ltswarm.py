@@ -13,6 +13,7 @@ import libtorrent as lt
 
 import wire
 from loop import Control, Loop, exit_on_signals, say_ready, want_fds
+from swarm import goes_nowhere
 
 GROUP_KEYS = {'count', 'name', 'address', 'port', 'transport', 'encryption', 'progress',
               'metadata', 'torrent', 'dht', 'calls', 'pex'}
@@ -52,7 +53,7 @@ class Member:
         unknown = set(group) - GROUP_KEYS
         if unknown:
             raise ValueError(f'unknown keys in a group: {sorted(unknown)}')
-        if not ipaddress.ip_address(address).is_loopback:
+        if not goes_nowhere(ipaddress.ip_address(address)):
             raise ValueError(f'{address} is not loopback')
         self.index, self.address, self.port, self.group = index, address, port, group
         self.name = group.get('name', 'Real libtorrent #{i}').replace('{i}', str(index))

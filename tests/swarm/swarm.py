@@ -42,9 +42,9 @@ GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', '
               'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port'}
 
 
-# Of documentation (RFC 5737): for namespaces without a way out.
+# Of documentation (RFC 5737, 3849): for namespaces without a way out.
 DOCUMENTATION = [ipaddress.ip_network(n) for n in
-                 ('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24')]
+                 ('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32')]
 
 
 def goes_nowhere(address):

@@ -130,6 +130,9 @@ static void usable_is_up_running_and_addressed(void **state)
 	assert_int_equal(netstate_why(&s), IFACE_OK);
 	s = device(TUN, UP, "fe80::1", "169.254.3.4");
 	assert_int_equal(netstate_why(&s), IFACE_NO_ADDRESS);
+	s = device(TUN, UP, "192.0.2.1", NULL);
+	s.barred = 1;
+	assert_int_equal(netstate_why(&s), IFACE_BARRED);
 	netstate_begin(&s, "");
 	assert_int_equal(netstate_why(&s), IFACE_OK);
 }

@@ -1,0 +1,251 @@
+"""Every source, every kind of peer, two ways out: what crosses which device of the house.
+The wrong one has the default route, and all peers, trackers and nodes can be reached by
+either, so only the binding keeps packets on the right one."""
+import os
+
+import netns
+import pytest
+from daemon import BIN
+from netns import Capture
+from parts import Payload, RealSwarm, Swarm, Tracker, bep5
+from procs import wait_until
+from town import Town
+
+REASON = netns.why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or '')
+KINDS = {'bittorrent', 'http-announce', 'udp-tracker', 'dht', 'utp'}
+OWN = {'192.0.2.1', '192.0.2.9', '192.0.2.33', '2001:db8:1::1', '198.51.100.1',
+       '2001:db8:2::1'}
+UNKNOWN_ID = 'aa' * 20
+
+
+class City(Town):
+    """A town with scripted peers, peers that take uTP alone or encryption alone, some on
+    IPv6, some that only the DHT knows, one at the far end of the wrong link."""
+
+    def __init__(self, stage):
+        self.stage, self.world = stage, netns.World(stage, v6=True)
+        self.capture, self.seen, self.allowed = Capture(stage, self.world.house), [], {'tun0'}
+        with self.world.around:
+            self.payload = Payload(stage, [])
+            self.tracker = Tracker(stage, address=self.world.TRACKER)
+            self.tracker6 = Tracker(stage, address=self.world.TRACKER6)
+            self.swarm = Swarm(stage, [{'count': 4}, {'address': '198.51.100.2'}],
+                               payload=self.payload, base=self.world.PEERS)
+            self.swarm6 = Swarm(stage, [{'count': 2}], payload=self.payload,
+                                base=self.world.PEERS6)
+            self.hidden = Swarm(stage, [{'count': 2}], payload=self.payload,
+                                base='203.0.113.30')
+            self.real = RealSwarm(stage, [{'transport': 'utp', 'count': 2},
+                                          {'encryption': 'forced', 'count': 2}],
+                                  payload=self.payload, base='203.0.113.40')
+            # One node: several would need 20 s to know each other.
+            self.node = RealSwarm(stage, [{'dht': True}], base='203.0.113.100')
+            bep5.announce(self.node.endpoints(), self.payload.infohash,
+                          self.hidden.endpoints())
+        self.infohash = self.payload.infohash
+        self.tracker.set(self.infohash,
+                         peers=self.swarm.endpoints() + self.real.endpoints())
+        self.tracker6.set(self.infohash, peers6=self.swarm6.endpoints())
+        self.plain = {p['address'] for s in (self.swarm, self.swarm6, self.hidden)
+                      for p in s.peers}
+        self.odd = {p['address'] for p in self.real.peers}
+
+    def start(self, interface, conf=None, **kw):
+        trackers = [self.tracker.udp, self.tracker.http, self.tracker6.udp,
+                    self.tracker6.http]
+        super().start(interface, {
+            'swarm.listen': '0.0.0.0:42069,[::]:42069', 'swarm.dht': 'on',
+            'swarm.dht_bootstrap': '203.0.113.100:6881', 'swarm.linger': '10m',
+            'swarm.trackers': ','.join(trackers), **(conf or {})}, **kw)
+
+    def peers(self, **query):
+        words = '&'.join(f'{k}={v}' for k, v in {'wait': 0, 'limit': 100, **query}.items())
+        return self.get(f'/peers/{self.infohash}?{words}').json['peers']
+
+    def connected(self):
+        """Without a question that would join the swarm: the table is looked at. Those who
+        want uTP or encryption have heard from us, since the last time, on the right way."""
+        seen, since = {}, len(self.seen)
+
+        def all_there():
+            self.look()
+            seen.update((p['ip'], (p['state'], p['sources'])) for p in self.peers())
+            seen['odd'] = {p.here for p in self.seen[since:]
+                           if not p.outgoing and p.kind in ('utp', 'tcp') and p.length > 50}
+            return (all(seen.get(a, [''])[0] == 'connected' for a in self.plain)
+                    and all(seen.get(a, [''])[0] in ('connected', 'contacted')
+                            for a in self.odd) and self.odd <= seen['odd'])
+        try:
+            wait_until(all_there, 20)
+        except AssertionError:
+            raise AssertionError(f'wanted: {self.plain}, {self.odd}; seen: {seen}') from None
+
+    def look(self):
+        """What crossed since the last time, and is BitTorrent or could be. What we say to
+        ourselves (the DHT tells of us, too) crosses lo and leaves nowhere."""
+        fresh = [p for p in self.capture.take() if p.kind and not self.is_question(p)
+                 and not (p.device == 'lo' and {p.here, p.there} <= OWN)]
+        self.seen += fresh
+        return fresh
+
+    def is_question(self, p):
+        """The test's own, over HTTP."""
+        return p.device == 'lo' and self.daemon.port in (p.port, p.own_port)
+
+    def leaks(self):
+        """What left by another device than it may, since moved() or the start. A device
+        that is gone by now has no name any more; it can only be the one that tests
+        delete."""
+        self.look()
+        return [p for p in self.seen if p.outgoing and p.device not in self.allowed | {''}]
+
+    def moved(self, device):
+        self.look()
+        self.seen = [p for p in self.seen if p.device == device]
+        self.allowed = {device}
+
+
+    def kinds(self, device):
+        return {p.kind for p in self.seen if p.device == device and p.outgoing}
+
+    def interface_error(self, what):
+        wait_until(lambda: self.health()['interface_error'] == what, what=str(what))
+        assert self.health()['interface_ok'] is (what is None)
+
+    def nodes(self):
+        return self.health()['dht_nodes']
+
+    def is_served_from_memory(self, why):
+        """With the interface unusable: old answers as they were, new ids with a reason."""
+        listed = {p['ip']: p['state'] for p in self.peers(wait='5s')}
+        assert self.plain <= set(listed)
+        assert 'connected' not in listed.values()
+        answer = self.get(f'/peers/{UNKNOWN_ID}?wait=5s').json
+        assert answer['peers'] == [] and why in answer['error'], answer
+
+
+@pytest.fixture
+def city(stage):
+    return City(stage)
+
+
+def tun0(city, *words):
+    city.world.house.ip(*words, 'dev', 'tun0')
+
+
+def routes(city):
+    tun0(city, 'route', 'replace', 'default', 'via', '192.0.2.2', 'metric', '200')
+    tun0(city, 'address', 'replace', '2001:db8:1::1/64', 'nodad')
+    tun0(city, 'route', 'replace', 'default', 'via', '2001:db8:1::2', 'metric', '200')
+
+
+def came_back(city, why=None):
+    """Nobody asked for the swarm to be joined again."""
+    city.interface_error(None)
+    city.connected()
+    wait_until(lambda: city.nodes() > 0, 20, 'the DHT has nodes')
+    assert city.leaks() == [], why
+
+
+def test_not_one_packet_beside_the_interface(city):
+    city.start('tun0')
+    city.peers(wait='5s')
+    city.connected()
+    wait_until(lambda: city.nodes() > 0, what='the DHT has nodes')
+    assert city.leaks() == []
+    assert city.kinds('tun0') >= KINDS
+    assert {e['source'] for e in city.tracker.announces()} == {'192.0.2.1'}
+    assert {e['source'] for e in city.tracker6.announces()} == {'2001:db8:1::1'}
+
+    city.world.house.ip('link', 'set', 'tun0', 'down')
+    city.interface_error('tun0 is down')
+    city.is_served_from_memory('tun0 (swarm.interface) is down')
+    assert city.leaks() == []
+    city.world.house.ip('link', 'set', 'tun0', 'up')
+    routes(city)
+    came_back(city, 'down and up')
+
+    city.look()
+    city.world.unplug('tun0')
+    city.interface_error('tun0 is missing')
+    city.is_served_from_memory('tun0 (swarm.interface) is missing')
+    assert city.leaks() == []
+    city.world.plug('tun0')
+    came_back(city, 'deleted and made again')
+
+    tun0(city, 'address', 'flush')
+    city.interface_error('tun0 has no address')
+    city.is_served_from_memory('tun0 (swarm.interface) has no address')
+    assert city.leaks() == []
+    city.tracker.ask('forget')
+    tun0(city, 'address', 'add', '192.0.2.9/24')
+    routes(city)
+    came_back(city, 'another address')
+    assert {e['source'] for e in city.tracker.announces(event='started')} == {'192.0.2.9'}
+
+    city.daemon.stop()
+    wait_until(lambda: city.tracker.announces(event='stopped'), what='stopped')
+    assert city.leaks() == []
+
+
+def test_a_reload_moves_all_of_it(city):
+    city.start('tun0')
+    city.peers(wait='5s')
+    city.connected()
+    assert city.leaks() == []
+    city.hup('eth0')
+    wait_until(lambda: not any(here.startswith('192.0.2.') for here, _ in city.open()), 3,
+               'no connection over the old one')
+    city.moved('eth0')
+    city.connected()
+    wait_until(lambda: city.nodes() > 0, 20, 'the DHT has nodes')
+    # The kernel may still take the other end's leave of an old connection.
+    assert [p for p in city.leaks() if p.syn or p.length] == []
+    assert city.kinds('eth0') >= KINDS - {'http-announce'}
+
+
+def test_gone_and_made_again_within_a_moment(city):
+    """Faster than anybody looks: sockets are bound to a device that is no more."""
+    city.start('tun0')
+    city.peers(wait='5s')
+    city.connected()
+    city.world.unplug('tun0')
+    city.world.plug('tun0')
+    wait_until(lambda: city.daemon.log_lines('tun0 has changed')
+               or city.daemon.log_lines('joining again'), what='it is noticed')
+    came_back(city)
+    assert city.daemon.top()['counters']['recoveries'] >= 1
+
+
+def test_an_unchanged_interface_restarts_nothing(city):
+    city.start('tun0')
+    city.peers(wait='5s')
+    city.connected()
+    before = city.open()
+    # Others come and go, and the own link is told what it knows already.
+    city.world.house.ip('link', 'add', 'other0', 'type', 'veth', 'peer', 'name',
+                        'other1')
+    city.world.house.ip('address', 'add', '203.0.113.250/32', 'dev', 'other0')
+    city.world.house.ip('link', 'delete', 'other0')
+    city.world.house.ip('link', 'set', 'tun0', 'up')
+    city.world.house.ip('link', 'set', 'tun0', 'mtu', '1400')
+    city.world.house.ip('route', 'replace', '203.0.113.77/32', 'via', '192.0.2.2')
+    # What comes after it is seen: so was all this.
+    tun0(city, 'address', 'add', '192.0.2.33/24')
+    wait_until(lambda: city.daemon.log_lines('tun0 has a new address'), what='it is heard')
+    assert city.daemon.top()['counters']['recoveries'] == 0
+    assert before <= city.open()
+    assert city.leaks() == []
+
+
+def test_this_capture_finds_a_leak(city):
+    """Nothing is bound: the same daemon, the same town, and what the tests above look for
+    is there to be found, of every kind."""
+    city.start('')
+    city.peers(wait='5s')
+    city.connected()
+    wait_until(lambda: city.nodes() > 0, what='the DHT has nodes')
+    leaks = city.leaks()
+    assert {p.kind for p in leaks if p.device == 'eth0' and p.outgoing} >= KINDS
+    assert {p.there for p in leaks} >= city.odd | city.plain
