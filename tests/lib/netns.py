@@ -222,7 +222,8 @@ class Packet:
 
     def __repr__(self):
         flags = ' SYN' * bool(self.syn) + ' RST' * bool(self.rst)
-        return (f'<{self.kind}{flags} {self.length} {self.device} {"out" if self.outgoing else "in"} '
+        way = 'out' if self.outgoing else 'in'
+        return (f'<{self.kind}{flags} {self.length} {self.device} {way} '
                 f'{self.here}:{self.own_port} -> {self.there}:{self.port}>')
 
 
