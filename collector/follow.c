@@ -81,5 +81,9 @@ int follow_open(struct coll *c, char err[ERRLEN])
 			      .on_dead = on_vpn_dead,
 			      .arg = c};
 
-	return vpn_open(&c->vpn, c->base, c->web, &c->kid.conf, &use, err);
+	/* A collector before us may have announced it: no tracker shall hear another. */
+	uint64_t port = stat_gauge_get(c->seg, GAUGE_vpn_port);
+
+	return vpn_open(&c->vpn, c->base, c->web, &c->kid.conf,
+			port <= UINT16_MAX ? (uint16_t)port : 0, &use, err);
 }

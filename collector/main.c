@@ -491,12 +491,11 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	mallopt(M_ARENA_MAX, 2);
 	/* Before the session, which starts threads: see web_open. */
 	if (web_open(&c->web, c->base, err) != 0 || net_open(c, err) != 0 ||
-	    lt_open(&c->lt, &c->kid.conf, c->lt_bell_fd, err) != 0)
+	    follow_open(c, err) != 0 ||
+	    lt_open(&c->lt, follow_conf(c), c->lt_bell_fd, err) != 0)
 		return -1;
 	open_geo(c);
 	open_redis(c);
-	if (follow_open(c, err) != 0)
-		return -1;
 	path_look(c);
 	make_events(c);
 	return 0;

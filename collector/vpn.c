@@ -424,7 +424,8 @@ void vpn_poke(struct vpn *v)
 }
 
 int vpn_open(struct vpn **out, struct event_base *base, struct web *web,
-	     const struct conf *c, const struct vpn_use *use, char err[ERRLEN])
+	     const struct conf *c, uint16_t port, const struct vpn_use *use,
+	     char err[ERRLEN])
 {
 	struct vpn *v = calloc(1, sizeof(*v));
 
@@ -438,6 +439,7 @@ int vpn_open(struct vpn **out, struct event_base *base, struct web *web,
 	v->web = web;
 	v->conf = c;
 	v->use = *use;
+	v->judge.port = c->vpn_gluetun_url[0] ? port : 0;
 	start_anew(v, "");
 	vpn_configure(v);
 	*out = v;

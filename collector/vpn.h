@@ -32,9 +32,11 @@ struct vpn_use {			/* none is called before vpn_open returns */
 };
 
 /* Borrows base, web and c, which the owner may change in place: see vpn_configure. The
- * first round begins with the loop. */
+ * first round begins with the loop. port: what an earlier life has followed, or 0: it
+ * holds until Gluetun names another. */
 PS_MUST int vpn_open(struct vpn **out, struct event_base *base, struct web *web,
-		     const struct conf *c, const struct vpn_use *use, char err[ERRLEN]);
+		     const struct conf *c, uint16_t port, const struct vpn_use *use,
+		     char err[ERRLEN]);
 void vpn_close(struct vpn **vpn);	/* before web_close; NULL is fine */
 /* *c is new. May call on_port(0), if Gluetun is no longer to be followed. */
 void vpn_configure(struct vpn *vpn);

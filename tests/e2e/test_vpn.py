@@ -342,7 +342,8 @@ def test_the_collector_dies_and_the_next_one_follows(beside):
     wait_until(lambda: b.d.roles()['collector'] not in ([], [old]), 10, 'the next one')
     b.until(timeout=10, port=51820, state='up', public_ip='203.0.113.77')
     b.join()
-    assert b.announced() == [51820]
+    assert b.announced() == [51820]     # not for a moment another one
+    assert b.vpn()['port_generation'] == 1
 
 
 # ---- namespaces ------------------------------------------------------------------------
