@@ -24,6 +24,7 @@
 #include "collector/lt.h"
 #include "collector/netwatch.h"
 #include "collector/recover.h"
+#include "collector/recent.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
 #include "collector/verdict.h"
@@ -92,6 +93,7 @@ struct coll {
 	int64_t visit_room;		/* thousandths of a visit that may be made now */
 	int port_is_new;		/* Gluetun's, not announced yet */
 	uint8_t vpn_addr[ADDR_LEN];	/* what Gluetun calls us; all 0: unknown */
+	struct recent recent;
 	struct dhtwatch dht;
 	uint32_t dht_nodes;
 	struct path path;		/* our way to the world */

@@ -134,6 +134,7 @@ static void leave(struct coll *c, struct swarm *w)
 	ih_hex(hex, w->id);
 	log_info("swarm", "%s left after %llu s: %u peers known", hex,
 		 (unsigned long long)(clock_ms() - w->joined_ms) / 1000, w->npeers);
+	recent_put(&c->recent, w->id, w->announced_ms);
 	lt_leave(c->lt, w->id);
 	swarms_remove(c->swarms, w);
 	stat_inc(leaves);
@@ -245,8 +246,29 @@ void jobs_suspend(struct coll *c)
 static void apply_conf(struct swarm *w, const struct conf *conf)
 {
 	w->max_peers = (uint32_t)conf->swarm_max_peers;
-	w->trackers_expected = lt_tracker_count(conf);
+	w->trackers_expected = w->trackers_at_ms ? 0 : lt_tracker_count(conf);
 	w->dht = conf->swarm_dht;
+}
+
+/* Trackers heard of us a moment ago, in an earlier life of the swarm: they are told again
+ * when it is time. Whom we knew is still known, and the DHT may be asked. */
+static void keep_interval(struct coll *c, struct swarm *w)
+{
+	uint64_t at = recent_get(&c->recent, w->id);
+
+	if (at == 0 || clock_ms() - at >= c->kid.conf.swarm_announce_gap_ms)
+		return;
+	w->announced_ms = at;
+	w->trackers_at_ms = at + c->kid.conf.swarm_announce_gap_ms;
+	w->trackers_expected = 0;
+	stat_inc(announces_deferred);
+}
+
+static void ask_trackers(struct coll *c, struct swarm *w)
+{
+	w->trackers_at_ms = 0;
+	w->trackers_expected = lt_tracker_count(&c->kid.conf);
+	lt_ask_trackers(c->lt, w->id, &c->kid.conf);
 }
 
 /* asked: the id of the question; key: of the swarm that it means. */
@@ -267,7 +289,10 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 	n = seed_from_table(c, w, key, known, 0);
 	if (memcmp(asked, key, IH_LEN) != 0)
 		n = seed_from_table(c, w, asked, known, n);
-	if (lt_join(c->lt, key, &w->ih, known, n, &c->kid.conf, &w->life, err) != 0) {
+	if (n)
+		keep_interval(c, w);
+	if (lt_join(c->lt, key, &w->ih, known, n, w->trackers_at_ms == 0, &c->kid.conf,
+		    &w->life, err) != 0) {
 		log_error("swarm", "%s", err);
 		swarms_remove(c->swarms, w);
 		return NULL;
@@ -468,6 +493,8 @@ static void tick_swarm(struct swarm *w, void *arg)
 		return;
 	if (w->waiters == 0 && now > conf->swarm_linger_ms)
 		swarms_forget_ids(c->swarms, w, now - conf->swarm_linger_ms);
+	if (w->trackers_at_ms && now >= w->trackers_at_ms)
+		ask_trackers(c, w);
 	c->pass++;
 	judge(c, w, now);
 	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
@@ -513,10 +540,12 @@ static void reconfigure_swarm(struct swarm *w, void *arg)
 	apply_conf(w, arg);
 }
 
+/* Others are asked now, at once (lt_configure). */
 static void forget_trackers(struct swarm *w, void *arg)
 {
-	(void)arg;
 	w->ntrackers = 0;
+	w->trackers_at_ms = 0;
+	w->trackers_expected = lt_tracker_count(arg);
 }
 
 static void join_again(struct coll *c, struct swarm *w)
@@ -529,7 +558,9 @@ static void join_again(struct coll *c, struct swarm *w)
 		memcpy(known[i].addr, w->peer[i].addr, ADDR_LEN);
 		known[i].port = w->peer[i].port;
 	}
-	if (lt_join(c->lt, w->id, &w->ih, known, w->npeers, &c->kid.conf, &w->life,
+	w->trackers_at_ms = 0; /* our address may be another, or the hashes are */
+	w->trackers_expected = lt_tracker_count(&c->kid.conf);
+	if (lt_join(c->lt, w->id, &w->ih, known, w->npeers, 1, &c->kid.conf, &w->life,
 		    err) != 0) {
 		log_error("swarm", "%s", err);
 		answer_all(c, w, LANE_FAILED);
@@ -563,7 +594,7 @@ void jobs_reconfigure(struct coll *c, int trackers)
 {
 	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
 	if (trackers)
-		swarms_each(c->swarms, forget_trackers, NULL);
+		swarms_each(c->swarms, forget_trackers, &c->kid.conf);
 }
 
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN])

@@ -24,6 +24,7 @@ extern "C" {
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -189,6 +190,7 @@ struct torrent_at {
 	bool visit = false;
 	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
 	std::atomic<int> open{0};
+	int waited = 0; /* ticks since it was left before it was added */
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
 };
@@ -915,7 +917,10 @@ struct lt_session {
 	std::unique_ptr<libtorrent::session> visitor[LT_WAYS];
 	struct visit {
 		std::shared_ptr<torrent_at> at;
+		/* A torrent dials an endpoint once: a second time waits for its end. */
+		std::set<libtorrent::tcp::endpoint> given;
 		std::vector<libtorrent::tcp::endpoint> next; /* wait for the handle */
+		std::vector<libtorrent::tcp::endpoint> later;
 		std::chrono::steady_clock::time_point used;
 	};
 	std::map<key, visit> visits[LT_WAYS];
@@ -1213,6 +1218,7 @@ void take_alerts(struct lt_session *l)
 /* ---- visits --------------------------------------------------------------- */
 
 constexpr auto VISIT_IDLE = std::chrono::seconds(3);
+constexpr int VISIT_ADD_S = 60; /* not added by then: it was refused */
 
 lt::torrent_handle handle_of(torrent_at &at)
 {
@@ -1248,6 +1254,7 @@ void visit_begin(struct lt_session *l, lt_way way, const key &k,
 	v.at->visit = true;
 	v.at->home = join.handle;
 	v.used = std::chrono::steady_clock::now();
+	v.given.insert(peers.begin(), peers.end());
 	v.next = std::move(peers);
 	l->pushing = true;
 	p.info_hashes = join.hashes;
@@ -1298,28 +1305,39 @@ void visit_end(struct lt_session *l, lt_way way, const key &k)
 	l->visits[way].erase(it);
 }
 
-void visits_tick(struct lt_session *l)
+/* Torrents that were left, or whose peers all have had their turn. */
+void visits_remove(struct lt_session *l, int way)
+{
+	auto keep = l->ending[way].begin();
+
+	for (auto &at : l->ending[way]) {
+		const auto h = handle_of(*at);
+		if (h.is_valid())
+			l->visitor[way]->remove_torrent(h);
+		else if (at->waited++ < VISIT_ADD_S)
+			*keep++ = at; /* it is still being added */
+	}
+	l->ending[way].erase(keep, l->ending[way].end());
+}
+
+void visits_tick(struct lt_session *l, lt_way way)
 {
 	const auto now = std::chrono::steady_clock::now();
+	std::vector<std::pair<key, std::vector<lt::tcp::endpoint>>> over;
 
-	for (int w = 0; w < LT_WAYS; w++) {
-		std::vector<key> over;
-		for (auto &pair : l->visits[w]) {
-			if (pair.second.at->open == 0 && pair.second.next.empty() &&
-			    now - pair.second.used > VISIT_IDLE)
-				over.push_back(pair.first);
-		}
-		for (const auto &k : over)
-			visit_end(l, static_cast<lt_way>(w), k);
-		auto keep = l->ending[w].begin();
-		for (auto &at : l->ending[w]) {
-			const auto h = handle_of(*at);
-			if (h.is_valid())
-				l->visitor[w]->remove_torrent(h);
-			else
-				*keep++ = at; /* it is still being added */
-		}
-		l->ending[w].erase(keep, l->ending[w].end());
+	for (auto &pair : l->visits[way]) {
+		auto &v = pair.second;
+		if (v.at->open == 0 && v.next.empty() && now - v.used > VISIT_IDLE)
+			over.emplace_back(pair.first, std::move(v.later));
+	}
+	for (const auto &pair : over)
+		visit_end(l, way, pair.first);
+	visits_remove(l, way);
+	for (auto &pair : over) {
+		const auto join = l->by_key.find(pair.first);
+		if (!pair.second.empty() && join != l->by_key.end())
+			visit_begin(l, way, pair.first, join->second,
+				    std::move(pair.second));
 	}
 }
 
@@ -1486,7 +1504,7 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 }
 
 int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids *ids,
-	    const struct lt_endpoint *known, size_t n, const struct conf *c,
+	    const struct lt_endpoint *known, size_t n, int trackers, const struct conf *c,
 	    uint32_t *life, char err[ERRLEN])
 {
 	try {
@@ -1514,7 +1532,8 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		at->id = k;
 		at->life = join.life;
 		watch(p, at);
-		for (const auto &t : trackers_of(*c, c->swarm_max_trackers)) {
+		for (const auto &t :
+		     trackers_of(*c, trackers ? c->swarm_max_trackers : 0)) {
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
 		}
@@ -1533,6 +1552,20 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		memcpy(k.b, id, IH_LEN);
 		l->by_key.erase(k);
 		return fail(err, "join", e);
+	}
+}
+
+void lt_ask_trackers(struct lt_session *l, const uint8_t id[IH_LEN], const struct conf *c)
+{
+	try {
+		key k;
+		memcpy(k.b, id, IH_LEN);
+		const auto it = l->by_key.find(k);
+		if (it != l->by_key.end() && it->second.handle.is_valid())
+			it->second.handle.replace_trackers(
+				trackers_of(*c, c->swarm_max_trackers));
+	} catch (const std::exception &) {
+		/* a torrent that has just gone */
 	}
 }
 
@@ -1578,8 +1611,14 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 			return 0;
 		}
 		auto &v = it->second;
-		v.next.insert(v.next.end(), peers.begin(), peers.end());
-		v.used = std::chrono::steady_clock::now();
+		for (const auto &ep : peers) {
+			if (!v.given.insert(ep).second) {
+				v.later.push_back(ep);
+				continue;
+			}
+			v.next.push_back(ep);
+			v.used = std::chrono::steady_clock::now();
+		}
 		if (!visit_push(v))
 			l->pushing = true;
 		return 0;
@@ -1730,7 +1769,8 @@ void lt_dht_save(struct lt_session *l)
 void lt_poll(struct lt_session *l)
 {
 	try {
-		visits_tick(l);
+		for (int w = 0; w < LT_WAYS; w++)
+			visits_tick(l, static_cast<lt_way>(w));
 		bound_dials(l);
 		l->session->post_session_stats();
 	} catch (const std::exception &) {

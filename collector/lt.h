@@ -133,11 +133,14 @@ void lt_dht_save(struct lt_session *lt);
 
 /* Join, asynchronously. id: the key of its records; ids: what is known of its hashes, at
  * least one. known[n]: endpoints from an earlier life, dialled with the rest; NULL if n
- * is 0. *life is what its records will carry. The caller joins a key once at a time; of
+ * is 0. trackers: 0: ask none until lt_ask_trackers. *life is what its records will
+ * carry. The caller joins a key once at a time; of
  * a hybrid that is joined under each hash there will be LT_CONFLICT. */
 PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const struct lt_ids *ids,
-		    const struct lt_endpoint *known, size_t n, const struct conf *c,
-		    uint32_t *life, char err[ERRLEN]);
+		    const struct lt_endpoint *known, size_t n, int trackers,
+		    const struct conf *c, uint32_t *life, char err[ERRLEN]);
+/* Announce it to the configured trackers from now on. */
+void lt_ask_trackers(struct lt_session *lt, const uint8_t id[IH_LEN], const struct conf *c);
 void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 
 /* Dial peers of a joined swarm in one way, beside what the swarm does by itself. Their

@@ -457,6 +457,9 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 	switch (e->kind) {
 	case LT_TRACKER_OK:
 	case LT_TRACKER_ASKED:
+		w->announced_ms = now_ms;
+		tracker_event(w, e);
+		break;
 	case LT_TRACKER_FAILED: tracker_event(w, e); break;
 	case LT_SCRAPE:
 		if (!counts_more(w, e))

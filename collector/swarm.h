@@ -29,9 +29,9 @@
 /* TCP that says nothing for so long is tried by uTP beside it: behind a NAT that may be
  * the only way. SYNs are sent again after a second. */
 #define SWARM_SILENT_MS 1000
-/* The first round waits so long for a second way to a peer: a handshake around the world.
- * What comes later is in the next version. */
-#define SWARM_SECOND_MS 500
+/* The first round waits so long for a second way to a peer: libtorrent dials once a second,
+ * then a handshake. What comes later is in the next version. */
+#define SWARM_SECOND_MS 1300
 #define SWARM_CLEAR_MS 2500		/* and so long it is not settled */
 /* Rounds in which a peer answered in no way; then it is left alone until a source names
  * it again. */
@@ -102,7 +102,9 @@ struct swarm {
 
 	struct swarm_tracker tracker[SWARM_TRACKERS];
 	uint32_t ntrackers;		/* seen so far */
-	uint32_t trackers_expected;	/* configured when we joined */
+	uint32_t trackers_expected;	/* to be asked now; 0 while trackers_at_ms is in the way */
+	uint64_t announced_ms;		/* monotonic; a tracker was asked last; 0: never */
+	uint64_t trackers_at_ms;	/* trackers are asked then, not before; 0: they are */
 	int dht;			/* the DHT is asked too */
 	int32_t seeds, leechers;	/* what counted_by counted; -1: unknown */
 	uint32_t tracker_at_s, counted_by;	/* 0: nobody in this life */

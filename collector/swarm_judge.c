@@ -84,7 +84,8 @@ int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
 	if (!trackers_done(w))
 		return 0;
 	/* Trackers that know nobody say little while the DHT has not answered. */
-	if ((w->npeers == 0 || w->trackers_expected == 0) && w->dht && !w->dht_at_s)
+	if ((w->npeers == 0 || (w->trackers_expected == 0 && !w->trackers_at_ms)) &&
+	    w->dht && !w->dht_at_s)
 		return 0;
 	if (!peers_done(w, 0, now_ms, recheck_ms))
 		return 0;
@@ -117,7 +118,7 @@ enum swarm_why swarm_why(const struct swarm *w)
 
 	if (w->npeers)
 		return WHY_NONE;
-	if (!w->trackers_expected && !w->dht)
+	if (!w->trackers_expected && !w->trackers_at_ms && !w->dht)
 		return WHY_NO_SOURCE;
 	if (!w->round_done)
 		return WHY_JOINING;

@@ -68,6 +68,7 @@ X(lt_alerts_dropped, "times the session lost alerts") \
 X(recoveries, "times the network came back or changed and sockets were bound anew") \
 X(net_overruns, "netlink overruns: what is there was asked for anew") \
 X(net_polls, "looks at the network for want of netlink") \
+X(announces_deferred, "swarms joined again within swarm.announce_gap: trackers are asked later") \
 X(visits, "peers dialled in a second way, or again") \
 X(visits_lost, "visits that could not be made: the swarm was left meanwhile") \
 X(dht_rescues, "times the DHT had no nodes and was helped") \

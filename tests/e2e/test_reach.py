@@ -110,3 +110,28 @@ def test_who_never_answers_is_tried_in_every_way_and_then_left_alone(daemon, swa
     wait_until(left_alone, 60, 'they are tried again, and then left alone')
     assert seen['visits'] <= 6 * 8 + 2 * 10
     assert len(d.peers(s.infohash, limit=100)['peers']) == 8
+
+
+@pytest.mark.parametrize('gap', ['10m', '4s'])
+def test_a_swarm_that_is_asked_for_again_keeps_the_trackers_interval(daemon, swarm, tracker,
+                                                                     gap):
+    t, s = tracker(), swarm([{'count': 5}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.udp, 'swarm.linger': '1s', 'swarm.announce_gap': gap,
+                'cache.ttl': '1s', 'cache.grace': '0s'})
+    d.peers(s.infohash)
+    wait_until(lambda: t.announces(s.infohash, 'stopped'), 10, 'it is left')
+    connected = s.ask('totals')['connections']
+    again = d.peers(s.infohash, wait='5s')
+    assert again['total_peers'] == 5 and again['counts']['connected']['peers'] == 5
+    assert s.ask('totals')['connections'] >= connected + 5        # they were really asked
+    if gap == '10m':
+        assert len(t.announces(s.infohash, 'started')) == 1
+        assert d.top()['counters']['announces_deferred'] == 1
+    else:
+        def asked_for():
+            d.peers(s.infohash)
+            return len(t.announces(s.infohash, 'started')) >= 2
+        wait_until(asked_for, 15, 'trackers are asked when it is time')
+        first, second = t.announces(s.infohash, 'started')[:2]
+        assert second['t'] - first['t'] >= 3.9
