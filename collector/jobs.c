@@ -250,20 +250,6 @@ static void apply_conf(struct swarm *w, const struct conf *conf)
 	w->dht = conf->swarm_dht;
 }
 
-/* Trackers heard of us a moment ago, in an earlier life of the swarm: they are told again
- * when it is time. Whom we knew is still known, and the DHT may be asked. */
-static void keep_interval(struct coll *c, struct swarm *w)
-{
-	uint64_t at = recent_get(&c->recent, w->id);
-
-	if (at == 0 || clock_ms() - at >= c->kid.conf.swarm_announce_gap_ms)
-		return;
-	w->announced_ms = at;
-	w->trackers_at_ms = at + c->kid.conf.swarm_announce_gap_ms;
-	w->trackers_expected = 0;
-	stat_inc(announces_deferred);
-}
-
 static void ask_trackers(struct coll *c, struct swarm *w)
 {
 	w->trackers_at_ms = 0;
@@ -289,8 +275,9 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 	n = seed_from_table(c, w, key, known, 0);
 	if (memcmp(asked, key, IH_LEN) != 0)
 		n = seed_from_table(c, w, asked, known, n);
-	if (n)
-		keep_interval(c, w);
+	if (n && swarm_keep_interval(w, recent_get(&c->recent, w->id),
+				     c->kid.conf.swarm_announce_gap_ms, clock_ms()))
+		stat_inc(announces_deferred);
 	if (lt_join(c->lt, key, &w->ih, known, n, w->trackers_at_ms == 0, &c->kid.conf,
 		    &w->life, err) != 0) {
 		log_error("swarm", "%s", err);

@@ -175,6 +175,10 @@ void swarm_free(struct swarm *w);		/* for swarms.c */
 /* What people call it: the v1 hash, else the v2 hash cut to 20 bytes. */
 const uint8_t *swarm_infohash(const struct swarm *w);
 int swarm_has_hash(const struct swarm *w, const uint8_t id[IH_LEN]);
+/* Trackers heard of us at at_ms (0: never), in an earlier life: if gap_ms are not over they
+ * are told again then, not now. Whom we knew is still known, and the DHT may be asked.
+ * 1: so it is. */
+int swarm_keep_interval(struct swarm *w, uint64_t at_ms, uint64_t gap_ms, uint64_t now_ms);
 /* All connections are gone: it is joined anew. Who was known stays known. */
 void swarm_rejoin(struct swarm *w, uint64_t now_ms);
 /* Forget an endpoint (it is ourselves). */

@@ -1,5 +1,6 @@
 /*
- * swarm_visit.c -- whom to dial, in which way, and when again. See swarm.h.
+ * swarm_visit.c -- whom to dial, in which way, and when again; when to tell trackers.
+ * See swarm.h.
  */
 #include <string.h>
 
@@ -108,4 +109,14 @@ void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_
 	if (w->revisit_gap_ms > max_ms)
 		w->revisit_gap_ms = max_ms;
 	w->revisit_ms = now_ms + w->revisit_gap_ms;
+}
+
+int swarm_keep_interval(struct swarm *w, uint64_t at_ms, uint64_t gap_ms, uint64_t now_ms)
+{
+	if (at_ms == 0 || now_ms - at_ms >= gap_ms)
+		return 0;
+	w->announced_ms = at_ms;
+	w->trackers_at_ms = at_ms + gap_ms;
+	w->trackers_expected = 0;
+	return 1;
 }

@@ -260,6 +260,25 @@ static void test_our_own_word_keeps_nobody_alive(void **state)
 	assert_int_equal(w->peer[0].last_seen_s, 1);
 }
 
+static void test_trackers_are_told_when_it_is_time(void **state)
+{
+	uint64_t recheck;
+
+	(void)state;
+	w->trackers_expected = 2;
+	assert_int_equal(swarm_keep_interval(w, 0, 600000, 700000), 0);
+	assert_int_equal(swarm_keep_interval(w, 1000, 600000, 601000), 0);
+	assert_int_equal(w->trackers_expected, 2);
+	assert_int_equal(swarm_round_done(w, now, &recheck), 0);
+	assert_int_equal(swarm_keep_interval(w, 1000, 600000, 600999), 1);
+	assert_int_equal(w->trackers_at_ms, 601000);
+	/* nobody is waited for, not even the DHT while somebody is known */
+	w->dht = 1;
+	connect_and_let_go(LT_WAY_PLAIN);
+	assert_int_equal(swarm_round_done(w, now, &recheck), 1);
+	assert_int_not_equal(swarm_why(w), WHY_NO_SOURCE);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -273,6 +292,7 @@ int main(void)
 		TEST(test_the_hopeless_are_left_alone_until_named_again),
 		TEST(test_the_count_of_plans_is_right),
 		TEST(test_our_own_word_keeps_nobody_alive),
+		TEST(test_trackers_are_told_when_it_is_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
