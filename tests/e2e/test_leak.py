@@ -2,6 +2,9 @@
 The wrong one has the default route, and all peers, trackers and nodes can be reached by
 either, so only the binding keeps packets on the right one."""
 import os
+import socket
+import stat
+import threading
 
 import netns
 import pytest
@@ -253,3 +256,67 @@ def test_this_capture_finds_a_leak(city, interface, kinds):
     leaks = city.leaks()
     assert {p.kind for p in leaks if p.device == 'eth0'} >= kinds
     assert {p.there for p in leaks} >= city.odd | city.plain
+
+
+RESOLVER = '203.0.113.53'
+
+
+class Resolver:
+    """Answers each question for an A record with the tracker's address; AAAA: none."""
+
+    def __init__(self, stage, address, answer):
+        self.sock, self.answer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), answer
+        self.sock.bind((address, 53))
+        thread = threading.Thread(target=self.serve, daemon=True)
+        thread.start()
+
+        def end():
+            self.sock.sendto(b'', (address, 53))    # wakes it
+            thread.join()
+            self.sock.close()
+        stage.at_end(end)
+
+    def serve(self):
+        while True:
+            q, source = self.sock.recvfrom(512)
+            if not q:
+                return
+            end = q.index(b'\0', 12) + 5
+            is_a = q[end - 4:end - 2] == b'\0\1'
+            record = (b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4' + socket.inet_aton(self.answer))
+            self.sock.sendto(q[:2] + b'\x81\x80\0\1' + (b'\0\1' if is_a else b'\0\0')
+                             + b'\0\0\0\0' + q[12:end] + (record if is_a else b''), source)
+
+
+def with_resolver(stage):
+    """A binary that is ours with an /etc/resolv.conf of its own."""
+    conf, script = stage.path('resolv.conf'), stage.path('peerscope.sh')
+    with open(conf, 'w', encoding='ascii') as f:
+        f.write(f'nameserver {RESOLVER}\n')
+    with open(script, 'w', encoding='ascii') as f:
+        f.write('#!/bin/sh\nexec unshare -m sh -c \'mount --bind "$0" /etc/resolv.conf && '
+                f'exec "$@"\' {conf} {BIN} "$@"\n')
+    os.chmod(script, os.stat(script).st_mode | stat.S_IXUSR)
+    return script
+
+
+@pytest.mark.parametrize('by_tunnel', [False, True])
+def test_names_are_asked_of_the_systems_resolver(city, by_tunnel):
+    """On its own way, which is the routing table's: only that question, which holds a name
+    and no infohash, may leave beside the interface. A VPN's resolver is behind the VPN."""
+    with city.world.around:
+        Resolver(city.stage, RESOLVER, city.world.TRACKER)
+    if by_tunnel:
+        city.world.house.ip('route', 'add', RESOLVER, 'via', '192.0.2.2', 'dev', 'tun0')
+    city.start('tun0', {'swarm.trackers': 'http://tracker.example:6969/announce,'
+                                          'udp://other.example:6969/announce'},
+               binary=with_resolver(city.stage))
+    city.peers(wait='5s')
+    wait_until(lambda: {e['transport'] for e in city.tracker.announces()} >= {'http', 'udp'},
+               what='the names were found')
+    assert {e['source'] for e in city.tracker.announces()} == {'192.0.2.1'}
+    leaks = city.leaks()
+    assert {p.kind for p in leaks} == (set() if by_tunnel else {'dns'})
+    assert {p.there for p in leaks} <= {RESOLVER}
+    asked = {p.device for p in city.seen if p.kind == 'dns' and p.outgoing}
+    assert asked == {'tun0' if by_tunnel else 'eth0'}

@@ -22,12 +22,12 @@ class Town:
             self.tracker.set(infohash, peers=self.swarm.endpoints())
         self.peers = peers
 
-    def start(self, interface, conf=None, listens=True):
+    def start(self, interface, conf=None, listens=True, binary=None):
         conf = {'swarm.listen': '0.0.0.0:42069', 'swarm.discovery_wait': '5s',
                 'swarm.trackers': f'{self.tracker.udp},{self.tracker.http}',
                 'http.workers': 1, **(conf or {})}
         with self.world.house:
-            self.daemon = Daemon(self.stage, conf, wait=False,
+            self.daemon = Daemon(self.stage, conf, wait=False, binary=binary,
                                  file=f'[swarm]\ninterface = {interface}\n')
             # Its end asks over HTTP, too.
             self.daemon.wait_serving(listens=listens)
