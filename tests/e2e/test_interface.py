@@ -1,5 +1,9 @@
 """swarm.interface: not one BitTorrent packet anywhere else. In network namespaces of the
 test's own, with a default route that points at the wrong interface."""
+import os
+import signal
+import subprocess
+
 import netns
 import pytest
 from netns import TCP, UDP, World, connections
@@ -153,3 +157,22 @@ def test_private_addresses_of_a_public_tracker_are_refused(town):
     t.ask(wait='2s')
     assert t.swarm.totals()['connections'] == 0
     assert to_peers_and_tracker(eth.take(), '198.51.100.1') == set()
+
+
+def test_an_overrun_of_netlink_loses_nothing(town):
+    """More changes than the kernel keeps for us, and the one that matters among them."""
+    t = town()
+    t.start('tun0')
+    t.all_connected()
+    pid = t.daemon.collector()
+    os.kill(pid, signal.SIGSTOP)
+    storm = ''.join(f'address add 10.{i >> 8}.{i & 255}.1/32 dev eth0\n' for i in range(4000))
+    with t.world.house:
+        subprocess.run(['ip', '-batch', '-'], input=storm, text=True, check=True)
+    t.world.unplug('tun0')
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: t.health()['interface_error'] == 'tun0 is missing', what='it is seen')
+    assert t.daemon.top()['counters']['net_overruns'] > 0
+    t.world.plug('tun0')
+    wait_until(lambda: t.health()['interface_ok'], what='it is back')
+    t.all_connected()
