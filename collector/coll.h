@@ -3,10 +3,12 @@
  *
  *   main.c     the loop: bells, timers, words from the master
  *   jobs.c     questions in: join, wait, answer, leave
+ *   waiters.c  who waits, and the answers
  *   net.c      the network comes, goes, changes
  *   visit.c    attempts and revisits, paced
  *   publish.c  swarms out: peer table, completions' data, Redis
- *   ids.c      which swarm an id means: hashes of a hybrid
+ *   ids.c      which swarm an id means: hashes of a hybrid, content ids
+ *   engine.c   an AceStream engine, asked about content ids
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
  *   follow.c   the port that Gluetun forwards -> the session
  *   lt.cc      the BitTorrent session          redis.c   the second tier
@@ -19,8 +21,9 @@
 
 #include <stdint.h>
 
-#include "collector/dhtwatch.h"
 #include "collector/bucket.h"
+#include "collector/dhtwatch.h"
+#include "collector/engine.h"
 #include "collector/lt.h"
 #include "collector/netwatch.h"
 #include "collector/recover.h"
@@ -56,7 +59,9 @@ struct event;
 struct waiter {
 	uint64_t token;
 	uint64_t until_ms;		/* monotonic; answered then, come what may */
-	struct swarm *swarm;		/* lives as long as it has waiters */
+	struct swarm *swarm;		/* lives as long as it has waiters; NULL: the engine is
+					 * asked which one it is */
+	uint32_t wait_ms;		/* of the question, from when the swarm is known */
 	uint8_t id[IH_LEN];		/* as asked for */
 	int settled;			/* wants a settled swarm, not the first round */
 	struct waiter *next;
@@ -73,11 +78,12 @@ struct coll {
 	struct redis *redis;
 	struct web *web;
 	struct vpn *vpn;
+	struct engine *engine;
 	struct swarms *swarms;
 
 	struct waiter *waiters;
 	uint32_t nwaiters, slot_waiters[KID_SLOTS];
-	uint64_t pass;			/* of jobs_check: each swarm is judged once in one */
+	uint64_t pass;			/* of wait_check: each swarm is judged once in one */
 
 	uint8_t own_addr[OWN_MAX][ADDR_LEN];
 	uint16_t own_port[8];
@@ -112,8 +118,6 @@ struct coll {
 /* --- jobs.c --- */
 /* Take everything that lies in the lanes. */
 void jobs_take(struct coll *c);
-/* Answer who can be answered now, and set the next look. */
-void jobs_check(struct coll *c);
 /* Once a second: linger, expiry, and the bound of swarm.max_swarms. */
 void jobs_tick(struct coll *c);
 /* kid.conf is new. trackers: they are others now. */
@@ -124,8 +128,10 @@ void jobs_suspend(struct coll *c);
 void jobs_resume(struct coll *c);
 /* Leave and join again, with all that is known; if that fails, w is gone. */
 void jobs_rejoin(struct coll *c, struct swarm *w);
-/* Who waits for `from` (under id only, unless that is NULL) now waits for `to`. */
-void jobs_hand_over(struct coll *c, struct swarm *from, struct swarm *to, const uint8_t *id);
+void jobs_leave(struct coll *c, struct swarm *w);
+/* Join the swarm of key, asked for as `asked`. NULL: *why says why not. */
+struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
+			const uint8_t key[IH_LEN], const uint8_t *v2, enum lane_rc *why);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 /* Join for ourselves; NULL: it can't be. It ends when jobs_leave_control says so, unless
  * somebody asked for it meanwhile. */
@@ -136,6 +142,25 @@ void jobs_leave_control(struct coll *c, struct swarm *w);
 /* Judge the path now; set its gauges if that made a difference. */
 void path_look(struct coll *c);
 void path_tick(struct coll *c);		/* once a second: the same, and control probes */
+
+/* --- waiters.c --- */
+/* Answer a token; retry_s: for LANE_LIMITED. Nobody there, or token 0: nothing. */
+void wait_answer(struct coll *c, uint64_t token, enum lane_rc rc);
+void wait_answer_in(struct coll *c, uint64_t token, enum lane_rc rc, uint32_t retry_s);
+void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc);
+/* Hold a question, or refuse it; w: NULL until the engine has said which swarm is meant. */
+void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job);
+void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
+/* Who waited to hear what id means now waits for w; or is told that it can't be joined. */
+void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
+void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc);
+/* Who waits for `from` (under id only, unless that is NULL) now waits for `to`; NULL is
+ * to wait for the engine's word. */
+void wait_hand_over(struct coll *c, struct swarm *from, struct swarm *to, const uint8_t *id);
+/* ready and settled of w; once in a pass, however many wait for it. */
+void wait_judge(struct coll *c, struct swarm *w, uint64_t now);
+/* Answer who can be answered now, and set the next look. */
+void wait_check(struct coll *c);
 
 /* --- net.c --- */
 PS_MUST int net_open(struct coll *c, char err[ERRLEN]);
@@ -166,6 +191,15 @@ const struct conf *follow_conf(const struct coll *c);
 void follow_listening(struct coll *c, uint16_t port);
 
 /* --- ids.c --- */
+/* Nothing that we have or do already answers it: a swarm must be joined for it. */
+int ids_is_cold(const struct coll *c, const struct shm_job *job);
+/* What the id of a question means. 0: an engine is being asked; *r is the id as it is. */
+int ids_known(struct coll *c, const struct shm_job *job, struct resolved *r);
+/* The swarm that id means by r, joined now if it is not. An id that meant another one
+ * moves. NULL: *why. */
+struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN], const struct resolved *r,
+			const uint8_t *v2, enum lane_rc *why);
+void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r);
 /* Somebody asks for w under this id. */
 void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 	       enum swarm_resolved how);

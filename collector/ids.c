@@ -5,6 +5,11 @@
  * the metadata is known, the other hash is a further id of the swarm, and libtorrent asks
  * trackers, DHT and peers under both. Where both were joined already, it stops both: then
  * they are left, made one here, and joined once with both hashes.
+ *
+ * An AceStream content id names a transport file. With an engine configured, it is asked
+ * which infohash that is (engine.h), and the id becomes a further one of that swarm. Until
+ * it answers, the asker waits without a swarm; if it does not, the id is taken as it is,
+ * and moves when the engine says better.
  */
 #include <string.h>
 
@@ -36,6 +41,16 @@ static void look_at_slot(struct coll *c, const struct swarm *w, struct swarm_id 
 		ptab_drop(c->ptab, e->id);
 }
 
+/* What is better known is not unsaid by what is less. */
+static int weight(int how)
+{
+	static const uint8_t of[] =
+		{[RESOLVED_TAKEN] = 0, [RESOLVED_NO_ANSWER] = 1, [RESOLVED_NOT_FOUND] = 2,
+		 [RESOLVED_SAME] = 2,  [RESOLVED_ENGINE] = 3,    [RESOLVED_HYBRID] = 0};
+
+	return of[how];
+}
+
 void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 	       enum swarm_resolved how)
 {
@@ -49,9 +64,121 @@ void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 	if (first)
 		look_at_slot(c, w, e);
 	e->asked_ms = w->asked_ms;
-	e->resolved = (uint8_t)how;
+	if (how != e->resolved && (first || weight(how) >= weight(e->resolved))) {
+		e->resolved = (uint8_t)how;
+		w->changed_ms = w->asked_ms;
+		w->important = 1;
+	}
 	if (first && w->round_done)
 		(void)publish_now(c, w, 1);
+	else if (w->important)
+		publish_soon(c);
+}
+
+/* ---- content ids --------------------------------------------------------------------- */
+
+/* An engine that fails does not make unknown what it said before: the slot of an earlier
+ * life of ours may still tell. */
+static void remember_slot(const struct coll *c, const uint8_t id[IH_LEN],
+			  struct resolved *r)
+{
+	uint32_t any = UINT32_MAX;
+	struct shm_swarm s;
+
+	if (ptab_peek(c->ptab, id, &any, &s) != PTAB_OK || s.resolved != RESOLVED_ENGINE)
+		return;
+	memcpy(r->infohash, s.infohash, IH_LEN);
+	r->how = RESOLVED_ENGINE;
+}
+
+int ids_is_cold(const struct coll *c, const struct shm_job *job)
+{
+	struct resolved r;
+
+	if (swarms_find(c->swarms, job->id))
+		return 0;
+	if (job->flags & (JOB_F_V2 | JOB_F_INFOHASH))
+		return 1;
+	switch (engine_look(c->engine, job->id, &r)) {
+	case ENGINE_ASKED: return 0;
+	case ENGINE_KNOWN: return swarms_find(c->swarms, r.infohash) == NULL;
+	default: return 1;
+	}
+}
+
+int ids_known(struct coll *c, const struct shm_job *job, struct resolved *r)
+{
+	enum engine_rc rc = ENGINE_NOBODY;
+
+	memcpy(r->infohash, job->id, IH_LEN);
+	r->how = RESOLVED_TAKEN;
+	if (!(job->flags & (JOB_F_V2 | JOB_F_INFOHASH)))
+		rc = engine_ask(c->engine, job->id, r);
+	if (rc == ENGINE_KNOWN && r->how == RESOLVED_NO_ANSWER)
+		remember_slot(c, job->id, r);
+	return rc != ENGINE_ASKED;
+}
+
+/* e has meant another swarm so far: that one is left, unless somebody else asks for it.
+ * Metadata under this very hash proves an infohash, whatever the engine says. */
+static struct swarm *move(struct coll *c, struct swarm_id *e, const struct resolved *r)
+{
+	struct swarm *from = e->swarm;
+	int is_key = e == &from->ids[0], asked = e->asked_ms != 0;
+	char was[IH_HEX_LEN], is[IH_HEX_LEN];
+	uint8_t id[IH_LEN];
+
+	if (swarm_has_hash(from, e->id) &&
+	    (!is_key || from->pieces || swarm_ids_asked(from) > (uint32_t)asked))
+		return from;
+	memcpy(id, e->id, IH_LEN);
+	ih_hex(was, swarm_infohash(from));
+	ih_hex(is, r->infohash);
+	log_info("engine", "an id meant %s so far and means %s", was, is);
+	stat_inc(engine_moved);
+	ptab_drop(c->ptab, id); /* the list of another swarm */
+	wait_hand_over(c, from, NULL, id);
+	swarms_unalias(c->swarms, e);
+	if (swarm_ids_asked(from) == 0 && from->waiters == 0)
+		jobs_leave(c, from);
+	return swarms_find(c->swarms, r->infohash);
+}
+
+struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
+			const struct resolved *r, const uint8_t *v2, enum lane_rc *why)
+{
+	struct swarm_id *e = swarms_id(c->swarms, id);
+	struct swarm *w = e ? e->swarm : NULL;
+
+	if (w && v2) {
+		ids_whole_v2(c, w, v2);
+		w = swarms_find(c->swarms, id);
+	}
+	if (r->how == RESOLVED_ENGINE && !(w && w == swarms_find(c->swarms, r->infohash)))
+		w = e ? move(c, e, r) : swarms_find(c->swarms, r->infohash);
+	if (!w)
+		w = jobs_join(c, id, r->infohash, v2, why);
+	if (w)
+		wait_found(c, w, id);
+	else
+		wait_refuse(c, id, *why);
+	return w;
+}
+
+/* The engine's word, late: who waited for it gets his swarm. */
+void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r)
+{
+	struct coll *c = arg;
+	struct resolved sure = *r;
+	enum lane_rc why;
+	struct swarm *w;
+
+	if (sure.how == RESOLVED_NO_ANSWER)
+		remember_slot(c, id, &sure);
+	w = ids_swarm(c, id, &sure, NULL, &why);
+	if (w)
+		ids_asked(c, w, id, sure.how);
+	wait_check(c);
 }
 
 /* ---- the two hashes of a hybrid --------------------------------------------------- */
@@ -64,7 +191,7 @@ static void take_over(struct coll *c, struct swarm *w, struct swarm *from)
 	lt_leave(c->lt, from->id);
 	swarm_rejoin(from, clock_ms());
 	swarm_absorb(w, from, clock_ms());
-	jobs_hand_over(c, from, w, NULL);
+	wait_hand_over(c, from, w, NULL);
 	if (from->asked_ms > w->asked_ms)
 		w->asked_ms = from->asked_ms;
 	w->control = w->control && from->control;

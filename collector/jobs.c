@@ -1,8 +1,7 @@
 /*
- * jobs.c -- questions: one join per infohash, whatever the number of askers; who
- * waits is answered when the swarm is known well enough, or when the wait is over.
+ * jobs.c -- questions: one join per infohash, whatever the number of askers; who joins,
+ * who leaves, and what is done once a second. Who waits is in waiters.c.
  */
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,124 +9,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* ---- answers --------------------------------------------------------------- */
-
-/* Tokens of a worker that is gone are dropped: its successor has another
- * generation, and its lane must not fill with strangers' answers. */
-static void answer_in(struct coll *c, uint64_t token, enum lane_rc rc, uint32_t retry_s)
-{
-	int slot = lane_token_slot(token);
-	const struct shm_page *page;
-
-	if (token == 0)
-		return;
-	page = seg_page(c->seg, (uint32_t)slot);
-	if ((atomic_load(&page->gen) & 0xffffffu) != lane_token_gen(token))
-		return;
-	if (lane_done_room(c->lane[slot]) == 0) {
-		stat_inc(done_lost); /* the request's own deadline answers it */
-		return;
-	}
-	lane_done_push(c->lane[slot], token, rc, retry_s);
-	kid_ring(c->kid.worker_bell_fd[slot]);
-}
-
-static void answer(struct coll *c, uint64_t token, enum lane_rc rc)
-{
-	answer_in(c, token, rc, 0);
-}
-
-static void waiter_drop(struct coll *c, struct waiter **at)
-{
-	struct waiter *q = *at;
-
-	*at = q->next;
-	q->swarm->waiters--;
-	c->nwaiters--;
-	c->slot_waiters[lane_token_slot(q->token)]--;
-	free(q);
-}
-
-/* Look at a swarm once in a pass, however many wait for it. The first round may be over
- * by its own time: discovery_wait. */
-static void judge(struct coll *c, struct swarm *w, uint64_t now)
-{
-	if (w->judged == c->pass)
-		return;
-	w->judged = c->pass;
-	if (w->away) {
-		w->ready = w->settled = 0;
-		w->recheck_ms = 0;
-		return;
-	}
-	if (!w->round_done && now - w->joined_ms >= c->kid.conf.swarm_discovery_wait_ms)
-		w->round_done = 1;
-	w->ready = swarm_round_done(w, now, &w->recheck_ms);
-	w->settled = w->ready && swarm_phase(w, now) >= SWARM_SETTLED;
-	if (w->ready && !w->settled)
-		w->recheck_ms = now + 50; /* quiet is a matter of time, not of an event */
-}
-
-static int waiter_ready(const struct waiter *q, uint64_t now)
-{
-	return now >= q->until_ms || (q->settled ? q->swarm->settled : q->swarm->ready);
-}
-
-static void wake_at(struct coll *c, uint64_t now, uint64_t when)
-{
-	uint64_t ms = when > now ? when - now : 1;
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
-
-	event_add(c->wake, &tv);
-}
-
-/* See that the table says all we know, before somebody is sent to look there. An older
- * answer stays while the first round of a new life is under way. */
-static enum lane_rc bring_up_to_date(struct coll *c, struct swarm *w, uint64_t now)
-{
-	if (!publish_may(w))
-		return LANE_OK;
-	if ((w->changed_ms || !w->published_ms || publish_missing(w) ||
-	     swarm_phase(w, now) != w->published_phase) &&
-	    publish_now(c, w, 1) != 0)
-		return LANE_BUSY;
-	if (w->redis_due)
-		publish_redis(c, w);
-	return LANE_OK;
-}
-
-void jobs_check(struct coll *c)
-{
-	uint64_t now = clock_ms(), next = UINT64_MAX;
-
-	c->pass++;
-	for (struct waiter **at = &c->waiters; *at;) {
-		struct waiter *q = *at;
-		struct swarm *w = q->swarm;
-
-		judge(c, w, now);
-		if (waiter_ready(q, now)) {
-			uint64_t token = q->token;
-			enum lane_rc rc = bring_up_to_date(c, w, now);
-
-			waiter_drop(c, at);
-			answer(c, token, rc);
-			continue;
-		}
-		if (q->until_ms < next)
-			next = q->until_ms;
-		if (w->recheck_ms && w->recheck_ms < next)
-			next = w->recheck_ms;
-		at = &q->next;
-	}
-	if (next != UINT64_MAX)
-		wake_at(c, now, next);
-	stat_set(waiters, c->nwaiters);
-}
-
 /* ---- joining and leaving ------------------------------------------------------ */
 
-static void leave(struct coll *c, struct swarm *w)
+void jobs_leave(struct coll *c, struct swarm *w)
 {
 	char hex[IH_HEX_LEN];
 
@@ -180,32 +64,6 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 	return n;
 }
 
-void jobs_hand_over(struct coll *c, struct swarm *from, struct swarm *to,
-		    const uint8_t *id)
-{
-	for (struct waiter *q = c->waiters; q; q = q->next) {
-		if (q->swarm != from || (id && memcmp(q->id, id, IH_LEN) != 0))
-			continue;
-		from->waiters--;
-		q->swarm = to;
-		to->waiters++;
-	}
-}
-
-static void answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
-{
-	for (struct waiter **at = &c->waiters; *at;) {
-		uint64_t token = (*at)->token;
-
-		if ((*at)->swarm != w) {
-			at = &(*at)->next;
-			continue;
-		}
-		waiter_drop(c, at);
-		answer(c, token, rc);
-	}
-}
-
 static void drop_slots(struct coll *c, const struct swarm *w)
 {
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
@@ -235,7 +93,7 @@ static void suspend(struct swarm *w, void *arg)
 		w->away = 1;
 	}
 	if (net_why(c) != IFACE_OK)
-		answer_all(c, w, LANE_REFUSED);
+		wait_answer_all(c, w, LANE_REFUSED);
 }
 
 void jobs_suspend(struct coll *c)
@@ -311,7 +169,7 @@ struct swarm *jobs_join_control(struct coll *c, const uint8_t id[IH_LEN])
 
 void jobs_leave_control(struct coll *c, struct swarm *w)
 {
-	leave(c, w);
+	jobs_leave(c, w);
 }
 
 /* Room for one more: the one that was idle longest leaves. */
@@ -324,57 +182,9 @@ static int make_room(struct coll *c)
 	idle = swarms_oldest_idle(c->swarms);
 	if (!idle)
 		return -1;
-	leave(c, idle);
+	jobs_leave(c, idle);
 	stat_inc(swarms_evicted);
 	return 0;
-}
-
-/* Every waiter has its place in the completion lane of its worker, and as many
- * again are kept for answers that are given at once. */
-static int may_wait(const struct coll *c, int slot)
-{
-	if (c->nwaiters >= (uint32_t)c->kid.conf.swarm_max_waiters) {
-		stat_inc(waiters_refused);
-		return 0;
-	}
-	return lane_done_room(c->lane[slot]) > 2 * c->slot_waiters[slot];
-}
-
-static void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
-{
-	uint64_t now = clock_ms();
-	int slot = lane_token_slot(job->token);
-	struct waiter *q = may_wait(c, slot) ? calloc(1, sizeof(*q)) : NULL;
-
-	if (!q) {
-		stat_inc(jobs_refused);
-		answer(c, job->token, LANE_BUSY);
-		return;
-	}
-	q->token = job->token;
-	q->until_ms = now + job->wait_ms;
-	if (job->deadline_ms && q->until_ms > job->deadline_ms)
-		q->until_ms = job->deadline_ms;
-	q->settled = (job->flags & JOB_F_SETTLED) != 0;
-	q->swarm = w;
-	memcpy(q->id, job->id, IH_LEN);
-	q->next = c->waiters;
-	c->waiters = q;
-	c->nwaiters++;
-	c->slot_waiters[slot]++;
-	w->waiters++;
-}
-
-/* The asker left. Its worker reuses the place, so the waiter must go too, or one
- * worker could own more waiters than its completion lane has room for. */
-static void job_forget(struct coll *c, uint64_t token)
-{
-	struct waiter **at = &c->waiters;
-
-	while (*at && (*at)->token != token)
-		at = &(*at)->next;
-	if (*at)
-		waiter_drop(c, at);
 }
 
 /* A stale version of a quiet swarm is as true as ever: say so with a new one. */
@@ -403,34 +213,49 @@ static uint32_t cold_wait_s(struct coll *c, const struct shm_job *job)
 	return wait_s;
 }
 
+struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
+			const uint8_t key[IH_LEN], const uint8_t *v2, enum lane_rc *why)
+{
+	struct swarm *w = NULL;
+
+	*why = LANE_BUSY;
+	if (net_why(c) != IFACE_OK)
+		*why = LANE_REFUSED;
+	else if (make_room(c) == 0)
+		w = join(c, asked, key, v2);
+	return w;
+}
+
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	struct swarm *w = swarms_find(c->swarms, job->id);
 	const uint8_t *v2 =
 		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
+	enum lane_rc why = LANE_REFUSED;
 	uint32_t wait_s;
+	struct resolved r;
 
-	if (net_why(c) != IFACE_OK && (!w || w->away)) {
-		if (w)
-			w->asked_ms = clock_ms(); /* it is wanted when we are back */
+	if (net_why(c) == IFACE_OK || (w && !w->away)) {
+		if (ids_is_cold(c, job) && (wait_s = cold_wait_s(c, job)) != 0) {
+			wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
+			return;
+		}
+		if (!ids_known(c, job, &r) && !w) {
+			if (job->token != 0)
+				wait_for(c, NULL, job);
+			return;
+		}
+		w = ids_swarm(c, job->id, &r, v2, &why);
+	} else if (w) {
+		w->asked_ms = clock_ms(); /* it is wanted when we are back */
+		w = NULL;
+	}
+	if (!w) {
 		stat_inc(jobs_refused);
-		answer(c, job->token, LANE_REFUSED);
+		wait_answer(c, job->token, why);
 		return;
 	}
-	if (w && v2) {
-		ids_whole_v2(c, w, v2);
-		w = swarms_find(c->swarms, job->id);
-	}
-	if (!w && (wait_s = cold_wait_s(c, job)) != 0) {
-		answer_in(c, job->token, LANE_LIMITED, wait_s);
-		return;
-	}
-	if (!w && (make_room(c) != 0 || !(w = join(c, job->id, job->id, v2)))) {
-		stat_inc(jobs_refused);
-		answer(c, job->token, LANE_BUSY);
-		return;
-	}
-	ids_asked(c, w, job->id, RESOLVED_TAKEN);
+	ids_asked(c, w, job->id, r.how);
 	w->control = 0;
 	freshen(c, w);
 	if (job->token != 0)
@@ -450,16 +275,16 @@ void jobs_take(struct coll *c)
 			else if (job.kind == JOB_PEERS)
 				job_peers(c, &job, c->text);
 			else if (job.kind == JOB_FORGET)
-				job_forget(c, job.token);
+				wait_forget(c, job.token);
 			else
-				answer(c, job.token, LANE_FAILED);
+				wait_answer(c, job.token, LANE_FAILED);
 		}
 		if (rc < 0) {
 			stat_inc(lane_bad);
 			log_error("lane", "slot %d made no sense and was emptied", i);
 		}
 	}
-	jobs_check(c);
+	wait_check(c);
 }
 
 /* ---- once a second --------------------------------------------------------------- */
@@ -473,7 +298,7 @@ static void tick_swarm(struct swarm *w, void *arg)
 
 	if (w->waiters == 0 && !w->control &&
 	    now - w->asked_ms >= conf->swarm_linger_ms) {
-		leave(c, w);
+		jobs_leave(c, w);
 		return;
 	}
 	if (w->away)
@@ -483,7 +308,7 @@ static void tick_swarm(struct swarm *w, void *arg)
 	if (w->trackers_at_ms && now >= w->trackers_at_ms)
 		ask_trackers(c, w);
 	c->pass++;
-	judge(c, w, now);
+	wait_judge(c, w, now);
 	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
 	if (w->plans)
 		visit_soon(c);
@@ -550,8 +375,8 @@ static void join_again(struct coll *c, struct swarm *w)
 	if (lt_join(c->lt, w->id, &w->ih, known, w->npeers, 1, &c->kid.conf, &w->life,
 		    err) != 0) {
 		log_error("swarm", "%s", err);
-		answer_all(c, w, LANE_FAILED);
-		leave(c, w);
+		wait_answer_all(c, w, LANE_FAILED);
+		jobs_leave(c, w);
 	}
 }
 

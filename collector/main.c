@@ -213,7 +213,7 @@ static void on_lt_bell(evutil_socket_t fd, short what, void *arg)
 	}
 	if (n > 0)
 		kid_ring((int)fd); /* the rest after others had their turn */
-	jobs_check(c);
+	wait_check(c);
 }
 
 /* ---- bells and timers ---------------------------------------------------------- */
@@ -229,7 +229,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	jobs_check(arg);
+	wait_check(arg);
 }
 
 static void on_publish(evutil_socket_t fd, short what, void *arg)
@@ -339,11 +339,13 @@ static void open_redis(struct coll *c)
 			  c->redis ? "the old one stays" : "none is used");
 		return;
 	}
+	engine_set_redis(c->engine, NULL); /* closing tells who waits for it */
 	redis_close(&c->redis);
 	if (conf->redis_mode == REDIS_OFF)
 		return;
 	if (redis_open(&c->redis, c->base, &target, conf->redis_timeout_ms) != 0)
 		log_error("redis", "out of memory");
+	engine_set_redis(c->engine, c->redis);
 }
 
 /* What only the running daemon knows: where its own directory is. */
@@ -390,6 +392,8 @@ static void reconfigure(struct coll *c, int fd)
 		publish_places_again(c);
 	if (redis)
 		open_redis(c);
+	engine_configure(c->engine, fresh.acestream_engine_url,
+			 fresh.acestream_timeout_ms);
 	log_notice("config", "new settings taken");
 }
 
@@ -494,8 +498,12 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	    follow_open(c, err) != 0 ||
 	    lt_open(&c->lt, follow_conf(c), c->lt_bell_fd, err) != 0)
 		return -1;
+	if (engine_open(&c->engine, c->base, c->web, ids_resolved, c) != 0)
+		return err_set(err, "out of memory");
 	open_geo(c);
 	open_redis(c);
+	engine_configure(c->engine, c->kid.conf.acestream_engine_url,
+			 c->kid.conf.acestream_timeout_ms);
 	path_look(c);
 	make_events(c);
 	return 0;
@@ -517,6 +525,7 @@ static void coll_close(struct coll *c)
 		c->waiters = q->next;
 		free(q);
 	}
+	engine_close(&c->engine);
 	redis_close(&c->redis);
 	redis_reset();
 	vpn_close(&c->vpn);

@@ -40,7 +40,7 @@ void publish_redis(struct coll *c, struct swarm *w)
 /* Under an id that is not the infohash, of a hybrid, it says so. */
 static enum swarm_resolved how_of(const struct swarm_id *e, const struct shm_swarm *head)
 {
-	if (e->resolved == RESOLVED_TAKEN && memcmp(e->id, head->infohash, IH_LEN) != 0)
+	if (e->resolved != RESOLVED_ENGINE && memcmp(e->id, head->infohash, IH_LEN) != 0)
 		return RESOLVED_HYBRID;
 	return e->resolved;
 }

@@ -487,3 +487,83 @@ void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *
 	if (r->inflight == 1)
 		arm(r, r->timeout_ms);
 }
+
+/* ---- GET ---------------------------------------------------------------------- */
+
+/* hiredis calls back for each command in the end, with a reply or with none when the
+ * connection is over: that call frees it. Before, the caller may have lost interest, or
+ * been told that it is too late: then fn is NULL. */
+struct redis_get {
+	redis_get_fn *fn;
+	void *arg;
+	size_t max;
+	struct event *late;
+};
+
+static void get_done(struct redis_get *g, const char *value, size_t len)
+{
+	redis_get_fn *fn = g->fn;
+
+	g->fn = NULL;
+	if (fn)
+		fn(g->arg, value, len);
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	stat_inc(redis_gets_late);
+	get_done(arg, NULL, 0);
+}
+
+static void on_got(redisAsyncContext *ctx, void *reply, void *arg)
+{
+	const redisReply *rep = reply;
+	struct redis_get *g = arg;
+	const char *bad = NULL;
+	int fits = rep && rep->type == REDIS_REPLY_STRING && rep->len <= g->max;
+
+	(void)take_reply(ctx, rep, &bad);
+	event_del(g->late);
+	get_done(g, fits ? rep->str : NULL, fits ? rep->len : 0);
+	event_free(g->late);
+	free(g);
+}
+
+struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
+			    size_t max, redis_get_fn *fn, void *arg)
+{
+	struct timeval tv = {(time_t)(timeout_ms / 1000),
+			     (suseconds_t)(timeout_ms % 1000) * 1000};
+	struct redis_get *g = NULL;
+
+	if (!redis_up(r) || r->inflight >= REDIS_INFLIGHT_MAX)
+		goto skip;
+	g = calloc(1, sizeof(*g));
+	if (!g || !(g->late = evtimer_new(r->base, on_late, g)))
+		goto skip;
+	g->fn = fn;
+	g->arg = arg;
+	g->max = max;
+	if (redisAsyncCommand(r->ctx, on_got, g, "GET %s", key) != REDIS_OK)
+		goto skip;
+	event_add(g->late, &tv);
+	sent(r);
+	if (r->inflight == 1)
+		arm(r, r->timeout_ms);
+	return g;
+skip:
+	stat_inc(redis_skipped);
+	if (g && g->late)
+		event_free(g->late);
+	free(g);
+	return NULL;
+}
+
+void redis_get_cancel(struct redis_get **gp)
+{
+	if (*gp)
+		(*gp)->fn = NULL;
+	*gp = NULL;
+}

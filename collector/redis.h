@@ -44,4 +44,17 @@ int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,
 		 size_t len);
 
+/* value: NULL if there is none: no such key, something else than a string, larger than
+ * max, an error, too late, or the connection ended. It is valid only during the call. May
+ * not close r. */
+typedef void redis_get_fn(void *arg, const char *value, size_t len);
+struct redis_get;			/* a GET under way; opaque */
+/* GET. fn is called once, later, from the loop, after timeout_ms at most; also from
+ * redis_close. NULL, and no call: Redis is down or too far behind (counted): ask nobody,
+ * wait for nothing. */
+PS_MUST struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
+				    size_t max, redis_get_fn *fn, void *arg);
+/* fn will not be called. Not for a get whose fn was. NULL is fine. */
+void redis_get_cancel(struct redis_get **g);
+
 #endif

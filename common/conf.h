@@ -104,7 +104,8 @@ X(vpn, password, SECRET, "", 0, 200, RELOAD, "and the user's password") \
 X(vpn, health_url, STR, "http://127.0.0.1:9999/", 0, 500, RELOAD, "health server of Gluetun, asked when the control server says nothing; empty: none") \
 X(vpn, port_file, STR, "", 0, 1000, RELOAD, "file with the forwarded port, read when the control server does not tell it") \
 X(vpn, exit_when_dead, BOOL, "off", 0, 1, RELOAD, "leave with code 1 when the Gluetun container whose network we share is gone") \
-X(acestream, engine_url, STR, "", 0, 500, LATER, "AceStream engine that resolves content ids") \
+X(acestream, engine_url, STR, "", 0, 500, RELOAD, "AceStream engine that resolves content ids; empty: none, ids are infohashes") \
+X(acestream, timeout, MS, "3s", 100, 10000, RELOAD, "how long the engine may take for one id, which is then taken as an infohash") \
 X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
 X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \
 X(log, file, STR, "", 0, 1000, RELOAD, "append to this file instead of stderr; USR1 opens it again") \

@@ -178,6 +178,16 @@ static void check_vpn(struct config_load *l)
 			  "must be an absolute path");
 }
 
+/* collector/engine.c puts its own paths behind it. */
+static void check_engine_url(struct config_load *l)
+{
+	const char *url = l->cfg->conf.acestream_engine_url;
+
+	if (url[0] && (!check_web_url(url) || strpbrk(url, "?#")))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_acestream_engine_url,
+			  "must be http://host[:port], e.g. http://127.0.0.1:6878");
+}
+
 static void check_names(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -239,6 +249,7 @@ void config_check(struct config_load *l)
 		   check_router_item, "host:port");
 	check_redis(l);
 	check_vpn(l);
+	check_engine_url(l);
 	check_names(l);
 	check_sizes(l);
 	check_later(l);

@@ -26,6 +26,7 @@ enum lane_job {
 	JOB_FORGET = 2,			/* the asker behind token has left */
 };
 #define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
+#define JOB_F_INFOHASH 2u		/* spelled as only infohashes are: no content id */
 #define JOB_F_SETTLED 4u		/* wait for a settled swarm, not for the first round */
 
 enum lane_rc {

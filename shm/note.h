@@ -18,7 +18,8 @@ X(vpn_public_ip, "address that Gluetun has in the world") \
 X(vpn_country, "where that is, as Gluetun says") \
 X(vpn_city, "where that is, as Gluetun says") \
 X(vpn_detail, "what is wrong with the VPN, and what mends it") \
-X(vpn_role, "the role that Gluetun's control server lacks, as TOML")
+X(vpn_role, "the role that Gluetun's control server lacks, as TOML") \
+X(engine_detail, "why the AceStream engine does not answer")
 /* clang-format on */
 
 enum note {

@@ -80,6 +80,14 @@ X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
 X(redis_connects, "Redis connections made") \
 X(vpn_ports, "forwarded ports taken from Gluetun") \
+X(redis_gets_late, "Redis answers that came too late for who asked") \
+X(engine_asked, "ids that the AceStream engine was asked about") \
+X(engine_failed, "questions that the engine did not answer, or not well") \
+X(engine_known, "ids whose meaning was known from memory") \
+X(engine_redis, "ids whose meaning was known from Redis") \
+X(engine_full, "ids taken as they are: too many are asked about already") \
+X(engine_evicted, "meanings of ids dropped from memory for room") \
+X(engine_moved, "ids that were found to mean another swarm") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \
@@ -101,6 +109,8 @@ X(redis_up, "1: Redis answers") \
 X(vpn_state, "0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
 X(vpn_since_s, "when that began, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
+X(engine_state, "AceStream engine: 0 off, 1 unknown, 2 up, 3 down") \
+X(engine_since_s, "when engine_state became so") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \

@@ -223,8 +223,7 @@ static void put_counts(struct json *j, const struct shm_swarm *s)
 	json_obj_end(j);
 }
 
-/* NULL: nothing is known of the id yet. */
-static const char *resolved_word(int how)
+const char *swarm_resolved_word(int how)
 {
 	switch (how) {
 	case RESOLVED_TAKEN: return "taken";
@@ -272,7 +271,7 @@ static void put_resolution(struct json *j, const struct shm_swarm *s)
 	for (int i = 0; i < IH_V2_LEN; i++)
 		snprintf(hex + 2 * (size_t)i, 3, "%02x", s->v2[i]);
 	put_or_null(j, "infohash_v2", s->has_v2 ? hex : NULL);
-	put_or_null(j, "resolution", resolved_word(s->resolved));
+	put_or_null(j, "resolution", swarm_resolved_word(s->resolved));
 	put_or_null(j, "resolution_detail", resolved_text(s->resolved));
 }
 

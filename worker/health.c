@@ -2,13 +2,14 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "shm/engine.h"
 #include "shm/iface.h"
 #include "shm/note.h"
 #include "shm/stat.h"
 #include "shm/verdictjson.h"
 #include "worker/health.h"
 
-#define HEALTH_MAX_BYTES 16384 /* five notes, should each byte be escaped */
+#define HEALTH_MAX_BYTES 16384 /* six notes, should each byte be escaped */
 #define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
 
 static uint32_t load(const shm_u32 *p)
@@ -123,6 +124,20 @@ static void gauges(struct json *j, const struct worker *w)
 	json_obj_end(j);
 }
 
+/* Without a collector nobody asks the engine: what it was is history. */
+static void engine(struct json *j, const struct worker *w)
+{
+	uint64_t state = stat_gauge_get(w->seg, GAUGE_engine_state);
+
+	if (state != ENGINE_OFF && !worker_collector_up(w))
+		state = ENGINE_UNKNOWN;
+	json_obj(j, "engine");
+	json_str(j, "state", engine_state_name((int)state));
+	json_uint(j, "since", stat_gauge_get(w->seg, GAUGE_engine_since_s));
+	note(j, "error", w->seg, NOTE_engine_detail);
+	json_obj_end(j);
+}
+
 void health_get(struct ask *a)
 {
 	const struct worker *w = a->w;
@@ -147,6 +162,7 @@ void health_get(struct ask *a)
 	gauges(&j, w);
 	vpn(&j, w);
 	path_json(&j, w->seg);
+	engine(&j, w);
 	json_int(&j, "workers", w->kid->nworkers);
 	json_uint(&j, "generation", w->kid->generation);
 	json_obj_end(&j);

@@ -87,6 +87,8 @@ static int push(struct worker *w, const struct ident *id, struct shm_job *job)
 		job->flags |= JOB_F_V2;
 		job->text_len = IH_V2_LEN;
 		text = id->v2;
+	} else if (id->form == IDENT_BASE32) {
+		job->flags |= JOB_F_INFOHASH;
 	}
 	if (lane_push(w->lane, job, text) != 0) {
 		stat_inc(lane_full);
@@ -137,6 +139,15 @@ void peers_touch(struct worker *w, const struct gate_conn *conn,
 	refresh(w, conn, &id, touch_gap_ms(w));
 }
 
+/* The collector asks the engine what an id means before it joins. Who named no time has
+ * that much more, so that the engine's seconds are not taken from the swarm's. */
+static uint64_t engine_ms(const struct worker *w, const struct peers_question *q)
+{
+	return q->wait_ms < 0 && w->conf->acestream_engine_url[0]
+		       ? w->conf->acestream_timeout_ms
+		       : 0;
+}
+
 static void push_parked(struct parked *p)
 {
 	struct worker *w = p->ask.w;
@@ -144,7 +155,8 @@ static void push_parked(struct parked *p)
 	struct shm_job job = {.kind = JOB_PEERS,
 			      .flags = p->q.wait_ms > 0 ? JOB_F_SETTLED : 0,
 			      .token = p->token,
-			      .deadline_ms = p->until_ms + PEERS_MARGIN_MS};
+			      .deadline_ms = p->until_ms + engine_ms(w, &p->q) +
+					     PEERS_MARGIN_MS};
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
 	gate_peer(p->ask.conn, job.client);
@@ -158,7 +170,8 @@ static void park(struct ask *a, const struct peers_question *q)
 	struct worker *w = a->w;
 	uint64_t wait =
 		q->wait_ms >= 0 ? (uint64_t)q->wait_ms : w->conf->swarm_discovery_wait_ms;
-	struct parked *p = park_take(w->park, a, wait + PEERS_MARGIN_MS);
+	struct parked *p =
+		park_take(w->park, a, wait + engine_ms(w, q) + PEERS_MARGIN_MS);
 
 	if (!p) {
 		stat_inc(peers_park_full);

@@ -7,6 +7,7 @@ import pytest
 
 import parts
 from daemon import BIN, Daemon
+from engine import Engine
 from procs import ROOT, Net, Stage
 
 
@@ -43,6 +44,7 @@ opentracker = factory(parts.Opentracker)
 payload = factory(parts.Payload)
 bep52 = factory(parts.Bep52)
 gluetun = factory(parts.Gluetun)
+engine = factory(Engine)
 ltpeer = factory(parts.LtPeer)
 real_swarm = factory(parts.RealSwarm)
 dht = factory(parts.Dht)

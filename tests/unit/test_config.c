@@ -635,11 +635,11 @@ static void test_warnings(void **state)
 	heard("");
 	assert_int_equal(load(NULL, NULL,
 			      OPT("geo.online=on", "metadata.timeout=31s",
-				  "acestream.engine_url=http://127.0.0.1:6878")),
+				  "metadata.base_url=http://127.0.0.1:8000")),
 			 0);
 	heard("W -o: geo.online = on: this version does not do that yet; no effect\n"
 	      "W -o: metadata.timeout = 31s: this version does not do that yet; no effect\n"
-	      "W -o: acestream.engine_url = http://127.0.0.1:6878: this version does not do "
+	      "W -o: metadata.base_url = http://127.0.0.1:8000: this version does not do "
 	      "that yet; no effect\n");
 	assert_int_equal(load(NULL, NULL,
 			      OPT("shm.swarms=16", "swarm.max_swarms=17",

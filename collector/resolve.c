@@ -1,0 +1,277 @@
+/*
+ * resolve.c -- see resolve.h.
+ */
+#include "collector/resolve.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/swarmjson.h"
+
+/* ---- the engine's words -------------------------------------------------------- */
+
+/* Exactly 40 hexadecimal digits, not all of them zero. */
+static int parse_infohash(uint8_t out[IH_LEN], const char *text)
+{
+	struct ident id;
+	char err[ERRLEN];
+
+	if (strlen(text) != IH_HEX_LEN - 1 ||
+	    ident_parse(&id, text, strlen(text), err) != 0 || id.form != IDENT_HEX40)
+		return -1;
+	memcpy(out, id.key, IH_LEN);
+	return 0;
+}
+
+static int taken_as_it_is(struct resolved *out, const uint8_t id[IH_LEN],
+			  enum swarm_resolved how)
+{
+	memcpy(out->infohash, id, IH_LEN);
+	out->how = (uint8_t)how;
+	return 0;
+}
+
+static int parse_result(struct resolved *out, const uint8_t id[IH_LEN],
+			const cJSON *result, char err[ERRLEN])
+{
+	const cJSON *hash = cJSON_GetObjectItemCaseSensitive(result, "infohash");
+
+	if (!hash || cJSON_IsNull(hash)) /* a web stream, say: no swarm is known */
+		return taken_as_it_is(out, id, RESOLVED_NOT_FOUND);
+	if (!cJSON_IsString(hash) || parse_infohash(out->infohash, hash->valuestring))
+		return err_set(err, "its infohash is not 40 hexadecimal digits");
+	out->how =
+		memcmp(out->infohash, id, IH_LEN) == 0 ? RESOLVED_SAME : RESOLVED_ENGINE;
+	return 0;
+}
+
+/* Errors come with status 200, beside a result of null. */
+int resolve_parse(struct resolved *out, const uint8_t id[IH_LEN], const char *body,
+		  size_t len, char err[ERRLEN])
+{
+	cJSON *j = cJSON_ParseWithLength(body, len);
+	const cJSON *result = cJSON_GetObjectItemCaseSensitive(j, "result");
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(j, "error");
+	int rc;
+
+	if (!cJSON_IsObject(j))
+		rc = err_set(err, "its answer is not a JSON object");
+	else if (cJSON_IsString(error) && !cJSON_IsObject(result))
+		rc = taken_as_it_is(out, id, RESOLVED_NOT_FOUND);
+	else if (cJSON_IsObject(result) && (!error || cJSON_IsNull(error)))
+		rc = parse_result(out, id, result, err);
+	else
+		rc = err_set(err, "its answer has neither result nor error");
+	cJSON_Delete(j);
+	return rc;
+}
+
+uint64_t resolve_ttl_ms(const struct resolved *r)
+{
+	switch (r->how) {
+	case RESOLVED_ENGINE:
+	case RESOLVED_SAME: return RESOLVE_KNOWN_MS;
+	case RESOLVED_NOT_FOUND: return RESOLVE_NOT_FOUND_MS;
+	default: return RESOLVE_NO_ANSWER_MS;
+	}
+}
+
+/* ---- written down ---------------------------------------------------------------- */
+
+void resolve_write(struct buf *out, const struct resolved *r, uint64_t until_wall_ms)
+{
+	char hex[IH_HEX_LEN];
+	struct json j;
+
+	ih_hex(hex, r->infohash);
+	json_init(&j, out);
+	json_obj(&j, NULL);
+	json_str(&j, "infohash", hex);
+	json_str(&j, "resolution", swarm_resolved_word(r->how));
+	json_uint(&j, "until", until_wall_ms);
+	json_obj_end(&j);
+}
+
+/* Who shares our Redis may write there, too: only what an engine could have said. */
+static int is_sound(const struct resolved *r, const uint8_t id[IH_LEN])
+{
+	int same = memcmp(r->infohash, id, IH_LEN) == 0;
+
+	return r->how == RESOLVED_ENGINE ? !same : same;
+}
+
+static int word_of(struct resolved *out, const char *word)
+{
+	static const uint8_t how[] = {RESOLVED_ENGINE, RESOLVED_SAME, RESOLVED_NOT_FOUND};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(how); i++)
+		if (strcmp(word, swarm_resolved_word(how[i])) == 0) {
+			out->how = how[i];
+			return 0;
+		}
+	return -1;
+}
+
+int resolve_read(struct resolved *out, uint64_t *left_ms, const uint8_t id[IH_LEN],
+		 const char *text, size_t len, uint64_t now_wall_ms)
+{
+	cJSON *j = cJSON_ParseWithLength(text, len);
+	const cJSON *hash = cJSON_GetObjectItemCaseSensitive(j, "infohash");
+	const cJSON *word = cJSON_GetObjectItemCaseSensitive(j, "resolution");
+	const cJSON *until = cJSON_GetObjectItemCaseSensitive(j, "until");
+	double left =
+		cJSON_IsNumber(until) ? until->valuedouble - (double)now_wall_ms : 0;
+	int rc = -1;
+
+	if (cJSON_IsString(hash) && cJSON_IsString(word) && left >= 1 &&
+	    parse_infohash(out->infohash, hash->valuestring) == 0 &&
+	    word_of(out, word->valuestring) == 0 && is_sound(out, id)) {
+		uint64_t most = resolve_ttl_ms(out); /* clocks differ */
+
+		*left_ms = left < (double)most ? (uint64_t)left : most;
+		rc = 0;
+	}
+	cJSON_Delete(j);
+	return rc;
+}
+
+/* ---- in memory: a chained hash, and a list by last use ------------------------------ */
+
+#define NONE UINT32_MAX
+
+struct node {
+	struct resentry e;
+	uint32_t chain; /* next of the bucket */
+	uint32_t newer, older;
+};
+
+struct rescache {
+	struct node *node; /* count of max */
+	uint32_t *bucket;  /* max of them */
+	uint32_t count, max;
+	uint32_t newest, oldest;
+};
+
+static uint32_t bucket_of(const struct rescache *c, const uint8_t id[IH_LEN])
+{
+	uint32_t h;
+
+	memcpy(&h, id + 8, sizeof(h));
+	return h % c->max;
+}
+
+int rescache_open(struct rescache **out, uint32_t max)
+{
+	struct rescache *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -1;
+	c->max = max;
+	c->newest = c->oldest = NONE;
+	c->node = calloc(max, sizeof(*c->node));
+	c->bucket = malloc(max * sizeof(*c->bucket));
+	if (!c->node || !c->bucket) {
+		rescache_close(&c);
+		return -1;
+	}
+	for (uint32_t i = 0; i < max; i++)
+		c->bucket[i] = NONE;
+	*out = c;
+	return 0;
+}
+
+void rescache_close(struct rescache **cp)
+{
+	struct rescache *c = *cp;
+
+	if (!c)
+		return;
+	*cp = NULL;
+	free(c->node);
+	free(c->bucket);
+	free(c);
+}
+
+static void unlink_used(struct rescache *c, uint32_t i)
+{
+	struct node *n = &c->node[i];
+
+	if (n->newer != NONE)
+		c->node[n->newer].older = n->older;
+	else
+		c->newest = n->older;
+	if (n->older != NONE)
+		c->node[n->older].newer = n->newer;
+	else
+		c->oldest = n->newer;
+}
+
+static void link_newest(struct rescache *c, uint32_t i)
+{
+	c->node[i].newer = NONE;
+	c->node[i].older = c->newest;
+	if (c->newest != NONE)
+		c->node[c->newest].newer = i;
+	else
+		c->oldest = i;
+	c->newest = i;
+}
+
+static struct node *find(struct rescache *c, const uint8_t id[IH_LEN])
+{
+	uint32_t i = c->bucket[bucket_of(c, id)];
+
+	while (i != NONE && memcmp(c->node[i].e.id, id, IH_LEN) != 0)
+		i = c->node[i].chain;
+	if (i == NONE)
+		return NULL;
+	unlink_used(c, i);
+	link_newest(c, i);
+	return &c->node[i];
+}
+
+const struct resentry *rescache_find(struct rescache *c, const uint8_t id[IH_LEN])
+{
+	struct node *n = find(c, id);
+
+	return n ? &n->e : NULL;
+}
+
+/* A node to write to: a new one, or the one longest unused, out of its bucket. */
+static uint32_t take_node(struct rescache *c)
+{
+	uint32_t i = c->oldest, *at;
+
+	if (c->count < c->max)
+		return c->count++;
+	at = &c->bucket[bucket_of(c, c->node[i].e.id)];
+	while (*at != i)
+		at = &c->node[*at].chain;
+	*at = c->node[i].chain;
+	unlink_used(c, i);
+	return i;
+}
+
+int rescache_put(struct rescache *c, const struct resentry *e)
+{
+	struct node *n = find(c, e->id);
+	uint32_t was = c->count, i, b;
+
+	if (n) {
+		n->e = *e;
+		return 0;
+	}
+	i = take_node(c);
+	b = bucket_of(c, e->id);
+	c->node[i].e = *e;
+	c->node[i].chain = c->bucket[b];
+	c->bucket[b] = i;
+	link_newest(c, i);
+	return c->count == was;
+}
+
+uint32_t rescache_count(const struct rescache *c)
+{
+	return c->count;
+}

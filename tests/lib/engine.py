@@ -1,0 +1,116 @@
+"""An AceStream engine, scripted: it knows the content ids that it is told, in the words of
+the HTTP API, and can hang, lie, fail, be slow and die. On 127/8, in threads of the test."""
+import http.server
+import json
+import socket
+import threading
+from urllib.parse import parse_qs, urlsplit
+
+PORT = 6878
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        engine, url = self.server.engine, urlsplit(self.path)
+        query = {k: v[0] for k, v in parse_qs(url.query).items()}
+        engine.seen.append(self.path)
+        if url.path == '/webui/api/service' and query.get('method') == 'get_version':
+            if engine.mode == 'hang' and not engine.probes:
+                engine.stopped.wait(60)
+            else:
+                self.say({'result': {'code': 3021100, 'version': '3.2.11'}, 'error': None})
+            return
+        if url.path != '/server/api' or query.get('method') != 'analyze_content' \
+                or query.get('api_version') != '3':
+            self.say({'result': None, 'error': 'unknown method'})
+            return
+        engine.asked.append(query['query'])
+        if engine.delay_s:
+            engine.stopped.wait(engine.delay_s)
+        answer = engine.answer(query['query'])
+        if answer is None:              # hangs until the test ends
+            engine.stopped.wait(60)
+        elif isinstance(answer, tuple):
+            self.say(*answer)
+        else:
+            self.say(answer)
+
+    def say(self, what, status=200):
+        body = what if isinstance(what, bytes) else json.dumps(what).encode()
+        try:
+            self.send_response(status)
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            pass                        # who asked has left
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 64
+
+    def get_request(self):
+        sock, address = super().get_request()
+        self.engine.open.append(sock)
+        return sock, address
+
+    def handle_error(self, request, client_address):
+        pass                            # a connection that ended is all there is
+
+
+class Engine:
+    """.known: {content id: infohash, or None, or a whole answer}; .asked: ids it heard."""
+
+    def __init__(self, stage, known=None):
+        self.address = stage.net.take()
+        self.url = f'http://{self.address}:{PORT}'
+        self.known, self.mode, self.delay_s = dict(known or {}), 'ok', 0
+        self.asked, self.seen = [], []  # ids; targets of all requests
+        self.probes = True              # False: get_version hangs in mode 'hang', too
+        self.server = None
+        self.start()
+        stage.at_end(self.stop)
+
+    def start(self):
+        self.stopped, self.open = threading.Event(), []
+        self.server = Server((self.address, PORT), Handler)
+        self.server.engine = self
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def stop(self):
+        """It dies: connections are refused from now on."""
+        if self.server:
+            self.stopped.set()
+            self.server.shutdown()
+            self.server.server_close()
+            for sock in self.open:      # those that are kept alive die, too
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            self.thread.join()
+            self.server = None
+
+    def answer(self, asked):
+        if self.mode == 'hang':
+            return None
+        if self.mode == 'status':
+            return {'error': 'internal'}, 500
+        if self.mode == 'garbage':
+            return b'<html>not what you asked for</html>'
+        if self.mode == 'lie':
+            return {'result': {'infohash': 'not an infohash', 'is_live': 1}, 'error': None}
+        if self.mode == 'short':
+            return {'result': {'infohash': self.known[asked][:39]}, 'error': None}
+        if asked not in self.known:
+            return {'result': None, 'error': 'cannot load transport file'}
+        return {'result': {'infohash': self.known[asked], 'content_id': asked, 'is_live': 1,
+                           'title': 'A title', 'categories': [], 'transport_type': 'bt'},
+                'error': None}
