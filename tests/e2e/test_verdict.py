@@ -268,3 +268,20 @@ def test_a_control_swarm_that_nobody_reaches_is_evidence(town):
     assert t.health()['path']['control']['result'] == 'silent'
     with t.world.house:
         assert t.daemon.top()['counters']['controls_silent'] == 1
+
+
+# What Gluetun says ----------------------------------------------------------------------
+
+def test_gluetun_says_that_its_vpn_is_down(daemon, swarm, tracker, gluetun):
+    g, t, s = gluetun(), tracker(), swarm([{'count': 4}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'vpn.gluetun_url': g.url, 'vpn.health_url': g.health_url,
+                'swarm.trackers': t.udp})
+    until(lambda: d.peers(s.infohash, wait='2s'), 'alive')
+    g.set(status='stopped', public_ip='')
+    wait_until(lambda: d.get('/health').json['path']['verdict'] == 'down', 15, 'it is down')
+    wait_until(lambda: d.peers(s.infohash, wait='0')['verdict'] == 'path-blocked', 5,
+               'the swarm is told so')
+    g.set(status='running', public_ip='203.0.113.77')
+    wait_until(lambda: d.get('/health').json['path']['verdict'] != 'down', 15, 'it is up')
+    wait_until(lambda: d.peers(s.infohash, wait='0')['verdict'] == 'alive', 5, 'alive again')

@@ -1,0 +1,163 @@
+"""Every bound bites as it is written: who is turned away hears it, what is dropped is
+counted, and the daemon goes on. `LIMITS` in peerscope.conf(5) is the list."""
+import concurrent.futures
+import http.client
+
+import netns
+import pytest
+from daemon import Answer, Daemon
+from netns import World
+from parts import Tracker
+from procs import wait_until
+
+REASON = netns.why_not()
+needs_namespaces = pytest.mark.skipif(REASON is not None, reason=REASON or '')
+
+
+def ids(n, what=0xc0):
+    return [f'{what:02x}{i:038x}' for i in range(n)]
+
+
+def counter(d, name):
+    return d.top()['counters'][name]
+
+
+def test_max_waiters(daemon, tracker):
+    """One may wait, whichever worker it asks; the next is told to come back."""
+    t = tracker()
+    t.set(mode='hang')
+    d = daemon({'swarm.trackers': t.http, 'swarm.max_waiters': 1})
+    a, b = ids(2)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(d.get, f'/peers/{a}?wait=4s')
+        wait_until(lambda: d.top()['gauges']['waiters'] == 1, what='it waits')
+        second = d.get(f'/peers/{b}?wait=4s')
+        assert second.status == 503 and second.json['error'] == 'busy'
+        assert int(second.headers['Retry-After']) >= 1
+        assert d.get(f'/peers/{a}?wait=0').status == 200       # who does not wait is served
+        assert first.result().status == 200
+    assert counter(d, 'waiters_refused') == 1
+    assert d.get(f'/peers/{b}?wait=1s').status == 200
+
+
+def test_max_trackers(daemon, tracker):
+    asked, left_out, more = tracker(), tracker(), tracker()
+    d = daemon({'swarm.trackers': f'{asked.http},{left_out.http},{asked.http},{more.udp}',
+                'swarm.max_trackers': 1})
+    for n, infohash in enumerate(ids(2), 1):
+        assert d.peers(infohash, wait='2s')['counts']['trackers'] == {'asked': 1, 'answered': 1}
+        assert counter(d, 'trackers_left_out') == 2 * n
+    assert asked.announces() and not left_out.announces() and not more.announces()
+
+
+def test_max_peers(daemon, tracker, swarm):
+    t, s = tracker(), swarm([{'count': 12, 'behaviour': 'dead'}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.http, 'swarm.max_peers': 5})
+    got = d.peers(s.infohash, wait='5s')
+    assert got['total_peers'] <= 5
+    # What does not fit is dropped: here, or by the session before we hear of it.
+    assert counter(d, 'peers_learned') - counter(d, 'peers_evicted') <= 5
+
+
+def test_a_full_event_queue_drops_and_counts(daemon, tracker, swarm):
+    t, s = tracker(), swarm([{'count': 5}])
+    crowd = [[f'127.255.{i // 200}.{i % 200 + 1}', 9] for i in range(1500)]
+    t.set(s.infohash, peers=s.endpoints() + crowd)
+    d = daemon({'swarm.trackers': t.http, 'swarm.event_queue': 16})
+    d.peers(s.infohash, wait='2s')
+    wait_until(lambda: counter(d, 'lt_events_dropped') > 0, what='some were lost')
+    assert d.peers(s.infohash, wait='0')['total_peers'] <= 1505
+    assert d.log_lines('session events lost')
+    # The daemon lives: a swarm of a sane size is whole.
+    other = swarm([{'count': 3}])
+    t.set(other.infohash, peers=other.endpoints())
+    d.until_peers(other.infohash, lambda g: len(g) == 3, wait='2s')
+
+
+def test_a_full_alert_queue_loses_and_counts(daemon, tracker):
+    """Answers of trackers are lost with it, so swarms are known later: at the latest when
+    swarm.discovery_wait is over."""
+    t = tracker()
+    d = daemon({'swarm.trackers': f'{t.http},{t.udp}', 'swarm.alert_queue': 16})
+    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+        def ask(infohash):
+            return d.get(f'/peers/{infohash}').status
+
+        def lost():
+            lost.turn += 1
+            assert set(pool.map(ask, ids(150, 0x10 + lost.turn))) == {200}
+            return counter(d, 'lt_alerts_dropped')
+        lost.turn = 0
+        wait_until(lost, 30, 'alerts were lost')
+    assert d.get('/health').json['collector']['state'] == 'running'
+
+
+def test_a_full_table_forgets_the_oldest(daemon, tracker):
+    d = daemon({'swarm.trackers': tracker().http, 'shm.swarms': 16, 'swarm.max_swarms': 4})
+    for infohash in ids(24):
+        d.peers(infohash)
+    wait_until(lambda: counter(d, 'table_evicted') == 8, 3, 'counted once a second')
+    top = d.top()
+    assert top['table'] == {'slots': 16, 'used': 16, 'torn': 0}
+    assert top['gauges']['swarms'] == 4
+    assert top['counters']['swarms_evicted'] == 20
+
+
+class Far:
+    """Clients out in the world, not on the daemon's machine."""
+
+    def __init__(self, stage, conf):
+        self.world = World(stage, ('tun0',))
+        with self.world.around:
+            self.tracker = Tracker(stage, address=World.TRACKER)
+        with self.world.house:
+            self.daemon = Daemon(stage, {
+                'http.listen': '192.0.2.1:0', 'swarm.listen': '0.0.0.0:42069',
+                'swarm.trackers': self.tracker.http, 'http.workers': 4, **conf})
+
+    def ask(self, infohash, source=World.TRACKER, wait='2s'):
+        """A new connection each time, so that all workers are met."""
+        with self.world.around:
+            conn = http.client.HTTPConnection('192.0.2.1', self.daemon.port, timeout=10,
+                                              source_address=(source, 0))
+            conn.request('GET', f'/peers/{infohash}?wait={wait}')
+        r = conn.getresponse()
+        got = Answer(r.status, r.headers, r.read())
+        conn.close()
+        return got
+
+    def near(self, infohash):
+        with self.world.house:
+            return self.daemon.get(f'/peers/{infohash}?wait=2s')
+
+    def counter(self, name):
+        with self.world.house:
+            return counter(self.daemon, name)
+
+
+@needs_namespaces
+def test_cold_lookups_of_one_client_are_limited(stage):
+    """One bucket for all workers. Two tokens, and one more every six seconds."""
+    far = Far(stage, {'swarm.cold_rate': 10, 'swarm.cold_burst': 2})
+    a, b, c, e = ids(4)
+    assert [far.ask(x).status for x in (a, b)] == [200, 200]
+    refused = far.ask(c)
+    assert refused.status == 503 and refused.json['error'] == 'limited'
+    wait_s = int(refused.headers['Retry-After'])
+    assert 1 <= wait_s <= 6 and str(wait_s) in refused.json['message']
+    assert far.counter('cold_limited') == 1
+    # What is joined costs nothing, and another client has its own bucket.
+    assert [far.ask(x).status for x in (a, b, a, b)] == [200] * 4
+    assert far.ask(e, source='203.0.113.77').status == 200
+    # Many more tries make it no later: what was said is true.
+    got = wait_until(lambda: (lambda r: r if r.status == 200 else None)(far.ask(c)),
+                     wait_s + 1, 'it is served when it was told to be', every=0.2)
+    assert got.json['infohash'] == c
+    assert far.counter('joins') == 4
+
+
+def test_cold_lookups_from_this_machine_are_not(daemon, tracker):
+    d = daemon({'swarm.trackers': tracker().http, 'swarm.cold_rate': 1, 'swarm.cold_burst': 1})
+    assert [d.get(f'/peers/{x}').status for x in ids(5)] == [200] * 5
+    assert counter(d, 'cold_limited') == 0
