@@ -99,8 +99,10 @@ $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d)
 
 # Parts of `make check`; each can be run alone. E2E='-k pex' picks tests.
+# Tests wait more than they work, and each process of them has addresses of its own.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
 E2E ?=
+E2E_AT_ONCE ?= 4
 JOBS := $(shell nproc)
 
 deps:
@@ -142,7 +144,7 @@ swarmtest:
 	$(PYTEST) tests/swarm
 
 e2e: $(BIN)
-	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) tests/e2e $(E2E)
+	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) -n $(E2E_AT_ONCE) tests/e2e $(E2E)
 
 demo: deps-test $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo

@@ -92,7 +92,8 @@ def test_the_same_number_again_is_a_newer_one(daemon, tracker):
     """Left and joined again: the tracker says the same, later."""
     t = tracker()
     t.set(HASH, complete=4, incomplete=5)
-    d = daemon({'swarm.trackers': t.udp, 'swarm.linger': '1s', 'cache.ttl': '200ms'})
+    d = daemon({'swarm.trackers': t.udp, 'swarm.linger': '1s', 'cache.ttl': '200ms',
+                'swarm.announce_gap': '0s'})
     first = until_tracker(d, 4, 5)['tracker']['at']
     wait_until(lambda: d.top()['gauges']['swarms'] == 0, 20, 'the swarm is left')
     wait_until(lambda: time.time() > first + 2.5, what='a later second')

@@ -139,8 +139,8 @@ def test_a_short_id_learns_its_whole_hash_from_a_question(daemon, swarm, tracker
 
 
 def test_a_left_hybrid_is_joined_with_both_hashes(stage_of):
-    d, h, t, everybody = stage_of([{'count': 4}], [{'count': 5}], {'swarm.linger': '1s',
-                                                                  'cache.ttl': '100ms'})
+    d, h, t, everybody = stage_of([{'count': 4}], [{'count': 5}], {
+        'swarm.linger': '1s', 'cache.ttl': '100ms', 'swarm.announce_gap': '0s'})
     d.until_peers(h.v1, lambda p: set(p) == everybody)
     expect_swarms(d, 0)
     t.ask('forget')
