@@ -3,6 +3,7 @@
 #   make            build build/peerscope
 #   make run        set up, build and serve on port 8080   (ARGS='-o swarm.dht=off')
 #   make check      set up, then every test; under ten minutes
+#   make check-slow set up, then what takes minutes: real clients for ten of them, ten thousand ids
 #   make demo       a loopback swarm of real clients, and what Peerscope sees
 #   make bench      cold and warm figures against a scripted swarm and nginx
 #   make deps       install Debian packages only; starts no service
@@ -117,6 +118,9 @@ run: deps
 check: deps-test
 	scripts/run-checks
 
+check-slow: deps-test
+	scripts/run-checks slow
+
 style:
 	scripts/check-style
 
@@ -146,6 +150,11 @@ swarmtest:
 e2e: $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) -n $(E2E_AT_ONCE) tests/e2e $(E2E)
 
+# SLOW='-k ids' picks tests.
+SLOW ?=
+slow: $(BIN)
+	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) tests/slow $(SLOW)
+
 demo: deps-test $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo
 
@@ -158,5 +167,6 @@ analyze: deps-test
 clean:
 	rm -rf build
 
-.PHONY: all deps deps-test run check style format unit torture sanitize tsan storm swarmtest e2e demo \
+.PHONY: all deps deps-test run check check-slow style format unit torture sanitize tsan storm \
+	swarmtest e2e slow demo \
 	bench analyze clean

@@ -254,13 +254,14 @@ class Capture:
         return out
 
 
-def connections(pid):
-    """Live TCP connections in the namespace of a process: {(here, there, port)}."""
+def connections(pid, states=TCP_ALIVE):
+    """TCP connections in the namespace of a process, live unless other states are named:
+    {(here, there, port)}."""
     out = set()
     with open(f'/proc/{pid}/net/tcp', encoding='ascii') as f:
         for line in f.readlines()[1:]:
             _, here, there, state = line.split()[:4]
-            if state in TCP_ALIVE:
+            if state in states:
                 address, _, port = there.partition(':')
                 out.add((dotted(here[:8]), dotted(address), int(port, 16)))
     return out

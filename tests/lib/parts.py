@@ -60,7 +60,7 @@ class Swarm(Scripted):
     """swarm.py. spec: groups as in tests/swarm/README.md."""
 
     def __init__(self, stage, spec, trackers=(), torrents=1, pieces=100, delay_ms=0, pex=0,
-                 infohashes=(), port=6881, base=None, payload=None, v2=False):
+                 infohashes=(), port=6881, base=None, payload=None, v2=False, any_=False):
         n = sum(g.get('count', 1) for g in spec)
         spec_file = stage.fresh_path('spec', '.json')
         with open(spec_file, 'w', encoding='utf-8') as f:
@@ -70,6 +70,8 @@ class Swarm(Scripted):
                 '--pieces', str(pieces), '--delay-ms', str(delay_ms), '--pex', str(pex)]
         for t in trackers:
             argv += ['--tracker', t]
+        if any_:
+            argv.append('--any')
         if payload:
             argv += ['--torrent', payload.path] + (['--v2'] if v2 else [])
         for i in range(0 if infohashes or payload else torrents):

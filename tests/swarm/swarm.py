@@ -72,7 +72,7 @@ class Peer:
         self.peer_id = (prefix + where.encode())[:20]
         self.progress = self._progress(group.get('progress', 100))
         self.listener = None
-        self.fill = []                  # connections that keep the queue of 'full' full
+        self.fill = None                # the connection that fills the queue of 'full'
         self.conns = set()
         self.count = dict.fromkeys(
             ('connections', 'handshakes', 'requests', 'interested', 'metadata_requests',
@@ -128,18 +128,18 @@ class Peer:
 
     def _fill_queue(self):
         """A queue of length 0 takes one connection; the kernel drops further SYNs."""
-        for _ in range(3):
-            s = self.socket()
-            s.connect_ex((self.address, self.port))
-            self.fill.append(s)
+        self.fill = self.socket()
+        self.fill.bind((self.address, 0))
+        self.fill.connect_ex((self.address, self.port))
 
     def hush(self):
         if self.listener:
             self.swarm.loop.forget(self.listener)
             self.listener.close()
             self.listener = None
-        while self.fill:
-            self.fill.pop().close()
+        if self.fill:
+            self.fill.close()
+            self.fill = None
 
     def leave(self):
         self.hush()
@@ -163,8 +163,9 @@ class Peer:
         Conn(self, sock, torrent)
 
     def extension_handshake(self, torrent):
+        name = self.name_bytes.replace(b'{h}', torrent.infohash.hex()[:12].encode())
         d = {'m': {'ut_metadata': wire.UT_METADATA, 'ut_pex': wire.UT_PEX},
-             'v': self.name_bytes, 'p': self.port, 'reqq': 250}
+             'v': name, 'p': self.port, 'reqq': 250}
         if torrent.info is not None:
             d['metadata_size'] = len(torrent.info)
         return wire.ext(0, wire.benc(d))
@@ -266,7 +267,7 @@ class Conn:
             return
         if len(self.held) < wire.HANDSHAKE:
             return
-        torrent = self.peer.swarm.torrents.get(bytes(self.held[28:48]))
+        torrent = self.peer.swarm.torrent(bytes(self.held[28:48]))
         if torrent is None:
             self.close()
             return
@@ -383,8 +384,8 @@ class Conn:
 
 class Swarm:
     def __init__(self, torrents, spec, base='127.1.0.1', port=6881, delay_ms=0, pex=0,
-                 trackers=()):
-        self.loop = Loop()
+                 trackers=(), any_=False):
+        self.loop, self.any = Loop(), any_
         self.torrents = {t.infohash: t for t in torrents}
         self.delay_ms, self.pex, self.trackers = delay_ms, pex, list(trackers)
         self.announcer = Announcer(self.loop)
@@ -405,6 +406,12 @@ class Swarm:
                 self.peers.append(peer)
                 if not group.get('absent'):
                     peer.listen()
+
+    def torrent(self, infohash):
+        """Ours; with --any one for whoever asks, of eight pieces and no metadata."""
+        if self.any:
+            return wire.Torrent(infohash, 8)
+        return self.torrents.get(infohash)
 
     def announce(self, peers, event='started'):
         for peer in peers:
@@ -496,6 +503,7 @@ def parse(argv):
     p.add_argument('--v2', action='store_true', help='under the v2 hash of --torrent')
     p.add_argument('--make-torrent', action='append', default=[], metavar='NAME',
                    help='make up a torrent and its metadata; repeatable')
+    p.add_argument('--any', action='store_true', help='be in every swarm that is asked for')
     p.add_argument('--pieces', type=int, default=100)
     p.add_argument('--tracker', action='append', default=[], metavar='URL')
     p.add_argument('--control', metavar='PATH', help='unix socket for commands')
@@ -538,7 +546,7 @@ def main(argv):
     exit_on_signals()
     want_fds(16384)
     swarm = Swarm(torrents(args), groups(args), args.base, args.port, args.delay_ms,
-                  args.pex, args.tracker)
+                  args.pex, args.tracker, args.any)
     if args.control:
         Control(swarm.loop, args.control, swarm.control)
     swarm.announce([p for p in swarm.peers if p.announced and (p.listener

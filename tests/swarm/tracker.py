@@ -3,6 +3,7 @@
 late, wrongly or not at all. What opentracker can't do; see tests/swarm/README.md.
 """
 import argparse
+import copy
 import random
 import socket
 import struct
@@ -33,7 +34,7 @@ class Plan:
     """How one infohash (or '*', all others) is answered."""
 
     KEYS = {'mode', 'delay_ms', 'peers', 'peers6', 'interval', 'min_interval', 'complete',
-            'incomplete', 'reason', 'register', 'compact', 'counted'}
+            'incomplete', 'reason', 'register', 'compact', 'counted', 'invent'}
 
     def __init__(self):
         self.mode, self.delay_ms, self.reason = 'ok', 0, 'scripted failure'
@@ -43,6 +44,7 @@ class Plan:
         self.register = False                       # add who announces to the list
         self.compact = True
         self.counted = True                         # HTTP: say complete and incomplete
+        self.invent = None                          # [a, b, n]: n peers in a.b.128/17
 
     def set(self, given):
         unknown = set(given) - self.KEYS
@@ -75,6 +77,17 @@ class Plan:
         if self.peers6:
             d['peers6'] = wire.compact6(self.peers6)
         return wire.benc(d)
+
+    def for_(self, infohash):
+        """This plan, or one with peers that only this infohash has."""
+        if not self.invent:
+            return self
+        a, b, n = self.invent
+        own, dice = copy.copy(self), random.Random(infohash)
+        own.peers = self.peers + [
+            [f'{a}.{b}.{dice.randrange(128, 256)}.{dice.randrange(1, 255)}',
+             dice.randrange(1024, 65536)] for _ in range(n)]
+        return own
 
 
 class Tracker:
@@ -112,7 +125,7 @@ class Tracker:
                 plan.peers = [p for p in plan.peers if p != me]
             elif me not in plan.peers:
                 plan.peers.append(me)
-        return plan
+        return plan.for_(infohash)
 
     def after(self, plan, fn):
         if plan.delay_ms:
