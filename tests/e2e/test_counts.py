@@ -95,7 +95,7 @@ def test_the_same_number_again_is_a_newer_one(daemon, tracker):
     d = daemon({'swarm.trackers': t.udp, 'swarm.linger': '1s', 'cache.ttl': '200ms',
                 'swarm.announce_gap': '0s'})
     first = until_tracker(d, 4, 5)['tracker']['at']
-    wait_until(lambda: d.top()['gauges']['swarms'] == 0, 20, 'the swarm is left')
+    wait_until(lambda: d.top()['counters']['leaves'] == 1, 20, 'the swarm is left')
     wait_until(lambda: time.time() > first + 2.5, what='a later second')
 
     def newer():
@@ -106,7 +106,7 @@ def test_the_same_number_again_is_a_newer_one(daemon, tracker):
     asked = [e['t'] for e in t.announces(HASH) if e['event'] != 'stopped']
     assert min(abs(again['at'] - t) for t in asked[1:]) < SECOND * slow()
     # another number of the same tracker counts, also a smaller one
-    wait_until(lambda: d.top()['gauges']['swarms'] == 0, 20, 'the swarm is left')
+    wait_until(lambda: d.top()['counters']['leaves'] == 2, 20, 'the swarm is left')
     t.set(HASH, complete=1, incomplete=0)
     until_tracker(d, 1, 0)
 

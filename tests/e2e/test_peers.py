@@ -505,7 +505,7 @@ def test_a_short_wait_does_not_overwrite_an_older_answer(census):
     d, s, t = census([{'count': 5}], {'swarm.linger': '1s', 'cache.ttl': '200ms',
                                       'swarm.discovery_wait': '3s'})
     d.until_peers(s.infohash, lambda got: len(named(got)) == 5)
-    wait_until(lambda: d.top()['gauges']['swarms'] == 0, what='the swarm is left')
+    wait_until(lambda: d.top()['counters']['leaves'] == 1, what='the swarm is left')
     t.set(s.infohash, mode='hang')
     for _ in range(3):
         got = d.peers(s.infohash, wait='50ms')
@@ -529,7 +529,7 @@ def test_databases_that_come_by_reload_reach_swarms_that_were_left(net, daemon, 
         'cache.', '[cache]\n', 1)
     d = daemon({'swarm.trackers': t.udp}, file=conf)
     assert {p['country'] for p in d.by_address(s.infohash).values()} == {'Unknown'}
-    wait_until(lambda: d.top()['gauges']['swarms'] == 0, what='the swarm is left')
+    wait_until(lambda: d.top()['counters']['leaves'] == 1, what='the swarm is left')
     with open(d.file, 'a', encoding='utf-8') as f:
         f.write(f'[geo]\ncity_db = {mmdb}/city.mmdb\n')
     d.kill(signal.SIGHUP)
