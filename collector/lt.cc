@@ -1325,6 +1325,9 @@ void visits_tick(struct lt_session *l, lt_way way)
 	const auto now = std::chrono::steady_clock::now();
 	std::vector<std::pair<key, std::vector<lt::tcp::endpoint>>> over;
 
+	/* Whatever the mask, each torrent makes two alerts; unread, they keep it alive. */
+	if (l->visitor[way])
+		l->visitor[way]->pop_alerts(&l->alerts);
 	for (auto &pair : l->visits[way]) {
 		auto &v = pair.second;
 		if (v.at->open == 0 && v.next.empty() && now - v.used > VISIT_IDLE)
