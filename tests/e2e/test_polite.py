@@ -2,6 +2,8 @@
 in tests/slow/test_polite.py."""
 import time
 
+import pytest
+
 from procs import wait_until
 
 
@@ -9,6 +11,42 @@ def all_named(d, s):
     got = d.by_endpoint(s.infohash)
     return len(got) == len(s.peers) and all(
         got[p['address'], p['port']]['client'] == p['name'] for p in s.peers)
+
+
+# Trackers ------------------------------------------------------------------
+def wanted(t, infohash):
+    """When each announce came that wants peers."""
+    return [e['t'] for e in t.announces(infohash) if e['event'] != 'stopped']
+
+
+def leave(d, times=1):
+    wait_until(lambda: d.top()['counters']['leaves'] >= times, 10, 'nobody asks: it is left')
+
+
+@pytest.mark.parametrize('udp', [True, False], ids=['udp', 'http'])
+def test_who_comes_back_within_the_interval_does_not_announce_again(daemon, swarm, tracker,
+                                                                    udp):
+    t, s = tracker(), swarm([{'count': 4}])
+    t.set(s.infohash, peers=s.endpoints(), interval=1800)
+    d = daemon({'swarm.trackers': t.udp if udp else t.http, 'swarm.linger': '1s'})
+    for i in range(3):
+        wait_until(lambda: all_named(d, s), 10, 'all four by name')
+        leave(d, i + 1)
+    assert len(wanted(t, s.infohash)) == 1
+    answer = d.peers(s.infohash, wait='5s')
+    assert answer['total_peers'] == 4 and answer['error'] is None
+
+
+def test_who_comes_back_later_announces(daemon, swarm, tracker):
+    t, s = tracker(), swarm([{'count': 4}])
+    t.set(s.infohash, peers=s.endpoints([0, 1]))
+    d = daemon({'swarm.trackers': t.http, 'swarm.linger': '1s', 'swarm.announce_gap': '6s'})
+    wait_until(lambda: len(d.by_endpoint(s.infohash)) == 2, 10, 'those that it tells of')
+    leave(d)
+    t.set(s.infohash, peers=s.endpoints([2, 3]))
+    wait_until(lambda: all_named(d, s), 15, 'and those that it tells of later', every=0.2)
+    at = wanted(t, s.infohash)
+    assert len(at) == 2 and at[1] - at[0] >= 5.9, at
 
 
 # Connections ---------------------------------------------------------------
