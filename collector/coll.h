@@ -10,6 +10,7 @@
  *   ids.c      which swarm an id means: hashes of a hybrid, content ids
  *   engine.c   an AceStream engine, asked about content ids
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
+ *   given.c    peers that a question names (x.pe)
  *   follow.c   the port that Gluetun forwards -> the session
  *   lt.cc      the BitTorrent session          redis.c   the second tier
  *   web.c      outgoing HTTP                    vpn.c     beside Gluetun
@@ -37,6 +38,7 @@
 #include "common/buf.h"
 #include "common/kid.h"
 #include "geo/geo.h"
+#include "shm/given.h"
 #include "shm/lane.h"
 #include "shm/note.h"
 #include "shm/ptab.h"
@@ -65,6 +67,12 @@ struct waiter {
 	uint8_t id[IH_LEN];		/* as asked for */
 	int settled;			/* wants a settled swarm, not the first round */
 	struct waiter *next;
+};
+
+/* Peers given under an id whose meaning the engine is still asked for. */
+struct given_kept {
+	uint8_t id[IH_LEN];
+	struct given given;		/* n is 0: a free place */
 };
 
 struct coll {
@@ -105,6 +113,7 @@ struct coll {
 	struct path path;		/* our way to the world */
 	struct control control;
 	struct buckets *buckets;	/* of cold lookups */
+	struct given_kept kept[ENGINE_FLIGHTS];	/* one for each id that is asked about */
 	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
 
@@ -176,7 +185,19 @@ void net_tick(struct coll *c);		/* once a second */
 void visit_soon(struct coll *c);
 void visit_run(struct coll *c);
 
+/* --- given.c --- */
+/* Leaves those in g that may be listed and that the client may have dialled. */
+void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR_LEN],
+		struct given *g);
+/* They are peers of w now, and who is new there is dialled. */
+void given_take(struct coll *c, struct swarm *w, const struct given *g);
+/* The engine is asked what id means: until given_found. w: NULL if there is none. */
+void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g);
+void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
+
 /* --- main.c --- */
+/* A peer that may stand in a list: not ourselves, not private, port not 0. */
+int own_may_list(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
 /* An address of ours, or (0: none) a port that we listen on. */
 void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
 void own_forget_peers(struct coll *c);	/* heard of before we knew that it is us */

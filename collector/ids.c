@@ -158,6 +158,7 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 		w = e ? move(c, e, r) : swarms_find(c->swarms, r->infohash);
 	if (!w)
 		w = jobs_join(c, id, r->infohash, v2, why);
+	given_found(c, w, id);
 	if (w)
 		wait_found(c, w, id);
 	else

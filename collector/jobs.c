@@ -229,25 +229,36 @@ struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	struct swarm *w = swarms_find(c->swarms, job->id);
-	const uint8_t *v2 =
-		(job->flags & JOB_F_V2) && job->text_len == IH_V2_LEN ? text : NULL;
+	const uint8_t *v2;
 	enum lane_rc why = LANE_REFUSED;
 	uint32_t wait_s;
 	struct resolved r;
+	struct given given;
 
+	if (given_read(job, text, &v2, &given) != 0) {
+		stat_inc(lane_bad);
+		wait_answer(c, job->token, LANE_FAILED);
+		return;
+	}
 	if (net_why(c) == IFACE_OK || (w && !w->away)) {
 		if (ids_is_cold(c, job) && (wait_s = cold_wait_s(c, job)) != 0) {
 			wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 			return;
 		}
+		given_sift(c, w, job->client, &given);
 		if (!ids_known(c, job, &r) && !w) {
+			given_keep(c, job->id, &given);
 			if (job->token != 0)
 				wait_for(c, NULL, job);
 			return;
 		}
 		w = ids_swarm(c, job->id, &r, v2, &why);
+		if (w)
+			given_take(c, w, &given);
 	} else if (w) {
 		w->asked_ms = clock_ms(); /* it is wanted when we are back */
+		given_sift(c, w, job->client, &given);
+		given_take(c, w, &given);
 		w = NULL;
 	}
 	if (!w) {

@@ -936,6 +936,8 @@ struct lt_session {
 		libtorrent::info_hash_t hashes;
 		bool leaving = false;
 		lt_ids ids{}; /* as joined, then as the metadata says */
+		/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
+		std::vector<libtorrent::tcp::endpoint> given;
 	};
 	std::map<libtorrent::torrent_handle, key> by_handle;
 	std::map<key, joined> by_key;
@@ -974,6 +976,8 @@ lt_event swarm_event(const struct lt_session *l, lt_kind kind, const key &k)
 }
 
 constexpr size_t EARLY_MAX = 1024;
+/* A torrent is added within milliseconds; so many questions of 16 peers each. */
+constexpr size_t GIVEN_EARLY_MAX = 256;
 
 /* k is NULL for a torrent that was not added yet, or that was left. */
 void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k,
@@ -1165,6 +1169,9 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	}
 	it->second.handle = a.handle;
 	l->by_handle[a.handle] = k;
+	for (const auto &ep : it->second.given)
+		a.handle.connect_peer(ep);
+	it->second.given.clear();
 	early_events(l, a.handle, k);
 }
 
@@ -1624,6 +1631,31 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 		}
 		if (!visit_push(v))
 			l->pushing = true;
+		return 0;
+	} catch (const std::exception &) {
+		return -1;
+	}
+}
+
+int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
+	    const struct lt_endpoint *peer, size_t n)
+{
+	try {
+		key k;
+
+		memcpy(k.b, id, IH_LEN);
+		const auto it = l->by_key.find(k);
+		if (it == l->by_key.end())
+			return -1;
+		auto &join = it->second;
+		for (size_t i = 0; i < n; i++) {
+			const libtorrent::tcp::endpoint ep(get_addr(peer[i].addr),
+							   peer[i].port);
+			if (join.handle.is_valid())
+				join.handle.connect_peer(ep);
+			else if (join.given.size() < GIVEN_EARLY_MAX)
+				join.given.push_back(ep);
+		}
 		return 0;
 	} catch (const std::exception &) {
 		return -1;

@@ -149,6 +149,11 @@ void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
  * its LT_PEER_GONE. 0; -1: not joined, or no memory. */
 PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_way way,
 		     const struct lt_endpoint *peer, size_t n);
+/* Peers for a swarm that is joined, or being joined: it dials them as those it hears of.
+ * They have no source to the session, so their LT_PEER_LEARNED has none. 0; -1: not
+ * joined, or no memory. */
+PS_MUST int lt_give(struct lt_session *lt, const uint8_t id[IH_LEN],
+		    const struct lt_endpoint *peer, size_t n);
 /* Connections of all swarms and ways: how many there are, how many of them do not stand
  * yet, and attempts that swarms (not visits) ever made. */
 struct lt_load {

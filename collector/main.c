@@ -125,13 +125,18 @@ static void session_event(struct coll *c, const struct lt_event *e)
 	}
 }
 
+int own_may_list(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	return port != 0 && !is_own(c, addr, port) &&
+	       (c->kid.conf.swarm_allow_private || addr_is_global(addr));
+}
+
 static int endpoint_is_listed(const struct coll *c, const struct lt_event *e)
 {
 	if (e->kind != LT_PEER_LEARNED && e->kind != LT_PEER_DIALLED &&
 	    e->kind != LT_PEER_HANDSHAKE)
 		return 1;
-	if (e->port != 0 && !is_own(c, e->addr, e->port) &&
-	    (c->kid.conf.swarm_allow_private || addr_is_global(e->addr)))
+	if (own_may_list(c, e->addr, e->port))
 		return 1;
 	stat_inc(peers_refused);
 	return 0;

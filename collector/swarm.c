@@ -205,6 +205,32 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_
 	return p;
 }
 
+int swarm_knows(const struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port)
+{
+	return peer_find(w, addr, port) != NULL;
+}
+
+struct peer *swarm_give(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
+			uint64_t now_ms, uint32_t now_s, struct swarm_news *news)
+{
+	struct peer *p = peer_find(w, addr, port);
+
+	memset(news, 0, sizeof(*news));
+	if (!p)
+		p = peer_add(w, addr, port, PEER_KNOWN, now_ms, now_s, news);
+	if (!p)
+		return NULL;
+	p->last_seen_s = now_s;
+	w->changed_ms = now_ms;
+	if (p->sources & PEER_SRC_GIVEN)
+		return p;
+	p->sources |= PEER_SRC_GIVEN;
+	if (p->fails)
+		p->fails--; /* as with any other source that is new to it */
+	w->important = 1;
+	return p;
+}
+
 void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 {
 	for (uint32_t i = 0; i < w->npeers; i++) {

@@ -168,6 +168,11 @@ void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event
 			  uint64_t now_ms);
 /* A peer from an earlier life. NULL: it is there already, or no memory. */
 struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_ms);
+/* Whoever asks names this peer (x.pe); it counts as heard of now. NULL: no room. */
+struct peer *swarm_give(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
+			uint64_t now_ms, uint32_t now_s, struct swarm_news *news);
+/* Is it known here? */
+int swarm_knows(const struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port);
 /* Everything that `from` knows, too: the same torrent under its other hash. Nobody is
  * connected in either (swarm_rejoin). */
 void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms);

@@ -124,6 +124,37 @@ int addr_parse(uint8_t out[ADDR_LEN], const char *text)
 	return inet_pton(AF_INET6, text, out) == 1 ? 0 : -1;
 }
 
+/* At most five digits: 0 to 65535. */
+static int parse_port(uint16_t *port, const char *text)
+{
+	size_t n = strspn(text, "0123456789");
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < n && i < 6; i++)
+		v = v * 10 + (uint32_t)(text[i] - '0');
+	*port = (uint16_t)v;
+	return n >= 1 && n <= 5 && text[n] == '\0' && v <= UINT16_MAX ? 0 : -1;
+}
+
+int addr_endpoint(uint8_t out[ADDR_LEN], uint16_t *port, const char *text)
+{
+	const char *end = strrchr(text, ':');
+	int v6 = text[0] == '[';
+	char host[ADDR_TEXT_MAX];
+	size_t len;
+
+	if (!end || (v6 && (end == text || end[-1] != ']')))
+		return -1;
+	len = (size_t)(end - text) - (v6 ? 2 : 0);
+	if (len >= sizeof(host))
+		return -1;
+	memcpy(host, text + v6, len);
+	host[len] = '\0';
+	if (!!strchr(host, ':') != v6)
+		return -1;
+	return addr_parse(out, host) == 0 ? parse_port(port, end + 1) : -1;
+}
+
 int addr_from_sa(uint8_t out[ADDR_LEN], uint16_t *port, const struct sockaddr *sa)
 {
 	if (sa->sa_family == AF_INET) {

@@ -23,6 +23,8 @@ int addr_is_global(const uint8_t a[ADDR_LEN]);
 /* Text without brackets; IPv4 in dotted form. */
 void addr_text(char out[ADDR_TEXT_MAX], const uint8_t a[ADDR_LEN]);
 PS_MUST int addr_parse(uint8_t out[ADDR_LEN], const char *text);
+/* 192.0.2.7:6881 or [2001:db8::1]:6881, no names; port in host order, 0 passes. */
+PS_MUST int addr_endpoint(uint8_t out[ADDR_LEN], uint16_t *port, const char *text);
 /* From an AF_INET or AF_INET6 sockaddr; port (host order) may be NULL. -1: other family. */
 PS_MUST int addr_from_sa(uint8_t out[ADDR_LEN], uint16_t *port, const struct sockaddr *sa);
 

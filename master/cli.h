@@ -12,7 +12,7 @@
 
 #define CLI_PEERS_TIMEOUT_S 60	/* the daemon answers within 25 s of waiting */
 #define CLI_OPTS_MAX 128		/* -o; there are about 50 keys */
-#define CLI_QUERY_MAX 16		/* filters and sort of one question */
+#define CLI_QUERY_MAX 32		/* filters, sort and peers of one question */
 
 struct cli {
 	const char *command;

@@ -27,6 +27,7 @@ enum {
 	OPT_STATE,
 	OPT_SOURCE,
 	OPT_SORT,
+	OPT_PEER,
 };
 
 static const struct command {
@@ -60,7 +61,7 @@ static const struct command {
 	 "ask for a swarm; options in peerscope(8)",
 	 cmd_peers,
 	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL, OPT_CSV, OPT_SUMMARY,
-	  OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE, OPT_SORT}},
+	  OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE, OPT_SORT, OPT_PEER}},
 	{"version", "", "print the version", cmd_version, {0}},
 	{"help", "", "print this", NULL, {0}},
 };
@@ -81,6 +82,7 @@ static const struct option longs[] = {
 	{"state", required_argument, NULL, OPT_STATE},
 	{"source", required_argument, NULL, OPT_SOURCE},
 	{"sort", required_argument, NULL, OPT_SORT},
+	{"peer", required_argument, NULL, OPT_PEER},
 	{NULL, 0, NULL, 0},
 };
 
@@ -156,10 +158,11 @@ static int add_opt(struct cli *cli, char *text)
 static int add_query(struct cli *cli, int opt)
 {
 	if (cli->nquery == CLI_QUERY_MAX)
-		return bad(cli, "more than %d filters", CLI_QUERY_MAX);
+		return bad(cli, "more than %d filters and peers", CLI_QUERY_MAX);
 	for (size_t i = 0; longs[i].name; i++)
 		if (longs[i].val == opt)
-			cli->query[cli->nquery].name = longs[i].name;
+			cli->query[cli->nquery].name =
+				opt == OPT_PEER ? "x.pe" : longs[i].name;
 	cli->query[cli->nquery++].value = optarg;
 	return 0;
 }

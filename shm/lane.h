@@ -25,9 +25,11 @@ enum lane_job {
 					 * keep the swarm and make a stale answer fresh */
 	JOB_FORGET = 2,			/* the asker behind token has left */
 };
-#define JOB_F_V2 1u			/* text is the whole 32-byte v2 infohash */
+/* What the text of a job has is written and read by given.h. */
+#define JOB_F_V2 1u			/* text begins with the whole 32-byte v2 infohash */
 #define JOB_F_INFOHASH 2u		/* spelled as only infohashes are: no content id */
 #define JOB_F_SETTLED 4u		/* wait for a settled swarm, not for the first round */
+#define JOB_F_GIVEN 8u			/* peers that the question names come next */
 
 enum lane_rc {
 	LANE_OK = 0,			/* look into the table */

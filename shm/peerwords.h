@@ -18,6 +18,7 @@ enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
 #define PEER_SRC_PEX 4u
 #define PEER_SRC_LSD 8u
 #define PEER_SRC_INCOMING 16u
+#define PEER_SRC_GIVEN 32u	/* x.pe: whoever asks for the swarm named it */
 
 #define PEER_F_ENCRYPTED 1u
 #define PEER_F_UTP 2u

@@ -62,6 +62,8 @@ X(peers_contacted, "peers that completed a handshake for the first time") \
 X(peers_expired, "peers not heard of for swarm.peer_expiry") \
 X(peers_evicted, "peers dropped at swarm.max_peers") \
 X(peers_refused, "endpoints refused: private, ours, port 0") \
+X(given_limited, "peers of x.pe not taken at swarm.cold_rate") \
+X(given_lost, "peers of x.pe not taken for want of room or of a collector") \
 X(lt_events, "events from the BitTorrent session") \
 X(lt_events_dropped, "events lost to a full queue") \
 X(lt_alerts_dropped, "times the session lost alerts") \

@@ -78,11 +78,13 @@ static void show(char *text, size_t size, const char *unknown)
 
 const char *swarm_source_name(int i)
 {
-	static const char *const name[] = {"tracker", "dht", "pex", "lsd", "incoming"};
+	static const char *const name[] = {"tracker", "dht",      "pex",
+					   "lsd",     "incoming", "x.pe"};
 
 	_Static_assert(PEER_SRC_TRACKER == 1u << 0 && PEER_SRC_DHT == 1u << 1 &&
 			       PEER_SRC_PEX == 1u << 2 && PEER_SRC_LSD == 1u << 3 &&
 			       PEER_SRC_INCOMING == 1u << 4 &&
+			       PEER_SRC_GIVEN == 1u << 5 &&
 			       PS_ARRAY_LEN(name) == SWARM_SOURCES,
 		       "a name for each bit");
 	return name[i];

@@ -56,7 +56,7 @@ void swarm_peer_json(struct json *j, const struct shm_peer *peer,
 /* Tenths of a percent, rounded down: 1000 means that nothing is missing. */
 uint32_t swarm_progress(const struct shm_peer *peer);
 
-#define SWARM_SOURCES 5
+#define SWARM_SOURCES 6
 /* Bit i of a peer's sources, i below SWARM_SOURCES. */
 const char *swarm_source_name(int i);
 const char *swarm_protocol_name(int protocol);

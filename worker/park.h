@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/ident.h"
+#include "shm/given.h"
 #include "worker/http.h"
 #include "worker/shape.h"
 
@@ -18,6 +19,7 @@ struct peers_question {
 	uint32_t limit;			/* 0: only with a summary */
 	int64_t wait_ms;		/* as asked; -1: not said */
 	struct shape shape;
+	struct given given;		/* x.pe */
 };
 
 struct parked {

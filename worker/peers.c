@@ -64,6 +64,8 @@ int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 			return -1;
 		if (strcmp(name, "wait") == 0 && set_wait(q, value, err) != 0)
 			return -1;
+		if (strcmp(name, "x.pe") == 0 && given_add(&q->given, value, err) != 0)
+			return -1;
 		if (shape_set(&q->shape, name, value, err) < 0)
 			return -1;
 	}
@@ -78,19 +80,17 @@ int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 
 /* --- jobs ----------------------------------------------------------------- */
 
-static int push(struct worker *w, const struct ident *id, struct shm_job *job)
+static int push(struct worker *w, const struct ident *id, const struct given *given,
+		struct shm_job *job)
 {
-	const void *text = NULL;
+	uint8_t text[GIVEN_TEXT_MAX];
 
 	memcpy(job->id, id->key, IH_LEN);
-	if (id->form == IDENT_V2) {
-		job->flags |= JOB_F_V2;
-		job->text_len = IH_V2_LEN;
-		text = id->v2;
-	} else if (id->form == IDENT_BASE32) {
+	if (id->form == IDENT_BASE32)
 		job->flags |= JOB_F_INFOHASH;
-	}
-	if (lane_push(w->lane, job, text) != 0) {
+	if (lane_push(w->lane, job,
+		      given_write(job, text, id->form == IDENT_V2 ? id->v2 : NULL,
+				  given)) != 0) {
 		stat_inc(lane_full);
 		return -1;
 	}
@@ -117,7 +117,24 @@ static void refresh(struct worker *w, const struct gate_conn *conn,
 	memcpy(w->refreshed[at].id, id->key, IH_LEN);
 	w->refreshed[at].at_ms = now;
 	gate_peer(conn, job.client);
-	(void)push(w, id, &job);
+	(void)push(w, id, NULL, &job);
+}
+
+/* Behind an answer, too, but none of them is left out: each may name others. A lane that
+ * is half full is kept for those who wait. */
+static void hand_over(struct worker *w, const struct gate_conn *conn,
+		      const struct peers_question *q)
+{
+	struct shm_job job = {.kind = JOB_PEERS};
+
+	if (!worker_collector_up(w) ||
+	    lane_depth(w->lane) > seg_dims_of(w->seg)->lane_bytes / 2) {
+		stat_add(STAT_given_lost, q->given.n);
+		return;
+	}
+	gate_peer(conn, job.client);
+	if (push(w, &q->id, &q->given, &job) != 0)
+		stat_add(STAT_given_lost, q->given.n);
 }
 
 /* The collector does not see what the table answers: without a word now and then it
@@ -160,7 +177,7 @@ static void push_parked(struct parked *p)
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
 	gate_peer(p->ask.conn, job.client);
-	p->pushed = push(w, &p->q.id, &job) == 0;
+	p->pushed = push(w, &p->q.id, &p->q.given, &job) == 0;
 }
 
 /* --- parked requests ------------------------------------------------------- */
@@ -196,7 +213,7 @@ static void forget(struct worker *w, struct parked *p)
 	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
 
 	if (p->pushed)
-		(void)push(w, &p->q.id, &job); /* full: its wait ends by itself */
+		(void)push(w, &p->q.id, NULL, &job); /* full: its wait ends by itself */
 	park_release(w->park, p);
 }
 
@@ -324,11 +341,20 @@ static int has_to_wait(const struct worker *w, const struct peers_question *q,
 
 	if (q->wait_ms == 0)
 		return 0;
-	if (q->wait_ms > 0)
-		return !settled || age >= w->conf->cache_ttl_ms;
+	if (q->wait_ms > 0) /* the collector knows if a peer that it names is new */
+		return !settled || q->given.n || age >= w->conf->cache_ttl_ms;
 	if (s->phase == SWARM_JOINING)
 		return 1; /* not yet an answer: the lucky few */
 	return age >= w->conf->cache_ttl_ms + w->conf->cache_grace_ms;
+}
+
+/* The question is answered; what the collector has to hear of it. */
+static void tell(struct ask *a, const struct peers_question *q, uint64_t gap_ms)
+{
+	if (q->given.n)
+		hand_over(a->w, a->conn, q);
+	else
+		refresh(a->w, a->conn, &q->id, gap_ms);
 }
 
 void peers_get(struct ask *a)
@@ -355,13 +381,12 @@ void peers_get(struct ask *a)
 
 		if (answer_table(a, &q) == 0) {
 			stat_add(STAT_peers_stale, (uint64_t)stale);
-			refresh(w, a->conn, &q.id,
-				stale ? WORKER_REFRESH_MS : touch_gap_ms(w));
+			tell(a, &q, stale ? WORKER_REFRESH_MS : touch_gap_ms(w));
 			return;
 		}
 	}
 	if (q.wait_ms == 0) {
-		refresh(w, a->conn, &q.id, WORKER_REFRESH_MS);
+		tell(a, &q, WORKER_REFRESH_MS);
 		shaped_nothing(a, &q,
 			       "Nothing is known of this swarm yet; it is being asked.");
 		return;

@@ -116,12 +116,12 @@ class Far:
                 'http.listen': '192.0.2.1:0', 'swarm.listen': '0.0.0.0:42069',
                 'swarm.trackers': self.tracker.http, 'http.workers': 4, **conf})
 
-    def ask(self, infohash, source=World.TRACKER, wait='2s'):
+    def ask(self, infohash, source=World.TRACKER, wait='2s', more=''):
         """A new connection each time, so that all workers are met."""
         with self.world.around:
             conn = http.client.HTTPConnection('192.0.2.1', self.daemon.port, timeout=10,
                                               source_address=(source, 0))
-            conn.request('GET', f'/peers/{infohash}?wait={wait}')
+            conn.request('GET', f'/peers/{infohash}?wait={wait}{more}')
         r = conn.getresponse()
         got = Answer(r.status, r.headers, r.read())
         conn.close()
@@ -155,6 +155,20 @@ def test_cold_lookups_of_one_client_are_limited(stage):
                      wait_s + 1, 'it is served when it was told to be', every=0.2)
     assert got.json['infohash'] == c
     assert far.counter('joins') == 4
+
+
+@needs_namespaces
+def test_peers_that_a_question_names_cost_as_much(stage):
+    """Each is a connection to an address of the asker's choice; those that are known are
+    free, and the question is answered."""
+    far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 4, 'swarm.dht': 'off',
+                      'swarm.discovery_wait': '200ms'})
+    x = ids(1)[0]
+    named = ''.join(f'&x.pe=203.0.113.{i}:6881' for i in range(10, 20))
+    for _ in range(2):                  # 1 for the swarm, 3 for peers
+        assert far.ask(x, more=named).status == 200
+    assert far.counter('given_limited') == 7 + 7
+    assert far.ask(x).json['total_peers'] == 3
 
 
 def test_cold_lookups_from_this_machine_are_not(daemon, tracker):

@@ -138,7 +138,7 @@ static void wrong_values_name_the_right_ones(void **state)
 		{"state=alive", "known, tried, contacted, connected"},
 		{"state=", "known, tried"},
 		{"state=known,,tried", "known, tried"},
-		{"source=trackers", "tracker, dht, pex, lsd, incoming"},
+		{"source=trackers", "tracker, dht, pex, lsd, incoming, x.pe"},
 		{"protocol=ftp", "bittorrent, acestream"},
 		{"sort=speed",
 		 "state, progress, down, up, country, city, isp, client, ip, "
@@ -278,7 +278,8 @@ static const struct {
 	 "Cloudflare, Inc.", PEER_TRIED, PEER_SRC_TRACKER, PEER_BITTORRENT, 0, 0, 0, 50,
 	 600},
 	{"10.0.0.9", "qbittorrent 4.6", "DE", "Germany", "Aachen", "NetAachen \xff\xfe",
-	 PEER_KNOWN, PEER_SRC_TRACKER | PEER_SRC_DHT | PEER_SRC_PEX | PEER_SRC_LSD,
+	 PEER_KNOWN,
+	 PEER_SRC_TRACKER | PEER_SRC_DHT | PEER_SRC_PEX | PEER_SRC_LSD | PEER_SRC_GIVEN,
 	 PEER_BITTORRENT, 0, 0, 0, 400, 500},
 };
 #define CAST ((uint32_t)PS_ARRAY_LEN(cast))
@@ -393,6 +394,7 @@ static void filters_let_through_what_they_say(void **state)
 		{"state=known,tried", "34"},
 		{"source=pex", "04"},
 		{"source=incoming,lsd", "24"},
+		{"source=x.pe", "4"},
 		{"protocol=acestream", "2"},
 		{"protocol=bittorrent,acestream", "01234"},
 		{"source=tracker&state=connected,known&client=qb&isp=net&country=DE",
@@ -524,7 +526,7 @@ static void a_summary_counts_what_passed(void **state)
 	expect_list(j, "client",
 		    "=cmd|' /C calc'!A0:1;Trans\"mission\", 3??:1;Unknown:1;"
 		    "qBittorrent 4.5:1;qbittorrent 4.6:1;");
-	expect_list(j, "source", "tracker:3;dht:2;pex:2;incoming:1;lsd:1;");
+	expect_list(j, "source", "tracker:3;dht:2;pex:2;incoming:1;lsd:1;x.pe:1;");
 	expect_list(j, "state", "connected:2;contacted:1;known:1;tried:1;");
 	expect_list(j, "protocol", "bittorrent:4;acestream:1;");
 	cJSON_Delete(j);

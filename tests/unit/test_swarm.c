@@ -630,11 +630,42 @@ static void test_counts(void **state)
 	expect_count(f, 2, 1, 1, at + 9); /* the first of a new life */
 }
 
+/* Whoever asks names a peer: it is dialled before the first round is over, and as good
+ * as one of any other source. */
+static void test_given(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_LEARNED, 1);
+	struct shm_swarm head;
+
+	tracker(f, LT_TRACKER_ASKED, 1);
+	tracker(f, LT_TRACKER_OK, 1);
+	assert_true(swarm_give(f->w, e.addr, e.port, f->now_ms, f->now_s, &f->news) ==
+		    f->news.fresh);
+	assert_true(swarm_knows(f->w, e.addr, e.port));
+	assert_false(swarm_knows(f->w, e.addr, 1));
+	assert_false(done(f)); /* he was not dialled yet */
+	assert_int_equal(list(f, &head)[0].sources, PEER_SRC_GIVEN);
+	/* The session says that it heard of him, from us: that is no news. */
+	f->now_s += 100;
+	e.source = 0;
+	feed(f, &e);
+	assert_int_equal(list(f, &head)[0].last_seen_s, f->now_s - 100);
+	assert_int_equal(list(f, &head)[0].sources, PEER_SRC_GIVEN);
+	assert_non_null(swarm_give(f->w, e.addr, e.port, f->now_ms, f->now_s, &f->news));
+	assert_null(f->news.fresh);
+	assert_int_equal(list(f, &head)[0].last_seen_s, f->now_s);
+	peer(f, LT_PEER_LEARNED, 1);
+	assert_int_equal(list(f, &head)[0].sources, PEER_SRC_GIVEN | PEER_SRC_TRACKER);
+	assert_int_equal(head.total_peers, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_states),
+		T(test_given),
 		T(test_second_link_keeps_connected),
 		T(test_round),
 		T(test_round_silent_peer),

@@ -1,0 +1,119 @@
+/*
+ * given.c -- peers that a question names (x.pe): what is taken of them, and their way to
+ * the swarm that is meant, which may become known later than they.
+ */
+#include <string.h>
+
+#include "collector/coll.h"
+#include "common/clock.h"
+
+/* A new one is a connection to an address that the client chose: it costs what a cold
+ * lookup costs. */
+static int may_give(struct coll *c, const uint8_t client[ADDR_LEN])
+{
+	const struct conf *conf = &c->kid.conf;
+	uint64_t forgotten = 0;
+	uint32_t wait_s =
+		bucket_take(c->buckets, client, (uint32_t)conf->swarm_cold_rate,
+			    (uint32_t)conf->swarm_cold_burst, clock_ms(), &forgotten);
+
+	stat_add(STAT_cold_forgotten, forgotten);
+	return wait_s == 0;
+}
+
+void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR_LEN],
+		struct given *g)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < g->n; i++) {
+		const struct given_peer p = g->peer[i];
+
+		if (!own_may_list(c, p.addr, p.port))
+			stat_inc(peers_refused);
+		else if (!(w && swarm_knows(w, p.addr, p.port)) && !may_give(c, client))
+			stat_inc(given_limited);
+		else
+			g->peer[n++] = p;
+	}
+	g->n = n;
+}
+
+void given_take(struct coll *c, struct swarm *w, const struct given *g)
+{
+	struct lt_endpoint to[GIVEN_MAX];
+	struct swarm_news news;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < g->n; i++) {
+		const struct given_peer *p = &g->peer[i];
+
+		if (!swarm_give(w, p->addr, p->port, clock_ms(),
+				(uint32_t)(clock_wall_ms() / 1000), &news)) {
+			stat_inc(given_lost);
+			continue;
+		}
+		stat_add(STAT_peers_evicted, (uint64_t)news.evicted);
+		if (!news.fresh)
+			continue;
+		stat_inc(peers_learned);
+		news.fresh->place = publish_place(c, p->addr);
+		memcpy(to[n].addr, p->addr, ADDR_LEN);
+		to[n++].port = p->port;
+	}
+	/* Away from the network it is joined later, with everybody that it knows. */
+	if (n && !w->away && lt_give(c->lt, w->id, to, n) != 0)
+		stat_add(STAT_given_lost, n);
+	if (w->important)
+		publish_soon(c);
+}
+
+/* ---- while the engine is asked what the id means --------------------------------- */
+
+static struct given_kept *kept_of(struct coll *c, const uint8_t id[IH_LEN])
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(c->kept); i++)
+		if (c->kept[i].given.n && memcmp(c->kept[i].id, id, IH_LEN) == 0)
+			return &c->kept[i];
+	return NULL;
+}
+
+static struct given_kept *kept_new(struct coll *c, const uint8_t id[IH_LEN])
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(c->kept); i++) {
+		if (c->kept[i].given.n)
+			continue;
+		memcpy(c->kept[i].id, id, IH_LEN);
+		return &c->kept[i];
+	}
+	return NULL;
+}
+
+void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g)
+{
+	struct given_kept *k = kept_of(c, id);
+
+	if (g->n == 0)
+		return;
+	if (!k)
+		k = kept_new(c, id);
+	for (uint32_t i = 0; i < g->n; i++) {
+		if (k && k->given.n < GIVEN_MAX)
+			k->given.peer[k->given.n++] = g->peer[i];
+		else
+			stat_inc(given_lost);
+	}
+}
+
+void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN])
+{
+	struct given_kept *k = kept_of(c, id);
+
+	if (!k)
+		return;
+	if (w)
+		given_take(c, w, &k->given);
+	else
+		stat_add(STAT_given_lost, k->given.n);
+	k->given.n = 0;
+}
