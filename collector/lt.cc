@@ -691,6 +691,7 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_str(sp::listen_interfaces, listen_interfaces(c));
 	s.set_str(sp::outgoing_interfaces, c.swarm_interface);
 	s.set_bool(sp::enable_dht, c.swarm_dht != 0);
+	s.set_bool(sp::enable_lsd, c.swarm_lsd != 0);
 	s.set_str(sp::dht_bootstrap_nodes, c.swarm_dht ? c.swarm_dht_bootstrap : "");
 	s.set_bool(sp::dht_restrict_routing_ips, !c.swarm_allow_private);
 	s.set_bool(sp::dht_restrict_search_ips, !c.swarm_allow_private);
@@ -727,6 +728,7 @@ void tune_visit(lt::settings_pack &s, const conf &c, lt_way way)
 	tune(s, c);
 	s.set_str(sp::listen_interfaces, visit_interfaces(c));
 	s.set_bool(sp::enable_dht, false);
+	s.set_bool(sp::enable_lsd, false);
 	s.set_str(sp::dht_bootstrap_nodes, "");
 	s.set_int(sp::connections_limit, std::max(connections_limit(c) / 2, 2));
 	s.set_bool(sp::enable_incoming_tcp, false);
@@ -755,7 +757,6 @@ lt::settings_pack first_settings(const conf &c)
 							 lt::alert_category::error)));
 	s.set_bool(sp::enable_upnp, false);
 	s.set_bool(sp::enable_natpmp, false);
-	s.set_bool(sp::enable_lsd, false);
 	/* TCP first: an outgoing uTP attempt costs seconds before TCP gets its turn. */
 	s.set_bool(sp::enable_outgoing_utp, false);
 	/* Plain first: an encrypted attempt costs a key exchange and, with a peer that

@@ -203,6 +203,22 @@ static void check_names(struct config_load *l)
 			  "must be the name of a network device, e.g. tun0");
 }
 
+/* libtorrent sends its IPv6 announces (ff15::efc0:988f) by the routing table. */
+static void check_lsd(struct config_load *l)
+{
+	const struct conf *c = &l->cfg->conf;
+
+	if (!c->swarm_lsd)
+		return;
+	if (c->swarm_interface[0])
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_swarm_lsd,
+			  "can't be kept to swarm.interface: use one of the two");
+	if (!c->swarm_allow_private)
+		check_say(l, CONFIG_WARNING, CONFIG_KEY_swarm_lsd,
+			  "neighbours have private addresses as a rule, which are "
+			  "refused without swarm.allow_private");
+}
+
 static void check_sizes(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -251,6 +267,7 @@ void config_check(struct config_load *l)
 	check_vpn(l);
 	check_engine_url(l);
 	check_names(l);
+	check_lsd(l);
 	check_sizes(l);
 	check_later(l);
 }

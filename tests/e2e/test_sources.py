@@ -1,11 +1,14 @@
 """The sources of a swarm one by one: every tracker, PEX, the DHT, who calls; one address
 with many peers, IPv6; ourselves never; progress before the metadata and after HAVEs."""
+import signal
+
 import libtorrent as lt
 import netns
 import pytest
 
 from daemon import Daemon
 from netns import World
+from parts import LtPeer
 from procs import wait_until
 
 
@@ -174,6 +177,52 @@ def test_progress_follows_haves_as_they_come(daemon, swarm, tracker):
 
 # Local discovery ---------------------------------------------------------------
 LSD = {'239.192.152.143', 'ff15::efc0:988f'}
+
+
+def said_by(watch, address):
+    """Multicast groups that this address has sent to."""
+    return {to for _, here, to, _ in watch if here == address} & LSD
+
+
+@pytest.mark.skipif(netns.why_not() is not None, reason=netns.why_not() or '')
+def test_a_neighbour_is_found_by_lsd_alone(stage, payload):
+    """No tracker, no DHT, and nobody calls. Off by default: nothing is said, and what is
+    heard is for others; a reload switches it on."""
+    p, world, heard = payload([]), World(stage, links=('tun0',)), set()
+    for n in '34':
+        world.around.ip('address', 'add', f'192.0.2.{n}/24', 'dev', 'tun0-far')
+    watch = world.watch('tun0')
+
+    def hear():
+        heard.update(watch.take())
+        return heard
+    with world.house:
+        d = Daemon(stage, {'swarm.listen': '0.0.0.0:42069', 'http.workers': 1}, wait=False,
+                   file='[swarm]\n')
+        d.wait_serving()
+        assert d.peers(p.infohash, wait='1s')['peers'] == []
+    with world.around:
+        LtPeer(stage, p, address='192.0.2.3', name='First', options=['--lsd'])
+    wait_until(lambda: said_by(hear(), '192.0.2.3'), 15, 'the first one announces itself')
+    with world.house:
+        assert d.peers(p.infohash, wait='1s')['peers'] == []
+        with open(d.file, 'w', encoding='utf-8') as f:
+            f.write('[swarm]\nlsd = on\n')
+        assert said_by(hear(), '192.0.2.1') == set()
+        d.kill(signal.SIGHUP)
+        wait_until(lambda: d.log_lines('reload done'), what='reload')
+    with world.around:
+        second = LtPeer(stage, p, address='192.0.2.4', name='Second', options=['--lsd'])
+
+    def found():
+        with world.house:
+            got = d.by_endpoint(p.infohash)
+        assert all(x['sources'] == ['lsd'] for x in got.values()), got
+        return got.get((second.address, second.port), {}).get('client') == 'Second'
+    wait_until(found, 20, 'he is listed by name')
+    with world.house:
+        d.peers('ad' * 20)
+    wait_until(lambda: said_by(hear(), '192.0.2.1'), 15, 'and we announce ourselves')
 
 
 @pytest.mark.skipif(netns.why_not() is not None, reason=netns.why_not() or '')

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """One real libtorrent peer, for what the scripted ones don't speak: uTP alone,
-encryption alone, the DHT. On 127/8 only; no local discovery, no port forwarding.
+encryption alone, the DHT, local discovery. On 127/8 or in a namespace; no port forwarding.
 """
 import argparse
 import sys
@@ -14,8 +14,9 @@ from loop import exit_on_signals, say_ready
 def settings(args):
     s = {
         'listen_interfaces': f'{args.address}:{args.port}', 'user_agent': args.name,
-        'outgoing_interfaces': args.address, 'enable_lsd': False, 'enable_upnp': False,
+        'outgoing_interfaces': args.address, 'enable_lsd': args.lsd, 'enable_upnp': False,
         'enable_natpmp': False, 'enable_dht': args.dht, 'dht_bootstrap_nodes': '',
+        'seeding_outgoing_connections': not args.lsd,
         'allow_multiple_connections_per_ip': True, 'ssrf_mitigation': False,
         'download_rate_limit': 1024, 'alert_mask': lt.alert.category_t.status_notification,
         'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False,
@@ -39,6 +40,7 @@ def main(argv):
     p.add_argument('--name', default='Real libtorrent 2.0')
     p.add_argument('--utp-only', action='store_true')
     p.add_argument('--encrypted-only', action='store_true')
+    p.add_argument('--lsd', action='store_true', help='and call nobody: be found')
     p.add_argument('--dht', action='store_true')
     p.add_argument('--dht-node', metavar='ADDRESS:PORT', help='a node to start from')
     args = p.parse_args(argv)

@@ -557,6 +557,27 @@ static void test_lists_are_parsed(void **state)
 	      "0.0.0.0:42069 or tun0:42069\n");
 }
 
+/* Nothing may leave swarm.interface, so what can't be kept to it is no setting. */
+static void test_lsd_needs_the_local_network(void **state)
+{
+	(void)state;
+	assert_int_equal(load(NULL, NULL,
+			      OPT("swarm.lsd=on", "swarm.interface=tun0",
+				  "swarm.allow_private=on")),
+			 1);
+	heard("E -o: swarm.lsd = on: can't be kept to swarm.interface: use one of the two"
+	      "\n");
+	assert_int_equal(refuses("swarm.lsd=on"), 0);
+	heard("W -o: swarm.lsd = on: neighbours have private addresses as a rule, which "
+	      "are refused without swarm.allow_private\n");
+	assert_int_equal(load(NULL, NULL, OPT("swarm.lsd=on", "swarm.allow_private=on")),
+			 0);
+	heard("");
+	assert_int_equal(load(NULL, NULL, OPT("swarm.lsd=off", "swarm.interface=tun0")),
+			 0);
+	heard("");
+}
+
 static void test_redis_url(void **state)
 {
 	static const char *const good[] = {"redis://h",
@@ -734,6 +755,7 @@ int main(void)
 		cmocka_unit_test(test_names_of_kubernetes),
 		cmocka_unit_test(test_old_redis),
 		cmocka_unit_test(test_lists_are_parsed),
+		cmocka_unit_test(test_lsd_needs_the_local_network),
 		cmocka_unit_test(test_redis_url),
 		cmocka_unit_test(test_vpn),
 		cmocka_unit_test(test_warnings),
