@@ -39,6 +39,7 @@ def factory(make):
 
 daemon = factory(Daemon)
 swarm = factory(parts.Swarm)
+ace_swarm = factory(parts.AceSwarm)
 tracker = factory(parts.Tracker)
 opentracker = factory(parts.Opentracker)
 payload = factory(parts.Payload)

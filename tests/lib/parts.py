@@ -20,6 +20,7 @@ import wire  # noqa: E402
 from loop import Asker  # noqa: E402
 
 PYTHON = '/usr/bin/python3'
+ACESWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'aceswarm.py')
 SWARM_PY = os.path.join(ROOT, 'tests', 'swarm', 'swarm.py')
 TRACKER_PY = os.path.join(ROOT, 'tests', 'swarm', 'tracker.py')
 LTPEER_PY = os.path.join(ROOT, 'tests', 'swarm', 'ltpeer.py')
@@ -93,6 +94,49 @@ class Swarm(Scripted):
 
     def asked_for_no_piece(self):
         return self.totals()['requests'] == 0
+
+
+class AceSwarm(Scripted):
+    """aceswarm.py. spec: groups as in tests/swarm/README.md; .keys are its names in trackers
+    and in the DHT (content id, infohash), .key is the first."""
+
+    def __init__(self, stage, spec, keys=(), names=1, delay_ms=0, port=8621, base=None):
+        spec_file = stage.fresh_path('spec', '.json')
+        with open(spec_file, 'w', encoding='utf-8') as f:
+            json.dump(spec, f)
+        base = base or stage.net.take(sum(g.get('count', 1) for g in spec))
+        keys = keys or [hashlib.sha1(f'{base}-{i}'.encode()).hexdigest()
+                        for i in range(names)]
+        argv = [ACESWARM_PY, '--spec', '@' + spec_file, '--base', base, '--port', str(port),
+                '--delay-ms', str(delay_ms), '--seed', base]
+        for k in keys:
+            argv += ['--key', k]
+        super().__init__(stage, 'aceswarm', argv)
+        self.keys, self.key, self.peers = self.ready['keys'], self.ready['keys'][0], \
+            self.ready['peers']
+
+    def endpoints(self, which=None):
+        return [[p['address'], p['port']] for p in self.peers
+                if which is None or p['index'] in which]
+
+    def set(self, peers=None, **given):
+        """Other keys of the group, for all of them or these."""
+        self.ask('set', **({} if peers is None else {'peers': list(peers)}), **given)
+
+    def now(self):
+        """The report of this moment: heads move."""
+        return self.ask('report')['peers']
+
+    def totals(self):
+        return self.ask('totals')
+
+    def log(self, peers=None):
+        """One record for each connection; times are of time.monotonic()."""
+        return self.ask('log', peers=peers)
+
+    def impolite(self):
+        """Records of callers that said more than one handshake, or something else."""
+        return [r for r in self.log() if r['extra'] or r['kind'] == 'other']
 
 
 class Tracker(Scripted):

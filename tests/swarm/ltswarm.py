@@ -13,7 +13,7 @@ import libtorrent as lt
 
 import wire
 from loop import Control, Loop, exit_on_signals, say_ready, want_fds
-from swarm import goes_nowhere
+from endpoint import goes_nowhere
 
 GROUP_KEYS = {'count', 'name', 'address', 'port', 'transport', 'encryption', 'progress',
               'metadata', 'torrent', 'dht', 'calls', 'pex'}

@@ -8,7 +8,6 @@ piece, which a collector must never make. See tests/swarm/README.md.
 """
 import argparse
 import hashlib
-import ipaddress
 import json
 import os
 import random
@@ -18,6 +17,7 @@ import sys
 
 import wire
 from announce import Announcer
+from endpoint import Endpoint, places
 from loop import IN, OUT, Control, Loop, accept_all, exit_on_signals, say_ready, want_fds
 
 # What a peer of each behaviour looks like to somebody who dials it.
@@ -42,20 +42,12 @@ GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', '
               'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port'}
 
 
-# Of documentation (RFC 5737, 3849): for namespaces without a way out.
-DOCUMENTATION = [ipaddress.ip_network(n) for n in
-                 ('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32')]
-
-
-def goes_nowhere(address):
-    return address.is_loopback or any(address in n for n in DOCUMENTATION)
-
-
-class Peer:
+class Peer(Endpoint):
     """One address. It is in every torrent of the swarm with the same progress."""
 
     def __init__(self, swarm, index, address, port, group):
-        self.swarm, self.index, self.address, self.port = swarm, index, address, port
+        super().__init__(swarm.loop, address, port)
+        self.swarm, self.index = swarm, index
         self.behaviour = group.get('behaviour', 'normal')
         if self.behaviour not in STATES:
             raise ValueError(f'no such behaviour: {self.behaviour}')
@@ -71,8 +63,6 @@ class Peer:
         where = hashlib.sha1(f'{address}:{port}'.encode()).hexdigest()
         self.peer_id = (prefix + where.encode())[:20]
         self.progress = self._progress(group.get('progress', 100))
-        self.listener = None
-        self.fill = None                # the connection that fills the queue of 'full'
         self.conns = set()
         self.count = dict.fromkeys(
             ('connections', 'handshakes', 'requests', 'interested', 'metadata_requests',
@@ -108,38 +98,8 @@ class Peer:
         return out
 
     def listen(self):
-        if self.behaviour == 'dead' or self.listener:
-            return
-        s = self.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind((self.address, self.port))
-        s.listen(0 if self.behaviour == 'full' else 64)
-        self.listener = s
-        if self.behaviour == 'full':
-            self._fill_queue()
-        else:
-            self.swarm.loop.watch(s, IN, self._accept)
-
-    def socket(self):
-        v6 = ':' in self.address
-        s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
-        s.setblocking(False)
-        return s
-
-    def _fill_queue(self):
-        """A queue of length 0 takes one connection; the kernel drops further SYNs."""
-        self.fill = self.socket()
-        self.fill.bind((self.address, 0))
-        self.fill.connect_ex((self.address, self.port))
-
-    def hush(self):
-        if self.listener:
-            self.swarm.loop.forget(self.listener)
-            self.listener.close()
-            self.listener = None
-        if self.fill:
-            self.fill.close()
-            self.fill = None
+        if self.behaviour != 'dead':
+            self.open(self._accept, full=self.behaviour == 'full')
 
     def leave(self):
         self.hush()
@@ -390,22 +350,11 @@ class Swarm:
         self.delay_ms, self.pex, self.trackers = delay_ms, pex, list(trackers)
         self.announcer = Announcer(self.loop)
         self.peers = []
-        first = ipaddress.ip_address(base)
-        for group in spec:
-            unknown = set(group) - GROUP_KEYS
-            if unknown:
-                raise ValueError(f'unknown keys in a group: {sorted(unknown)}')
-            for k in range(group.get('count', 1)):
-                i = len(self.peers)
-                # Those behind one address differ in their ports.
-                address = ipaddress.ip_address(group.get('address', first + i))
-                own_port = group.get('port', port) + (k if 'address' in group else 0)
-                if not goes_nowhere(address):
-                    raise ValueError(f'{address} is outside 127/8')
-                peer = Peer(self, i, str(address), own_port, group)
-                self.peers.append(peer)
-                if not group.get('absent'):
-                    peer.listen()
+        for i, address, own_port, group in places(spec, base, port, GROUP_KEYS):
+            peer = Peer(self, i, address, own_port, group)
+            self.peers.append(peer)
+            if not group.get('absent'):
+                peer.listen()
 
     def torrent(self, infohash):
         """Ours; with --any one for whoever asks, of eight pieces and no metadata."""
