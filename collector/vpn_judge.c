@@ -197,9 +197,17 @@ static int says_up_or_down(const struct vpn_facts *f)
 	return f->status_reply == VPN_R_GOOD || f->ip_reply == VPN_R_GOOD;
 }
 
+/* Gluetun shows no address while its VPN is down; but also if it was told not to look
+ * (PUBLICIP_ENABLED=off), and as long as those it asks refuse it (429). */
+static int has_no_address(const struct vpn_facts *f)
+{
+	return f->ip_reply == VPN_R_GOOD && !f->place.ip[0];
+}
+
 int vpn_wants_health(const struct vpn_facts *f)
 {
-	return !says_up_or_down(f);
+	return !says_up_or_down(f) ||
+	       (has_no_address(f) && (f->status_reply != VPN_R_GOOD || f->running));
 }
 
 /* ---- the state ---------------------------------------------------------------------- */
@@ -235,7 +243,7 @@ static int is_down(const struct vpn_facts *f)
 	if (!says_up_or_down(f))
 		return !f->healthy;
 	return (f->status_reply == VPN_R_GOOD && !f->running) ||
-	       (f->ip_reply == VPN_R_GOOD && !f->place.ip[0]);
+	       (has_no_address(f) && !f->healthy);
 }
 
 static enum vpn_state state_now(struct vpn_judge *j, const struct vpn_facts *f,
@@ -340,6 +348,10 @@ static void detail_up(const struct vpn_facts *f, const struct conf *c,
 		snprintf(
 			out, NOTE_SIZE,
 			"a port is forwarded, but swarm.listen is empty: nobody listens");
+	else if (has_no_address(f))
+		snprintf(out, NOTE_SIZE,
+			 "Gluetun is healthy, but does not know its public address: "
+			 "PUBLICIP_ENABLED is off, or whoever it asks does not answer");
 }
 
 static void detail_down(const struct vpn_facts *f, const struct conf *c,
@@ -355,8 +367,11 @@ static void detail_down(const struct vpn_facts *f, const struct conf *c,
 		snprintf(out, NOTE_SIZE,
 			 "Gluetun answers, but the device %.15s is missing: %s",
 			 c->swarm_interface, mends);
-	else if (f->ip_reply == VPN_R_GOOD)
-		snprintf(out, NOTE_SIZE, "Gluetun has no public address: %s", mends);
+	else if (has_no_address(f))
+		snprintf(out, NOTE_SIZE,
+			 "Gluetun has no public address, and its health port does not "
+			 "say that all is well: %s",
+			 mends);
 	else
 		snprintf(out, NOTE_SIZE,
 			 "Gluetun's health port says that the VPN is down: %s", mends);

@@ -87,7 +87,8 @@ int vpn_try_next_route(enum vpn_reply r);
 enum vpn_reply vpn_better(enum vpn_reply a, enum vpn_reply b);
 /* Does a reply come from a server, whatever it says? */
 int vpn_answers(enum vpn_reply r);
-/* Nobody has said whether the VPN is up: ask the health port. */
+/* Nobody has said whether the VPN is up, or only that there is no address: ask the health
+ * port. */
 int vpn_wants_health(const struct vpn_facts *f);
 
 struct vpn_judge {			/* zeroed at start, or when the URL is another */

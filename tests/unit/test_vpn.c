@@ -294,6 +294,20 @@ static void test_up_and_down(void **state)
 	f.status_reply = VPN_R_NO_ROUTE; /* the address alone is enough to know */
 	assert_int_equal(step(2000), VPN_DOWN);
 	all_good(0);
+	f.place.ip[0] = '\0'; /* PUBLICIP_ENABLED=off, or a 429: the VPN is fine */
+	assert_true(vpn_wants_health(&f));
+	f.health_reply = VPN_R_GOOD;
+	f.healthy = 1;
+	assert_int_equal(step(2000), VPN_UP);
+	says("PUBLICIP_ENABLED");
+	f.healthy = 0;
+	assert_int_equal(step(2000), VPN_DOWN);
+	f.running = 0; /* that is plain enough */
+	assert_false(vpn_wants_health(&f));
+	f.healthy = 1;
+	assert_int_equal(step(2000), VPN_DOWN);
+	all_good(0);
+	f.healthy = 0;
 	f.ip_reply = VPN_R_UNAUTHORIZED;
 	assert_int_equal(step(2000), VPN_UP);
 	all_good(0);
