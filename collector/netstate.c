@@ -1,5 +1,6 @@
 /* netstate.c -- see netstate.h. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
@@ -64,7 +65,7 @@ static int usable_addr(const struct nlmsghdr *h, uint8_t out[ADDR_LEN])
 {
 	const struct ifaddrmsg *m = NLMSG_DATA(h);
 	const struct rtattr *a = IFA_RTA(m);
-	unsigned left = IFA_PAYLOAD(h);
+	int left = (int)IFA_PAYLOAD(h); /* signed: the macros step over the end */
 	uint32_t flags = m->ifa_flags;
 	int local = 0;
 
@@ -98,6 +99,15 @@ static void on_addr(struct netstate *s, const struct nlmsghdr *h)
 		memcpy(s->addr[s->naddrs++], a, ADDR_LEN);
 }
 
+/* -1, or -3 for "there is no such device". */
+static int refusal(const struct nlmsghdr *h)
+{
+	const struct nlmsgerr *e = NLMSG_DATA(h);
+
+	return h->nlmsg_len >= NLMSG_LENGTH(sizeof(e->error)) && e->error == -ENODEV ? -3
+										     : -1;
+}
+
 /* Is there room for the fixed part that the type promises? */
 static int is_whole(const struct nlmsghdr *h)
 {
@@ -113,13 +123,15 @@ static int is_whole(const struct nlmsghdr *h)
 int netstate_feed(struct netstate *s, const void *msgs, size_t len)
 {
 	const struct nlmsghdr *h = msgs;
-	unsigned left = (unsigned)len;
+	int left = (int)len; /* signed: NLMSG_NEXT steps over the end */
 	int disturbed = 0;
 
 	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
 		disturbed |= (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-		if (!is_whole(h) || h->nlmsg_type == NLMSG_ERROR)
+		if (!is_whole(h))
 			return -1;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return refusal(h);
 		if (h->nlmsg_type == NLMSG_DONE)
 			return disturbed ? -2 : 1;
 		if (h->nlmsg_type == RTM_NEWADDR)
@@ -138,7 +150,7 @@ int netstate_feed(struct netstate *s, const void *msgs, size_t len)
 int netstate_hurt(const struct netstate *s, const void *msgs, size_t len)
 {
 	const struct nlmsghdr *h = msgs;
-	unsigned left = (unsigned)len;
+	int left = (int)len; /* signed: NLMSG_NEXT steps over the end */
 	uint8_t a[ADDR_LEN];
 
 	if (s->name[0] == '\0')

@@ -42,7 +42,8 @@ enum net_change {
 void netstate_begin(struct netstate *s, const char *name);
 /* Answers to RTM_GETLINK (by name) and RTM_GETADDR (dump). 1: the answer is complete;
  * 0: more of it follows; -1: the kernel says no, or the bytes make no sense; -2: the
- * dump was disturbed by a change and has to be asked for again. */
+ * dump was disturbed by a change and has to be asked for again; -3: the kernel knows no
+ * such device. */
 int netstate_feed(struct netstate *s, const void *msgs, size_t len);
 /* 1: a broadcast of these messages takes something away that s stands on, even if it is
  * there again when we look. */

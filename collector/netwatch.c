@@ -69,7 +69,7 @@ static int answer(int fd, struct netstate *s)
 			return -1;
 		rc = netstate_feed(s, bytes, (size_t)n);
 		disturbed |= rc == -2;
-		if (rc == 1 || rc == -1)
+		if (rc == 1 || rc == -1 || rc == -3)
 			return rc == 1 && disturbed ? -2 : rc;
 	}
 	return -1;
@@ -83,19 +83,22 @@ static int ask_link(int fd, struct netstate *s)
 		struct rtattr a;
 		char name[NETSTATE_NAME];
 	} q;
+	int rc;
 
 	memset(&q, 0, sizeof(q));
-	q.h.nlmsg_len = sizeof(q);
 	q.h.nlmsg_type = RTM_GETLINK;
 	q.h.nlmsg_flags = NLM_F_REQUEST;
 	q.a.rta_type = IFLA_IFNAME;
 	q.a.rta_len = (unsigned short)(RTA_LENGTH(0) + strlen(s->name) + 1);
+	/* No byte more: the kernel's log complains of what stands behind the last one. */
+	q.h.nlmsg_len = NLMSG_LENGTH(sizeof(q.m)) + RTA_ALIGN(q.a.rta_len);
 	memcpy(q.name, s->name, sizeof(q.name));
-	if (send(fd, &q, sizeof(q), 0) < 0)
+	if (send(fd, &q, q.h.nlmsg_len, 0) < 0)
 		return -1;
-	if (answer(fd, s) < 0) /* ENODEV, most likely */
+	rc = answer(fd, s);
+	if (rc == -3)
 		s->ifindex = 0;
-	return 0;
+	return rc == 1 || rc == -3 ? 0 : -1; /* no word is not "missing" */
 }
 
 static int ask_addrs(int fd, struct netstate *s)

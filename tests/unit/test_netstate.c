@@ -1,6 +1,7 @@
 /*
  * test_netstate.c -- what the kernel's messages say of a device, and what changed.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -208,6 +209,44 @@ static void nonsense_is_refused(void **state)
 	assert_int_equal(s.naddrs, 0);
 }
 
+/* The macros of netlink(3) and rtnetlink(3) round lengths up: what is read must end with
+ * the bytes that came, whatever lies behind them. */
+static void odd_lengths_do_not_lead_beyond_the_end(void **state)
+{
+	struct netstate s;
+	struct nlmsghdr *h;
+	size_t end;
+
+	(void)state;
+	netstate_begin(&s, "");
+	put_addr(RTM_NEWADDR, TUN, "192.0.2.1", 0);
+	end = mail_len - 3; /* of an attribute that is one byte long, not four */
+	put_addr(RTM_NEWADDR, TUN, "192.0.2.2", 0);
+	h = (struct nlmsghdr *)mail;
+	h->nlmsg_len = (uint32_t)end;
+	((struct rtattr *)(mail + end - RTA_LENGTH(1)))->rta_len = RTA_LENGTH(1);
+	mail_len = end;
+	assert_int_equal(netstate_feed(&s, mail, end), 0);
+	assert_int_equal(s.naddrs, 0);
+	(void)netstate_hurt(&s, mail, end);
+	mail_len = 0;
+}
+
+static void only_no_such_device_means_missing(void **state)
+{
+	struct nlmsgerr *e;
+	struct netstate s;
+
+	(void)state;
+	netstate_begin(&s, "tun0");
+	e = NLMSG_DATA(begin(NLMSG_ERROR, sizeof(*e)));
+	e->error = -ENODEV;
+	assert_int_equal(send_to(&s), -3);
+	e = NLMSG_DATA(begin(NLMSG_ERROR, sizeof(*e)));
+	e->error = -ENOBUFS;
+	assert_int_equal(send_to(&s), -1);
+}
+
 static void a_disturbed_dump_is_asked_for_again(void **state)
 {
 	struct netstate s = device(TUN, UP, NULL, NULL);
@@ -338,6 +377,8 @@ int main(void)
 		cmocka_unit_test(addresses_that_cannot_be_bound_yet_or_pass_do_not_count),
 		cmocka_unit_test(of_a_point_to_point_link_our_end_counts),
 		cmocka_unit_test(nonsense_is_refused),
+		cmocka_unit_test(odd_lengths_do_not_lead_beyond_the_end),
+		cmocka_unit_test(only_no_such_device_means_missing),
 		cmocka_unit_test(a_disturbed_dump_is_asked_for_again),
 		cmocka_unit_test(a_long_list_is_bounded),
 		cmocka_unit_test(changes_of_a_device),
