@@ -33,7 +33,8 @@ static void act(struct coll *c, unsigned todo)
 
 	if (todo & (RECOVER_LEAVE | RECOVER_REBIND))
 		path_anew(&c->path);
-	path_look(c); /* before anything is asked over the new way out */
+	path_look(c);  /* before anything is asked over the new way out */
+	net_gauges(c); /* whoever is turned away below is told why by them */
 	if (todo & RECOVER_LEAVE)
 		jobs_suspend(c);
 	if (todo & RECOVER_REBIND) {
@@ -112,6 +113,8 @@ int net_open(struct coll *c, char err[ERRLEN])
 		return err_set(err, "out of memory");
 	if (net_why(c) != IFACE_OK)
 		say(c, NET_GONE);
+	else
+		recover_start(&c->recover, wants_to_listen(c), clock_ms());
 	net_gauges(c);
 	return 0;
 }

@@ -17,6 +17,15 @@ static unsigned begin(struct recover *r, int listens, uint64_t now_ms)
 	return now;
 }
 
+void recover_start(struct recover *r, int listens, uint64_t now_ms)
+{
+	memset(r, 0, sizeof(*r));
+	if (!listens)
+		return;
+	r->gap_ms = RECOVER_GAP_MS;
+	r->again_ms = now_ms + r->gap_ms;
+}
+
 unsigned recover_change(struct recover *r, enum net_change change, int listens,
 			uint64_t now_ms)
 {
@@ -55,6 +64,8 @@ unsigned recover_tick(struct recover *r, uint64_t now_ms)
 		r->gap_ms = r->gap_ms * 2 < RECOVER_GAP_LAST_MS ? r->gap_ms * 2
 								: RECOVER_GAP_LAST_MS;
 		r->again_ms = now_ms + r->gap_ms;
+		if (!r->began_ms)
+			r->began_ms = now_ms; /* from now on it is a recovery */
 		todo |= RECOVER_REBIND | RECOVER_DHT;
 	}
 	return todo;

@@ -6,7 +6,8 @@
  *   back, moved     leave; close the listening sockets and open them anew; give the DHT
  *                   its nodes back; once we listen, join the swarms again
  *   grew            look at the interfaces; DHT nodes; announce
- *   not listening   open the sockets again after 2, 4, ... 64 s
+ *   not listening   open the sockets again after 2, 4, ... 64 s, also at start: the port
+ *                   may still be somebody else's
  *
  * Joining announces by itself. A DHT that stays without nodes is dhtwatch.h's. Pure:
  * events and the time go in, actions come out. Proof: tests/unit/test_recover.c.
@@ -38,6 +39,8 @@ struct recover {			/* zeroed: all is well */
 	uint64_t again_ms, gap_ms;	/* next rebind; 0: we listen */
 };
 
+/* The sockets are being opened for the first time, on a device that is there. */
+void recover_start(struct recover *r, int listens, uint64_t now_ms);
 /* What netwatch says, or NET_BACK for a new configuration. listens: swarm.listen names
  * at least one place, so that a recovery ends with a listening socket. */
 unsigned recover_change(struct recover *r, enum net_change change, int listens,

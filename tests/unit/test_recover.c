@@ -99,6 +99,25 @@ static void it_goes_again_in_the_middle(void **state)
 	assert_int_equal(recover_tick(&r, 201500), RECOVER_JOIN);
 }
 
+static void a_port_that_is_taken_at_start_is_tried_again(void **state)
+{
+	struct recover r;
+
+	(void)state;
+	recover_start(&r, 1, 1000);
+	assert_int_equal(recover_tick(&r, 2999), 0);
+	assert_int_equal(recover_tick(&r, 3000), BIND);
+	assert_int_equal(recover_tick(&r, 7000), BIND);
+	assert_int_equal(recover_listening(&r), RECOVER_ANNOUNCE);
+	assert_int_equal(recover_tick(&r, 900000), 0);
+	/* At once, as always: nobody has to hear anything anew. */
+	recover_start(&r, 1, 1000);
+	assert_int_equal(recover_listening(&r), 0);
+	assert_int_equal(recover_tick(&r, 900000), 0);
+	recover_start(&r, 0, 1000);
+	assert_int_equal(recover_tick(&r, 900000), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +127,7 @@ int main(void)
 		cmocka_unit_test(who_does_not_listen_joins_at_once),
 		cmocka_unit_test(one_more_address_tears_nothing_down),
 		cmocka_unit_test(it_goes_again_in_the_middle),
+		cmocka_unit_test(a_port_that_is_taken_at_start_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
