@@ -7,20 +7,31 @@
 #include <string.h>
 
 #include "collector/redis.h"
+#include "common/ident.h"
 #include "master/config_int.h"
 #include "master/sock.h"
 
 #define CHECK_ITEM_MAX 512 /* longest tracker or router; lt.cc has this room */
 
+/* A user and password in a URL are a mistake, and must not be said aloud for it. */
+static void hide_user(char *text)
+{
+	char *from = strstr(text, "://"), *at = from ? strrchr(from, '@') : NULL;
+
+	if (at)
+		memset(from + 3, '*', (size_t)(at - from - 3));
+}
+
 static void check_say(struct config_load *l, enum config_kind kind, int key,
 		      const char *what)
 {
 	const struct conf_key *k = &conf_keys(NULL)[key];
-	char text[128];
+	char text[CHECK_ITEM_MAX];
 
 	conf_text(&l->cfg->conf, k, text, sizeof(text));
 	if (k->type == CONF_SECRET && text[0])
 		snprintf(text, sizeof(text), "***");
+	hide_user(text);
 	config_say(l, kind, "%s: %s.%s = %.60s%s: %s", l->cfg->origin[key], k->section,
 		   k->key, text, strlen(text) > 60 ? "..." : "", what);
 }
@@ -87,6 +98,14 @@ static int check_router_item(const char *item)
 	const char *colon = strrchr(item, ':');
 
 	return colon && colon != item && check_port(colon + 1, 1) && !strpbrk(item, " /");
+}
+
+static int check_id_item(const char *item)
+{
+	struct ident id;
+	char err[ERRLEN];
+
+	return ident_parse(&id, item, strlen(item), err) == 0;
 }
 
 static void check_list(struct config_load *l, int key, const char *list,
@@ -161,7 +180,8 @@ static void check_vpn(struct config_load *l)
 		"must be http://host:port or https://, without a user in it";
 	const struct conf *c = &l->cfg->conf;
 
-	if (c->vpn_gluetun_url[0] && !check_web_url(c->vpn_gluetun_url))
+	if (c->vpn_gluetun_url[0] &&
+	    (!check_web_url(c->vpn_gluetun_url) || strpbrk(c->vpn_gluetun_url, "?#")))
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_gluetun_url, form);
 	if (c->vpn_health_url[0] && !check_web_url(c->vpn_health_url))
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_health_url, form);
@@ -194,6 +214,9 @@ static void check_names(struct config_load *l)
 
 	if (c->master_run_dir[0] && c->master_run_dir[0] != '/')
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_master_run_dir,
+			  "must be an absolute path");
+	if (c->swarm_dht_state[0] && c->swarm_dht_state[0] != '/')
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_swarm_dht_state,
 			  "must be an absolute path");
 	if (c->shm_name[0] != '/' || strchr(c->shm_name + 1, '/'))
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_shm_name,
@@ -263,6 +286,8 @@ void config_check(struct config_load *l)
 		   "a tracker, udp://host:port/announce, http:// or https://");
 	check_list(l, CONFIG_KEY_swarm_dht_bootstrap, c->swarm_dht_bootstrap,
 		   check_router_item, "host:port");
+	check_list(l, CONFIG_KEY_swarm_control, c->swarm_control, check_id_item,
+		   "an infohash");
 	check_redis(l);
 	check_vpn(l);
 	check_engine_url(l);

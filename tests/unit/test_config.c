@@ -623,17 +623,23 @@ static void test_redis_url(void **state)
 	heard("W -o: redis.url = ***: not used: redis.mode is not external\n");
 }
 
+#define HASH "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
+
 static void test_vpn(void **state)
 {
 	static const char *const urls[] = {
 		"vpn.gluetun_url=ftp://127.0.0.1/", "vpn.gluetun_url=127.0.0.1:8000",
 		"vpn.gluetun_url=http://",          "vpn.gluetun_url=http://:8000",
 		"vpn.gluetun_url=http://me@h:8000", "vpn.health_url=http://h 1",
+		"vpn.gluetun_url=http://h:8000/?a",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < PS_ARRAY_LEN(urls); i++)
 		assert_int_equal(refuses(urls[i]), 1);
+	assert_int_equal(refuses("vpn.gluetun_url=http://me:geheim@h:8000"), 1);
+	heard("E -o: vpn.gluetun_url = http://*********@h:8000: must be http://host:port or "
+	      "https://, without a user in it\n");
 	assert_int_equal(refuses("vpn.user=a:b"), 1);
 	assert_int_equal(refuses("vpn.port_file=tmp/forwarded_port"), 1);
 	assert_int_equal(load(NULL, NULL,
@@ -644,6 +650,19 @@ static void test_vpn(void **state)
 	heard("");
 	assert_int_equal(load(NULL, NULL, OPT("vpn.password=geheim")), 0);
 	heard("W -o: vpn.password = ***: not used: vpn.user is empty\n");
+}
+
+static void test_control_and_state(void **state)
+{
+	(void)state;
+	assert_int_equal(refuses("swarm.control=" HASH ",nonsense"), 1);
+	assert_int_equal(refuses("swarm.control=" HASH ",,"), 1);
+	assert_int_equal(refuses("swarm.dht_state=dht.state"), 1);
+	assert_int_equal(load(NULL, NULL,
+			      OPT("swarm.control=" HASH ", " HASH,
+				  "swarm.dht_state=/var/lib/peerscope/dht.state")),
+			 0);
+	heard("");
 }
 
 static void test_warnings(void **state)
@@ -758,6 +777,7 @@ int main(void)
 		cmocka_unit_test(test_lsd_needs_the_local_network),
 		cmocka_unit_test(test_redis_url),
 		cmocka_unit_test(test_vpn),
+		cmocka_unit_test(test_control_and_state),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_diff),
 		cmocka_unit_test(test_sample_file),
