@@ -140,8 +140,16 @@ static void put_at(struct json *j, const char *key, const struct seg *seg,
 		json_null(j, key);
 }
 
+/* Without a collector nobody looks: what it was is history. */
+static int nobody_looks(const struct seg *seg)
+{
+	return atomic_load_explicit(&seg_head(seg)->lease_pid, memory_order_acquire) == 0;
+}
+
 unsigned path_now(const struct seg *seg)
 {
+	if (nobody_looks(seg))
+		return PATH_PACK(PATH_UNKNOWN, PATH_UNKNOWN, PATH_UNKNOWN);
 	return PATH_PACK(stat_gauge_get(seg, GAUGE_path) & 3,
 			 stat_gauge_get(seg, GAUGE_path_udp) & 3,
 			 stat_gauge_get(seg, GAUGE_path_tcp) & 3);
@@ -162,10 +170,10 @@ static const char *path_text(unsigned path)
 	}
 }
 
-static void put_udp(struct json *j, const struct seg *seg)
+static void put_udp(struct json *j, const struct seg *seg, unsigned path)
 {
 	json_obj(j, "udp");
-	json_str(j, "verdict", path_name(stat_gauge_get(seg, GAUGE_path_udp)));
+	json_str(j, "verdict", path_name(PATH_UDP(path)));
 	put_at(j, "tracker_at", seg, GAUGE_path_udp_tracker_s);
 	put_at(j, "dht_at", seg, GAUGE_path_dht_s);
 	json_uint(j, "dht_nodes", stat_gauge_get(seg, GAUGE_dht_nodes));
@@ -175,10 +183,10 @@ static void put_udp(struct json *j, const struct seg *seg)
 	json_obj_end(j);
 }
 
-static void put_tcp(struct json *j, const struct seg *seg)
+static void put_tcp(struct json *j, const struct seg *seg, unsigned path)
 {
 	json_obj(j, "tcp");
-	json_str(j, "verdict", path_name(stat_gauge_get(seg, GAUGE_path_tcp)));
+	json_str(j, "verdict", path_name(PATH_TCP(path)));
 	put_at(j, "tracker_at", seg, GAUGE_path_http_tracker_s);
 	put_at(j, "handshake_at", seg, GAUGE_path_tcp_s);
 	json_uint(j, "unanswered", stat_gauge_get(seg, GAUGE_path_tcp_unanswered));
@@ -188,15 +196,17 @@ static void put_tcp(struct json *j, const struct seg *seg)
 void path_json(struct json *j, const struct seg *seg)
 {
 	unsigned path = path_now(seg);
+	uint64_t reach =
+		nobody_looks(seg) ? REACH_UNKNOWN : stat_gauge_get(seg, GAUGE_path_reach);
 
 	json_obj(j, "path");
 	json_str(j, "verdict", path_name(PATH_ALL(path)));
 	put_at(j, "since", seg, GAUGE_path_since_s);
 	json_str(j, "says", path_text(path));
-	json_str(j, "reachability", reach_name(stat_gauge_get(seg, GAUGE_path_reach)));
+	json_str(j, "reachability", reach_name(reach));
 	put_at(j, "incoming_at", seg, GAUGE_path_incoming_s);
-	put_udp(j, seg);
-	put_tcp(j, seg);
+	put_udp(j, seg, path);
+	put_tcp(j, seg, path);
 	json_obj(j, "tracker_failure");
 	put_at(j, "at", seg, GAUGE_path_failed_s);
 	json_str(j, "kind", failure_name(stat_gauge_get(seg, GAUGE_path_failure)));

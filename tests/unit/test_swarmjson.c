@@ -12,6 +12,7 @@
 #include <cJSON.h>
 
 #include "common/addr.h"
+#include "shm/stat.h"
 #include "shm/swarmjson.h"
 #include "shm/verdictjson.h"
 
@@ -358,6 +359,30 @@ static void a_full_buffer_is_said(void **state)
 	buf_free(&small);
 }
 
+static void the_path_of_a_dead_collector_is_history(void **state)
+{
+	struct stage *st = *state;
+	unsigned open = PATH_PACK(PATH_OPEN, PATH_OPEN, PATH_OPEN);
+	struct json j;
+
+	stat_own(st->seg, seg_dims_of(st->seg)->worker_slots);
+	stat_set(path, PATH_OPEN);
+	stat_set(path_udp, PATH_OPEN);
+	stat_set(path_tcp, PATH_OPEN);
+	stat_set(path_reach, REACH_CONNECTED);
+	stat_own(NULL, 0);
+	assert_int_equal(path_now(st->seg), open);
+	atomic_store(&seg_head_rw(st->master)->lease_pid, 0);
+	assert_int_equal(path_now(st->seg), 0);
+	json_init(&j, &st->out);
+	json_obj(&j, NULL);
+	path_json(&j, st->seg);
+	json_obj_end(&j);
+	assert_non_null(strstr(st->out.p, "\"verdict\":\"unknown\""));
+	assert_null(strstr(st->out.p, "\"open\""));
+	assert_null(strstr(st->out.p, "\"connected\""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +401,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_compaction_in_between_is_noticed, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_full_buffer_is_said, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_path_of_a_dead_collector_is_history,
+						setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
