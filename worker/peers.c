@@ -387,8 +387,10 @@ void peers_get(struct ask *a)
 	}
 	if (q.wait_ms == 0) {
 		tell(a, &q, WORKER_REFRESH_MS);
-		shaped_nothing(a, &q,
-			       "Nothing is known of this swarm yet; it is being asked.");
+		/* A limit of the collector may stop it, and we don't hear of that. */
+		shaped_nothing(
+			a, &q,
+			"Nothing is known of this swarm yet; ask again to see what was found.");
 		return;
 	}
 	park(a, &q);

@@ -147,6 +147,8 @@ def test_cold_lookups_of_one_client_are_limited(stage):
     wait_s = int(refused.headers['Retry-After'])
     assert 1 <= wait_s <= 6 and str(wait_s) in refused.json['message']
     assert far.counter('cold_limited') == 1
+    # Who does not wait is not told so; then nothing may be promised either.
+    assert 'being asked' not in far.ask(f'{c}?wait=0').json['error']
     # What is joined costs nothing, and another client has its own bucket.
     assert [far.ask(x).status for x in (a, b, a, b)] == [200] * 4
     assert far.ask(e, source='203.0.113.77').status == 200
