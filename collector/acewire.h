@@ -5,6 +5,7 @@
  * Numbers are as in contracts/acestream-wire.md (sections named below), which is also
  * the source of every layout; bencode is BEP 3, id 20 is BEP 10. All of it is what a
  * peer says of itself or of others: nothing is proven but the node id, by its signature.
+ * acewire.c: handshake and frames; acewire_told.c: messages; acewire_show.c: section 4.
  * Proof: tests/unit/test_acewire.c, tests/unit/test_acetold.c, tests/fuzz/fuzz_ace.c.
  */
 #ifndef PEERSCOPE_COLLECTOR_ACEWIRE_H
@@ -150,6 +151,7 @@ struct acewire_told {
 	int64_t lsp;			/* newest source piece known, top level */
 	char asn_country[3], geo_country[3];	/* two capitals, or "": none */
 	uint8_t outpace;		/* its tell-tale (section 4): not the engine it claims */
+	uint8_t source_like;		/* tell-tale of a source, as it shook hands (4 b) */
 	struct acewire_mi mi;		/* max_piece, min_piece and window move with 4, 10, 11 */
 
 	uint32_t stream;		/* of the first 4, 5 or 10; others are ignored */
