@@ -1,8 +1,9 @@
 /*
  * lt.cc -- the only C++ of the project. See lt.h for what crosses.
  *
- * Two threads meet here: libtorrent's network thread runs the plugins and writes
- * records through `outbox`; the loop thread runs everything that is extern "C".
+ * Threads meet here: the network thread of each session (one that joins, and up to three
+ * for visits) runs the plugins and writes records through `outbox`; the loop thread runs
+ * everything that is extern "C"; `saver` writes the DHT's nodes.
  * FIELD-NOTES section 0 and 2.2 say why the settings are what they are.
  */
 extern "C" {
@@ -125,9 +126,10 @@ class outbox
 	std::string secret;                  /* of this process: see token() */
 	std::atomic<size_t> limit{32768};    /* swarm.event_queue */
 
-	/* Network thread only. Remembers one: there are few, and repeats are harmless. */
+	/* Remembers one: there are few, and repeats are harmless. */
 	bool is_new_local(const lt::address &a)
 	{
+		std::lock_guard<std::mutex> hold(mutex_);
 		if (a == last_local_)
 			return false;
 		last_local_ = a;
@@ -314,8 +316,12 @@ class peer_watch final : public lt::peer_plugin
 		const auto h = lt::bdecode(body, ec);
 		if (ec || h.type() != lt::bdecode_node::dict_t)
 			return true;
-		pex_peers<lt::address_v4>(h.dict_find_string_value("added"));
-		pex_peers<lt::address_v6>(h.dict_find_string_value("added6"));
+		try {
+			pex_peers<lt::address_v4>(h.dict_find_string_value("added"));
+			pex_peers<lt::address_v6>(h.dict_find_string_value("added6"));
+		} catch (const std::exception &) {
+			/* the swarm was left: that is another session's thread */
+		}
 		return true;
 	}
 

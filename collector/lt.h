@@ -2,10 +2,10 @@
  * lt.h -- libtorrent-rasterbar behind a C face. Everything C++ is in lt.cc; no
  * exception crosses this line.
  *
- * A plugin on libtorrent's network thread copies what it sees into a bounded queue
+ * A plugin on libtorrent's network threads copies what it sees into a bounded queue
  * of fixed records and rings an eventfd; the loop thread takes them with
  * lt_next(). All other calls here are made on the loop thread and none of them
- * waits for the network thread. No payload is ever asked for and no file is ever
+ * waits for a network thread. No payload is ever asked for and no file is ever
  * made: upload mode, and disabled_disk_io. lt.cc includes this inside extern "C".
  */
 #ifndef PEERSCOPE_COLLECTOR_LT_H
