@@ -1498,7 +1498,8 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 		tune(s, *c);
 		l->session->set_ip_filter(private_filter(*c));
 		l->session->apply_settings(std::move(s));
-		if (l->trackers != c->swarm_trackers)
+		if (l->trackers != c->swarm_trackers ||
+		    l->settings.swarm_max_trackers != c->swarm_max_trackers)
 			for (const auto &pair : l->by_handle)
 				pair.first.replace_trackers(
 					trackers_of(*c, c->swarm_max_trackers));

@@ -389,7 +389,8 @@ static void reconfigure(struct coll *c, int fd)
 	follow_configure(c);
 	vpn_configure(c->vpn);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms + 1);
-	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0);
+	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0 ||
+				    old.swarm_max_trackers != fresh.swarm_max_trackers);
 	if (session)
 		net_reconfigure(c);
 	open_geo(c); /* a HUP also means: the files are new */

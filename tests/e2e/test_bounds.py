@@ -2,6 +2,7 @@
 counted, and the daemon goes on. `LIMITS` in peerscope.conf(5) is the list."""
 import concurrent.futures
 import http.client
+import signal
 
 import netns
 import pytest
@@ -48,6 +49,25 @@ def test_max_trackers(daemon, tracker):
         assert d.peers(infohash, wait='2s')['counts']['trackers'] == {'asked': 1, 'answered': 1}
         assert counter(d, 'trackers_left_out') == 2 * n
     assert asked.announces() and not left_out.announces() and not more.announces()
+
+
+def test_max_trackers_by_reload_reaches_joined_swarms(daemon, tracker, swarm):
+    one, two = tracker(), tracker()
+    s = swarm([{'count': 2}])
+    one.set(s.infohash, peers=s.endpoints())
+    d = daemon(file='[swarm]\nmax_trackers = 1\n',
+               conf={'swarm.trackers': f'{one.udp},{two.udp}'})
+    d.peers(s.infohash, wait='10s')
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write('[swarm]\nmax_trackers = 2\n')
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: two.announces(s.infohash), 10, 'the second one is asked')
+
+    def settled():
+        now = d.peers(s.infohash, wait='0')
+        return now['phase'] == 'settled' and now['counts']['trackers'] == {
+            'asked': 2, 'answered': 2}
+    wait_until(settled, 10, 'both are waited for')
 
 
 def test_max_peers(daemon, tracker, swarm):
