@@ -105,7 +105,7 @@ class outbox
 		bool ring;
 		{
 			std::lock_guard<std::mutex> hold(mutex_);
-			if (queue_.size() >= limit) {
+			if (queue_.size() >= limit + reserve(e)) {
 				dropped_++;
 				return false;
 			}
@@ -157,6 +157,14 @@ class outbox
 	}
 
       private:
+	/* An end is said once, and a peer whose end is lost stays connected for ever: it
+	 * has room when a flood of endpoints has none, for twice the default connections. */
+	size_t reserve(const lt_event &e) const
+	{
+		return e.kind == LT_PEER_GONE ? ENDS_MAX : 0;
+	}
+
+	static constexpr size_t ENDS_MAX = 4096;
 	mutable std::mutex mutex_;
 	std::vector<lt_event> queue_;
 	uint64_t dropped_ = 0;

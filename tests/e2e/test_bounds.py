@@ -95,6 +95,20 @@ def test_a_full_event_queue_drops_and_counts(daemon, tracker, swarm):
     d.until_peers(other.infohash, lambda g: len(g) == 3, wait='2s')
 
 
+def test_the_end_of_a_connection_is_not_lost_with_a_full_queue(daemon, tracker, swarm):
+    t, s = tracker(), swarm([{'count': 300}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.http, 'swarm.event_queue': 16, 'swarm.revisit': '1h',
+                'swarm.revisit_max': '1h'})
+
+    def connected():
+        return d.peers(s.infohash, wait='0')['counts']['connected']['peers']
+    wait_until(lambda: connected() >= 100, 40, 'what was lost is said again')
+    s.ask('leave', quiet=True)
+    wait_until(lambda: d.top()['gauges']['connections'] == 0, 10, 'all have hung up')
+    wait_until(lambda: connected() == 0, 10, 'nobody is connected')
+
+
 def test_a_full_alert_queue_loses_and_counts(daemon, tracker):
     """Answers of trackers are lost with it, so swarms are known later: at the latest when
     swarm.discovery_wait is over."""
