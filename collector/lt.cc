@@ -200,7 +200,8 @@ struct torrent_at {
 	bool visit = false;
 	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
 	std::atomic<int> open{0};
-	int waited = 0; /* ticks since it was left before it was added */
+	std::atomic<bool> hurry{false}; /* of a visit: others wait for its end */
+	int waited = 0;                 /* ticks since it was left before it was added */
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
 };
@@ -220,6 +221,8 @@ constexpr int VISIT_PEX = 9;
 constexpr int VISIT_PEX_BYTES = 8192;
 /* Connections of a revisit end so long after the peer told everything. */
 constexpr unsigned REVISIT_HOLD_S = 5;
+/* Who promised an extension handshake and did not make it by then never will. */
+constexpr unsigned PROMISE_S = 10;
 
 /*
  * One connection, or attempt. Lives on the network thread. What it says of itself
@@ -398,13 +401,14 @@ class peer_watch final : public lt::peer_plugin
 	 * it is still crowded is asked once a second. */
 	bool may_go() const
 	{
-		if ((!told_extension_ && extended_) || unsent_ || ticks_ < 3)
+		if (unsent_ || ticks_ < 3 ||
+		    (!told_extension_ && extended_ && ticks_ < PROMISE_S))
 			return false;
 		if (out_->crowded)
 			return (ticks_ + port_) % 4 == 0;
 		if (!handle_.is_outgoing())
 			return false;
-		if (at_->visit && at_->way == LT_WAY_PLAIN)
+		if (at_->visit && (at_->way == LT_WAY_PLAIN || at_->hurry))
 			return ticks_ >= REVISIT_HOLD_S;
 		return ticks_ >= static_cast<unsigned>(out_->hold_s) &&
 		       (at_->visit || at_->open > out_->keep);
@@ -932,10 +936,10 @@ struct lt_session {
 	std::unique_ptr<libtorrent::session> visitor[LT_WAYS];
 	struct visit {
 		std::shared_ptr<torrent_at> at;
-		/* A torrent dials an endpoint once: a second time waits for its end. */
-		std::set<libtorrent::tcp::endpoint> given;
+		/* A torrent dials an endpoint once. Whoever is to be dialled a second time
+		 * waits for its end, and everybody after him, too, so that it comes. */
+		std::set<libtorrent::tcp::endpoint> given, later;
 		std::vector<libtorrent::tcp::endpoint> next; /* wait for the handle */
-		std::vector<libtorrent::tcp::endpoint> later;
 		std::chrono::steady_clock::time_point used;
 	};
 	std::map<key, visit> visits[LT_WAYS];
@@ -1353,7 +1357,9 @@ void visits_tick(struct lt_session *l, lt_way way)
 	for (auto &pair : l->visits[way]) {
 		auto &v = pair.second;
 		if (v.at->open == 0 && v.next.empty() && now - v.used > VISIT_IDLE)
-			over.emplace_back(pair.first, std::move(v.later));
+			over.emplace_back(pair.first,
+					  std::vector<lt::tcp::endpoint>(v.later.begin(),
+									 v.later.end()));
 	}
 	for (const auto &pair : over)
 		visit_end(l, way, pair.first);
@@ -1638,8 +1644,9 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 		}
 		auto &v = it->second;
 		for (const auto &ep : peers) {
-			if (!v.given.insert(ep).second) {
-				v.later.push_back(ep);
+			if (!v.later.empty() || !v.given.insert(ep).second) {
+				v.later.insert(ep);
+				v.at->hurry = true;
 				continue;
 			}
 			v.next.push_back(ep);

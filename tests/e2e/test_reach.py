@@ -88,6 +88,21 @@ def test_connections_are_let_go_and_peers_are_visited_again(daemon, swarm, track
     assert len(t.announces(s.infohash, 'started')) == 1
 
 
+def test_one_who_stays_keeps_nobody_from_being_visited(daemon, swarm, tracker):
+    """A visit dials each endpoint once; the next one begins when it has ended."""
+    t, s = tracker(), swarm([{'count': 1, 'behaviour': 'no_extension'}, {'count': 3}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.udp, 'swarm.hold': '3s', 'swarm.keep': 0,
+                'swarm.revisit': '1s', 'swarm.revisit_max': '1s', 'swarm.linger': '5m'})
+    d.peers(s.infohash, limit=100)
+    s.ask('leave', peers=[0], quiet=True)       # the next who meets it is a visit
+    s.ask('join', peers=[0])
+
+    def often():
+        return min(p['connections'] for p in s.ask('stats')[1:]) >= 4
+    wait_until(often, 75, 'everybody is visited again and again', every=0.5)
+
+
 def test_who_never_answers_is_tried_in_every_way_and_then_left_alone(daemon, swarm, tracker):
     t, s = tracker(), swarm([{'count': 2}, {'count': 3, 'behaviour': 'dead'},
                              {'count': 3, 'behaviour': 'close'}])

@@ -25,6 +25,7 @@ STATES = {
     'normal': 'connected',
     'in_order': 'connected',        # got its pieces from the first to the last
     'no_bitfield': 'connected',     # progress stays 0
+    'no_extension': 'connected',    # promises BEP 10 and never says its handshake
     'have_all': 'connected',        # BEP 6, progress 100
     'have_none': 'connected',       # BEP 6, progress 0
     'huge_bitfield': 'contacted',   # 1 MiB of set bits after the handshake
@@ -252,7 +253,7 @@ class Conn:
         if peer.behaviour == 'wrong_hash':
             infohash = bytes(b ^ 0xff for b in infohash)
         hello = wire.handshake(infohash, peer.peer_id, peer.ext, peer.fast)
-        if peer.ext:
+        if peer.ext and peer.behaviour != 'no_extension':
             hello += peer.extension_handshake(self.torrent)
         if self.shaken:
             hello += self.pieces()
