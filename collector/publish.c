@@ -72,8 +72,10 @@ int publish_now(struct coll *c, struct swarm *w, int with_redis)
 	w->published_path = head.path;
 	w->published_ms = clock_ms();
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
-		if (publish_may_id(&w->ids[i]) && publish_id(c, &w->ids[i], &head) != 0)
+		if (publish_may_id(&w->ids[i]) && publish_id(c, &w->ids[i], &head) != 0) {
+			w->changed_ms = w->published_ms; /* still to be said */
 			return -1;
+		}
 	w->redis_due = 1;
 	if (with_redis)
 		publish_redis(c, w);
