@@ -368,6 +368,9 @@ class peer_watch final : public lt::peer_plugin
 	{
 		lt_event e = event(LT_PEER_GONE);
 		e.forget = ec == lt::errors::self_connection;
+		/* not "refused": it stood, and the reset was there before we looked */
+		if (ec == boost::asio::error::connection_reset)
+			e.connected = 1;
 		if (!e.forget && shaken_)
 			say_handshake(); /* came and went within a second */
 		if (handle_.is_outgoing() || said_handshake_)
