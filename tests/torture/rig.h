@@ -99,6 +99,16 @@ static inline void rig_peer(struct shm_peer *out, uint32_t k, uint64_t v, uint32
 	out->client = out->place = 0;
 }
 
+/* The last words of a slot: a mixture shows wherever the writer stopped. */
+static inline void rig_tail(uint8_t out[32], uint64_t v)
+{
+	for (uint64_t i = 0; i < 4; i++) {
+		uint64_t w = rig_mix(v + 4 + i);
+
+		memcpy(out + i * 8, &w, sizeof(w));
+	}
+}
+
 /* Swarm k in its version v; peer has room for max. */
 static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_t k, uint64_t v,
 			     uint32_t max)
@@ -111,6 +121,7 @@ static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_
 	s->tracker_seeds = (uint32_t)rig_mix(v + 1);
 	s->dht_peers = (uint32_t)rig_mix(v + 2);
 	s->pieces = (uint32_t)rig_mix(v + 3);
+	rig_tail(s->v2, v);
 	for (uint32_t n = 0; n < s->npeers; n++)
 		rig_peer(&peer[n], k, v, n);
 }
@@ -119,12 +130,16 @@ static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_
 static inline const char *rig_wrong(const struct swarm_copy *c, uint32_t k, uint32_t max)
 {
 	uint64_t v = c->s.cached_at_ms;
+	uint8_t tail[sizeof(c->s.v2)];
 	struct shm_peer want;
 
 	if (c->s.npeers != rig_npeers(v, max) || c->s.total_peers != c->s.npeers + 7 ||
 	    c->s.tracker_seeds != (uint32_t)rig_mix(v + 1) ||
 	    c->s.dht_peers != (uint32_t)rig_mix(v + 2) ||
 	    c->s.pieces != (uint32_t)rig_mix(v + 3))
+		return "header mixed of two versions";
+	rig_tail(tail, v);
+	if (memcmp(tail, c->s.v2, sizeof(tail)) != 0)
 		return "header mixed of two versions";
 	for (uint32_t n = 0; n < c->s.npeers; n++) {
 		struct shm_peer got = c->peer[n];
