@@ -55,6 +55,7 @@ struct peer {
 	uint8_t next;			/* enum lt_way of the visit it waits for, + 1; 0: none */
 	uint8_t tried;			/* bit per way: used in this round */
 	uint8_t reached;		/* answered in this round */
+	uint8_t failed;			/* this round was counted in fails */
 	uint8_t fails;			/* rounds without an answer */
 	uint16_t progress;		/* hundredths of a percent */
 	uint32_t have, pieces;		/* as the peer says; LT_ALL_PIECES: all */
@@ -62,7 +63,7 @@ struct peer {
 	uint32_t first_seen_s, last_seen_s;	/* wall */
 	uint64_t shaken_ms;		/* monotonic, last handshake; 0: none */
 	uint64_t dialled_ms;		/* monotonic, first attempt of this round */
-	uint64_t second_ms;		/* monotonic, when a second way was seen to be needed; 0 */
+	uint64_t second_ms;		/* monotonic, when another way was seen to be needed; 0 */
 	uint64_t named_ms;		/* monotonic, when a TOLD_ bit about its name was set */
 	uint32_t client, place;		/* references into the names table */
 };

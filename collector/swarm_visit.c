@@ -40,9 +40,10 @@ void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event
 		return;
 	if (way >= 0) {
 		swarm_want(w, p, (enum lt_way)way);
-		if (p->second_ms == 0)
-			p->second_ms = now_ms;
-	} else if (p->links == 0 && p->fails < SWARM_FAILS) {
+		p->second_ms = now_ms;
+	} else if (p->links == 0 && !p->failed) {
+		/* once in a round: a uTP attempt may be two, encrypted and plain */
+		p->failed = 1;
 		p->fails++;
 	}
 }
@@ -83,7 +84,7 @@ static void visit_again(struct swarm *w, struct peer *p)
 	if (p->state == PEER_CONNECTED || p->links || p->next || !p->dialled ||
 	    p->fails >= SWARM_FAILS)
 		return;
-	p->tried = p->reached = 0;
+	p->tried = p->reached = p->failed = 0;
 	p->dialled_ms = 0;
 	swarm_want(w, p, p->way ? (enum lt_way)(p->way - 1) : LT_WAY_PLAIN);
 }

@@ -232,11 +232,15 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 	char why[ERRLEN];
 
 	switch (rc) {
+	/* An old answer, with its Age, is better than none. */
 	case LANE_BUSY:
-		http_error(a, 503, "busy",
-			   "The collector has no room for one more swarm.");
+		if (answer_table(a, q) != 0)
+			http_error(a, 503, "busy",
+				   "The collector has no room for one more swarm.");
 		return 1;
 	case LANE_LIMITED:
+		if (answer_table(a, q) == 0)
+			return 1;
 		http_error(a, 503, "limited",
 			   "You asked for too many swarms that were not known; come back "
 			   "in %u s (swarm.cold_rate).",

@@ -119,11 +119,11 @@ def test_who_never_answers_is_tried_in_every_way_and_then_left_alone(daemon, swa
         now = d.top()['counters']['visits']
         if now != seen['visits']:
             seen.update(visits=now, at=time.monotonic())
-        return now >= 6 * 6 and time.monotonic() - seen['at'] > 5
-    # Two further ways for each of six, then twice all three of them; then silence, though
-    # a revisit is due every second.
+        return now >= 3 * 5 + 3 * 8 and time.monotonic() - seen['at'] > 5
+    # Who refuses: uTP, then twice plain and uTP. Who hangs up: two more ways, then twice all
+    # three. Then silence, though a revisit is due every second.
     wait_until(left_alone, 60, 'they are tried again, and then left alone')
-    assert seen['visits'] <= 6 * 8 + 2 * 10
+    assert seen['visits'] <= 3 * 5 + 3 * 8 + 2 * 10     # and the two that are reached
     assert len(d.peers(s.infohash, limit=100)['peers']) == 8
 
 

@@ -76,6 +76,8 @@ static void test_who_hangs_up_is_asked_encrypted_then_by_utp(void **state)
 	fails(LT_WAY_UTP, 0);
 	assert_int_equal(due(), -1);
 	assert_int_equal(w->peer[0].fails, 1);
+	fails(LT_WAY_UTP, 0); /* plain, after encrypted: the same round */
+	assert_int_equal(w->peer[0].fails, 1);
 	assert_int_equal(w->peer[0].state, PEER_TRIED);
 }
 
