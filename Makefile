@@ -3,7 +3,7 @@
 #   make            build build/peerscope
 #   make run        set up, build and serve on port 8080   (ARGS='-o swarm.dht=off')
 #   make check      set up, then every test; under ten minutes
-#   make check-slow set up, then what takes minutes: real clients for ten of them, ten thousand ids
+#   make check-slow set up, then what takes minutes: real clients for ten of them, ten thousand ids, fuzzing
 #   make demo       a loopback swarm of real clients, and what Peerscope sees
 #   make bench      cold and warm figures against a scripted swarm and nginx
 #   make deps       install Debian packages only; starts no service
@@ -150,6 +150,24 @@ swarmtest:
 e2e: $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) -n $(E2E_AT_ONCE) tests/e2e $(E2E)
 
+# libFuzzer, so clang. Each program is built from what it reads with, and no more; its seeds
+# are its own. What it finds stays in build/fuzz/, and FUZZ_SECONDS are for all of them.
+FUZZ_SECONDS ?= 60
+FUZZ_ACE := collector/benc.c $(wildcard collector/acewire*.c) common/buf.c common/err.c \
+	common/addr.c
+FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+build/fuzz/fuzz_ace: tests/fuzz/fuzz_ace.c $(FUZZ_ACE) tests/unit/ace_stage.h \
+		$(wildcard collector/benc.h collector/acewire.h common/*.h)
+	@mkdir -p $(@D)
+	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
+		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libsodium)
+
+fuzz-short: build/fuzz/fuzz_ace
+	@mkdir -p build/fuzz/ace.corpus
+	FUZZ_SEEDS=build/fuzz/ace.corpus build/fuzz/fuzz_ace
+	build/fuzz/fuzz_ace -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
+		-artifact_prefix=build/fuzz/ -print_final_stats=1 build/fuzz/ace.corpus
+
 # SLOW='-k ids' picks tests.
 SLOW ?=
 slow: $(BIN)
@@ -168,5 +186,5 @@ clean:
 	rm -rf build
 
 .PHONY: all deps deps-test run check check-slow style format unit torture sanitize tsan storm \
-	swarmtest e2e slow demo \
+	swarmtest e2e slow fuzz-short demo \
 	bench analyze clean
