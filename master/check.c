@@ -1,12 +1,15 @@
 /*
  * check.c -- `peerscope check`: everything that would go wrong later, said now, all
- * of it, as `where: what`. Errors: exit 1. Warnings do not count. What can be seen in
- * the values alone is said by config_check.c; here is what has to be opened: databases,
- * the room for the segment, Redis.
+ * of it, as `where: what`, in the order of the file's lines. Errors: exit 1. Warnings do
+ * not count. What can be seen in the values alone is said by config_check.c; here is what
+ * has to be opened: databases, the room for the segment, Redis, files, addresses.
  */
 #include <errno.h>
 #include <hiredis.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,22 +22,64 @@
 #include "geo/geo.h"
 #include "master/cli.h"
 #include "master/config.h"
+#include "master/sock.h"
 #include "shm/seg.h"
+
+#define CHECK_FINDINGS 256 /* put in order together; a file has fewer */
 
 extern char **environ;
 
 struct check {
 	struct config c;
 	int errors;
+	size_t n;
+	struct finding {
+		unsigned line; /* UINT_MAX: not of the file */
+		enum config_kind kind;
+		char text[CONFIG_SAY_MAX];
+	} found[CHECK_FINDINGS];
 };
 
+/* "peerscope.conf:12: ..." is line 12; what names no line comes behind the file. */
+static unsigned line_of(const char *text)
+{
+	if (strncmp(text, "env ", 4) == 0 || strncmp(text, "-o", 2) == 0)
+		return UINT_MAX;
+	for (const char *p = strchr(text, ':'); p; p = strchr(p + 1, ':')) {
+		size_t digits = strspn(p + 1, "0123456789");
+
+		if (digits > 0 && digits < 9 && p[1 + digits] == ':')
+			return (unsigned)strtoul(p + 1, NULL, 10);
+	}
+	return UINT_MAX;
+}
+
+static void print_findings(struct check *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		fprintf(stderr, "%s%s\n", k->found[i].text,
+			k->found[i].kind == CONFIG_ERROR ? "" : " (warning)");
+	k->n = 0;
+}
+
+/* Kept in order: behind those of the same line. */
 static void say(void *arg, enum config_kind kind, const char *text)
 {
 	struct check *k = arg;
+	unsigned line = line_of(text);
+	size_t at;
 
 	if (kind == CONFIG_ERROR)
 		k->errors++;
-	fprintf(stderr, "%s%s\n", text, kind == CONFIG_ERROR ? "" : " (warning)");
+	if (k->n == CHECK_FINDINGS)
+		print_findings(k);
+	for (at = k->n; at > 0 && k->found[at - 1].line > line; at--)
+		;
+	memmove(&k->found[at + 1], &k->found[at], (k->n - at) * sizeof k->found[0]);
+	k->found[at].line = line;
+	k->found[at].kind = kind;
+	snprintf(k->found[at].text, sizeof k->found[at].text, "%s", text);
+	k->n++;
 }
 
 /* A complaint about the value of a key, from where that value came. */
@@ -147,6 +192,82 @@ static void check_external(struct check *k)
 		redisFree(r);
 }
 
+/* 0 if a file can be made in the directory of path; else -1, and why. */
+static int dir_takes(const char *path, char err[ERRLEN])
+{
+	char copy[1024], *dir; /* longer than any key */
+
+	snprintf(copy, sizeof copy, "%s", path);
+	dir = dirname(copy);
+	if (access(dir, W_OK | X_OK) != 0)
+		return err_errno(err, "directory %s", dir);
+	return 0;
+}
+
+/* `serve` does not start without it. Nothing is made here. */
+static void check_log_file(struct check *k)
+{
+	const char *path = k->c.conf.log_file;
+	struct stat st;
+	char err[ERRLEN];
+
+	if (!path[0])
+		return;
+	if (stat(path, &st) != 0 && errno == ENOENT) {
+		if (dir_takes(path, err) != 0)
+			complain(k, CONFIG_KEY_log_file, CONFIG_ERROR, err);
+		return;
+	}
+	if (access(path, W_OK) != 0) {
+		err_set(err, "can't be written: %s", strerror(errno));
+		complain(k, CONFIG_KEY_log_file, CONFIG_ERROR, err);
+	} else if (S_ISDIR(st.st_mode)) {
+		complain(k, CONFIG_KEY_log_file, CONFIG_ERROR, "is a directory");
+	}
+}
+
+static void check_dht_state(struct check *k)
+{
+	const char *path = k->c.conf.swarm_dht_state;
+	char err[ERRLEN], what[ERRLEN];
+
+	if (path[0] != '/' || dir_takes(path, err) == 0)
+		return; /* none, or said when the file was read */
+	err_set(what, "the DHT's nodes can't be kept: %s", err);
+	complain(k, CONFIG_KEY_swarm_dht_state, CONFIG_WARNING, what);
+}
+
+static void check_interface(struct check *k)
+{
+	const struct conf *c = &k->c.conf;
+
+	if (c->swarm_interface[0] && if_nametoindex(c->swarm_interface) == 0)
+		complain(k, CONFIG_KEY_swarm_interface, CONFIG_WARNING,
+			 "there is no such device now; without it no swarm is joined");
+}
+
+static void check_listen(struct check *k)
+{
+	char err[ERRLEN], what[ERRLEN];
+	struct sock_addr at[CONF_MAX_LISTEN];
+
+	if (sock_parse_list(at, k->c.conf.http_listen, err) < 0)
+		return; /* said when the file was read */
+	if (sock_probe(k->c.conf.http_listen, err) == 0)
+		return;
+	err_set(what, "%s (perhaps our own daemon that runs)", err);
+	complain(k, CONFIG_KEY_http_listen, CONFIG_WARNING, what);
+}
+
+static void check_sources(struct check *k)
+{
+	const struct conf *c = &k->c.conf;
+
+	if (!c->swarm_trackers[0] && !c->swarm_dht && !c->swarm_lsd)
+		complain(k, CONFIG_KEY_swarm_trackers, CONFIG_WARNING,
+			 "no tracker, and swarm.dht is off: nobody can be found");
+}
+
 int cmd_check(const struct cli *cli)
 {
 	struct check *k = xcalloc(1, sizeof *k);
@@ -161,6 +282,12 @@ int cmd_check(const struct cli *cli)
 		check_bundled(k);
 	else if (k->c.conf.redis_mode == REDIS_EXTERNAL)
 		check_external(k);
+	check_log_file(k);
+	check_dht_state(k);
+	check_interface(k);
+	check_listen(k);
+	check_sources(k);
+	print_findings(k);
 	rc = k->errors > 0;
 	if (rc == 0)
 		printf("%s: ok\n", cli->file ? cli->file : "configuration");

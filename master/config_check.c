@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "collector/redis.h"
+#include "collector/verdict.h"
 #include "common/ident.h"
 #include "master/config_int.h"
 #include "master/sock.h"
@@ -100,14 +101,6 @@ static int check_router_item(const char *item)
 	return colon && colon != item && check_port(colon + 1, 1) && !strpbrk(item, " /");
 }
 
-static int check_id_item(const char *item)
-{
-	struct ident id;
-	char err[ERRLEN];
-
-	return ident_parse(&id, item, strlen(item), err) == 0;
-}
-
 static void check_list(struct config_load *l, int key, const char *list,
 		       int (*good)(const char *), const char *form)
 {
@@ -124,6 +117,27 @@ static void check_list(struct config_load *l, int key, const char *list,
 			check_say(l, CONFIG_ERROR, key, what);
 		}
 		at = rest;
+	}
+}
+
+/* One at a time is asked, in turn (collector/verdict.h); who parses ids says why. */
+static void check_control(struct config_load *l)
+{
+	char item[CHECK_ITEM_MAX], err[ERRLEN], what[ERRLEN];
+	const char *rest, *at = l->cfg->conf.swarm_control;
+	struct ident id;
+	int n = 0;
+
+	for (; (rest = conf_list_next(at, item, sizeof(item))); at = rest, n++) {
+		if (ident_parse(&id, item, strlen(item), err) == 0)
+			continue;
+		err_set(what, "'%.70s': %s", item, err);
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_swarm_control, what);
+	}
+	if (n > CONTROL_MAX) {
+		err_set(what, "the first %d count, the others are not asked",
+			CONTROL_MAX);
+		check_say(l, CONFIG_WARNING, CONFIG_KEY_swarm_control, what);
 	}
 }
 
@@ -193,19 +207,26 @@ static void check_vpn(struct config_load *l)
 	if (c->vpn_password[0] && !c->vpn_user[0])
 		check_say(l, CONFIG_WARNING, CONFIG_KEY_vpn_password,
 			  "not used: vpn.user is empty");
+	if (c->vpn_user[0] && !c->vpn_password[0])
+		check_say(l, CONFIG_WARNING, CONFIG_KEY_vpn_user,
+			  "vpn.password is empty: Gluetun is asked with an empty one");
 	if (c->vpn_port_file[0] && c->vpn_port_file[0] != '/')
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_vpn_port_file,
 			  "must be an absolute path");
 }
 
-/* collector/engine.c puts its own paths behind it. */
+/* collector/engine.c puts its own paths behind it; slashes at the end do no harm. */
 static void check_engine_url(struct config_load *l)
 {
 	const char *url = l->cfg->conf.acestream_engine_url;
+	const char *host = strstr(url, "://"),
+		   *path = host ? strchr(host + 3, '/') : NULL;
 
-	if (url[0] && (!check_web_url(url) || strpbrk(url, "?#")))
+	if (url[0] && (!check_web_url(url) || strpbrk(url, "?#") ||
+		       (path && path[strspn(path, "/")])))
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_acestream_engine_url,
-			  "must be http://host[:port], e.g. http://127.0.0.1:6878");
+			  "must be http://host[:port] or https://, without a path, e.g. "
+			  "http://127.0.0.1:6878");
 }
 
 static void check_names(struct config_load *l)
@@ -286,8 +307,7 @@ void config_check(struct config_load *l)
 		   "a tracker, udp://host:port/announce, http:// or https://");
 	check_list(l, CONFIG_KEY_swarm_dht_bootstrap, c->swarm_dht_bootstrap,
 		   check_router_item, "host:port");
-	check_list(l, CONFIG_KEY_swarm_control, c->swarm_control, check_id_item,
-		   "an infohash");
+	check_control(l);
 	check_redis(l);
 	check_vpn(l);
 	check_engine_url(l);

@@ -87,11 +87,12 @@ static void old_count(struct config_load *l, const struct old_name *o, const cha
 	if (in > k->max)
 		in = k->max;
 	snprintf(text, sizeof(text), unit > 1 ? "%lldms" : "%lld", (long long)in);
-	if (in != n)
-		config_say(l, CONFIG_WARNING,
-			   "%s = %.40s: out of our bounds, taken as %s", where, value,
-			   text);
 	old_put(l, o->key, text, where);
+	if (in == n)
+		return;
+	conf_text(&l->cfg->conf, k, text, sizeof(text)); /* as people write it: 1d */
+	config_say(l, CONFIG_WARNING, "%s = %.40s: out of our bounds, taken as %s", where,
+		   value, text);
 }
 
 static void old_one(struct config_load *l, const struct old_name *o)

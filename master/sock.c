@@ -165,6 +165,17 @@ static int wait_for(const struct sock_addr *a, uint64_t until_ms, char err[ERRLE
 	return rc < 0 ? -1 : 0;
 }
 
+int sock_probe(const char *list, char err[ERRLEN])
+{
+	struct sock_addr at[CONF_MAX_LISTEN];
+	int n = sock_parse_list(at, list, err);
+
+	for (int i = 0; i < n; i++)
+		if (can_bind(&at[i], 0, err) != 1)
+			return -1;
+	return n < 0 ? -1 : 0;
+}
+
 static int take_port(struct sock_addr *a, int fd, char err[ERRLEN])
 {
 	a->len = sizeof a->sa;

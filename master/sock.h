@@ -34,6 +34,8 @@ PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *l
  * that listens there is an error; what a killed one left may leave within wait_ms. */
 PS_MUST int sock_open(struct sock_set *out, const char *list, int nworkers,
 		      uint64_t wait_ms, char err[ERRLEN]);
+/* Could all of them be had now? 0, or -1 and why not. Nothing listens, nothing stays. */
+PS_MUST int sock_probe(const char *list, char err[ERRLEN]);
 /* Nobody gets in any more, in no process: refused at once instead of left waiting. */
 void sock_shutdown(struct sock_set *s);
 void sock_close(struct sock_set *s);

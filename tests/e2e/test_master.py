@@ -484,6 +484,37 @@ def test_check_passes_and_warns(tmp_path):
         assert 'good.conf:2: shm.peers:' in r.stderr
 
 
+def test_check_lists_in_the_order_of_lines(tmp_path, net):
+    """What serve could not do is an error; what may change by itself is a warning."""
+    with socket.socket() as taken:
+        taken.bind((net.take(), 0))
+        taken.listen()
+        f = tmp_path / 'p.conf'
+        f.write_text('[log]\nfile = /nonexistent/p.log\n'
+                     '[swarm]\ntrackers =\ndht = off\ndht_state = /nonexistent/dht.state\n'
+                     'interface = nosuch0\ncontrol = abc\n[vpn]\nuser = me\n'
+                     '[redis]\nmode = off\n[http]\nlisten = %s:%d\n[geo]\nonline = on\n'
+                     % taken.getsockname())
+        r = run('check', '-c', str(f), '-o', 'geo.asn_db=/nonexistent/asn.mmdb')
+        assert r.returncode == 1
+        said = re.findall(r'^(?:\S*p\.conf:(\d+)|-o): (.*?)( \(warning\))?$', r.stderr, re.M)
+        assert [s[0] for s in said] == ['2', '4', '6', '7', '8', '10', '14', '16', '']
+        assert [s[0] for s in said if not s[2]] == ['2', '8', '']
+        for text, word in zip((s[1] for s in said), (
+                'log.file: directory /nonexistent: No such', 'swarm.trackers: no tracker',
+                'swarm.dht_state: the DHT', 'swarm.interface: there is no such device',
+                'these are 3 characters', 'vpn.password is empty', 'our own daemon',
+                'does not do that yet', 'geo.asn_db')):
+            assert word in text
+    f.write_text('[log]\nfile = %s\n[redis]\nmode = off\n[http]\nlisten = %s:0\n'
+                 % (tmp_path, net.take()))
+    r = run('check', '-c', str(f))
+    assert r.returncode == 1 and 'p.conf:2: log.file: is a directory' in r.stderr
+    f.write_text(f.read_text().replace(str(tmp_path), str(tmp_path / 'p.log')))
+    r = run('check', '-c', str(f))
+    assert (r.returncode, r.stderr) == (0, '') and not (tmp_path / 'p.log').exists()
+
+
 def test_serve_with_a_broken_file_does_not_start(daemon):
     d = daemon(file='[http]\nmax_uri = x\n', wait=False)
     d.exit_expected = 78

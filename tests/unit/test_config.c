@@ -429,6 +429,8 @@ static void test_old_counts_are_clamped(void **state)
 	assert_int_equal(cfg.conf.cache_max_peers, 2000);
 	heard("W env CACHE_TTL_SECONDS = 0: out of our bounds, taken as 100ms\n"
 	      "W env MAX_PEERS_TO_ENRICH = 5000: out of our bounds, taken as 2000\n");
+	assert_int_equal(load(NULL, ENV("CACHE_TTL_SECONDS=100000"), NULL), 0);
+	heard("W env CACHE_TTL_SECONDS = 100000: out of our bounds, taken as 1d\n");
 	assert_int_equal(load(NULL, ENV("MAX_PEERS_TO_ENRICH=0"), NULL), 0);
 	assert_int_equal(cfg.conf.cache_max_peers, 1);
 }
@@ -623,6 +625,7 @@ static void test_redis_url(void **state)
 	heard("W -o: redis.url = ***: not used: redis.mode is not external\n");
 }
 
+#define FOUR HASH "," HASH "," HASH "," HASH ","
 #define HASH "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
 
 static void test_vpn(void **state)
@@ -650,6 +653,25 @@ static void test_vpn(void **state)
 	heard("");
 	assert_int_equal(load(NULL, NULL, OPT("vpn.password=geheim")), 0);
 	heard("W -o: vpn.password = ***: not used: vpn.user is empty\n");
+	assert_int_equal(refuses("vpn.user=me"), 0);
+	heard("W -o: vpn.user = me: vpn.password is empty: Gluetun is asked with an empty "
+	      "one\n");
+}
+
+/* Code that goes behind it has paths of its own. */
+static void test_engine_url(void **state)
+{
+	(void)state;
+	assert_int_equal(refuses("acestream.engine_url=http://127.0.0.1:6878"), 0);
+	assert_int_equal(refuses("acestream.engine_url=http://engine/"), 0);
+	assert_int_equal(refuses("acestream.engine_url=https://[::1]:6878"), 0);
+	heard("");
+	assert_int_equal(refuses("acestream.engine_url=http://engine:6878/ace"), 1);
+	heard("E -o: acestream.engine_url = http://engine:6878/ace: must be "
+	      "http://host[:port] or https://, without a path, e.g. "
+	      "http://127.0.0.1:6878\n");
+	assert_int_equal(refuses("acestream.engine_url=http://engine:6878?x"), 1);
+	assert_int_equal(refuses("acestream.engine_url=engine:6878"), 1);
 }
 
 static void test_control_and_state(void **state)
@@ -657,6 +679,14 @@ static void test_control_and_state(void **state)
 	(void)state;
 	assert_int_equal(refuses("swarm.control=" HASH ",nonsense"), 1);
 	assert_int_equal(refuses("swarm.control=" HASH ",,"), 1);
+	assert_int_equal(
+		refuses("swarm.control=abc,0000000000000000000000000000000000000000"), 2);
+	assert_non_null(strstr(said, "swarm.control = abc"));
+	assert_non_null(strstr(said, ": 'abc': "));
+	assert_non_null(strstr(said, "these are 3 characters\n"));
+	assert_non_null(strstr(said, ": zeros alone name no swarm\n"));
+	assert_int_equal(refuses("swarm.control=" FOUR FOUR FOUR FOUR HASH), 0);
+	assert_non_null(strstr(said, ": the first 16 count, the others are not asked\n"));
 	assert_int_equal(refuses("swarm.dht_state=dht.state"), 1);
 	assert_int_equal(load(NULL, NULL,
 			      OPT("swarm.control=" HASH ", " HASH,
@@ -777,6 +807,7 @@ int main(void)
 		cmocka_unit_test(test_lsd_needs_the_local_network),
 		cmocka_unit_test(test_redis_url),
 		cmocka_unit_test(test_vpn),
+		cmocka_unit_test(test_engine_url),
 		cmocka_unit_test(test_control_and_state),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_diff),
