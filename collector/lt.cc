@@ -693,16 +693,20 @@ std::string listen_interfaces(const conf &c)
 /* Descriptors that are not peer connections: listening, UDP, trackers, files, bells. */
 constexpr int FDS_KEPT = 256;
 
+/* Sessions for visits may have a quarter as many each, beside those that are meant here. */
+constexpr int VISITS_SHARE = 4;
+
 int connections_limit(const conf &c)
 {
 	const int want = static_cast<int>(c.swarm_connections);
 	rlimit r;
 
-	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY ||
-	    r.rlim_cur >= static_cast<rlim_t>(want + FDS_KEPT))
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
 		return want;
-	return r.rlim_cur > 2 * FDS_KEPT ? static_cast<int>(r.rlim_cur) - FDS_KEPT
-					 : static_cast<int>(r.rlim_cur / 2);
+	const auto all = static_cast<long>(std::min<rlim_t>(r.rlim_cur, 1 << 20));
+	const long free = all > 2 * FDS_KEPT ? all - FDS_KEPT : all / 2;
+	return std::min(want,
+			static_cast<int>(free * VISITS_SHARE / (VISITS_SHARE + LT_WAYS)));
 }
 
 void tune(lt::settings_pack &s, const conf &c)
@@ -751,7 +755,8 @@ void tune_visit(lt::settings_pack &s, const conf &c, lt_way way)
 	s.set_bool(sp::enable_dht, false);
 	s.set_bool(sp::enable_lsd, false);
 	s.set_str(sp::dht_bootstrap_nodes, "");
-	s.set_int(sp::connections_limit, std::max(connections_limit(c) / 2, 2));
+	s.set_int(sp::connections_limit,
+		  std::max(connections_limit(c) / VISITS_SHARE, 2));
 	s.set_bool(sp::enable_incoming_tcp, false);
 	s.set_bool(sp::enable_incoming_utp, false);
 	s.set_bool(sp::enable_outgoing_tcp, way != LT_WAY_UTP);
@@ -1113,17 +1118,47 @@ void other_hash(lt_session::joined &join, const lt::torrent_handle &handle,
 	handle.force_dht_announce();
 }
 
+/* Read on libtorrent's own thread, as in ask_scrape: nobody waits for it here. */
 void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 		    const key &k)
 {
-	const auto info = a.handle.torrent_file();
-	if (!info)
-		return;
-	lt_event e = swarm_event(l, LT_METADATA, k);
-	e.pieces = static_cast<uint32_t>(info->num_pieces());
-	set_ids(e, info->info_hashes());
-	l->taken.push_back(e);
-	other_hash(l->by_key[k], a.handle, e.ids);
+	lt::torrent_handle handle = a.handle;
+	const auto out = l->out;
+	const lt_event e = swarm_event(l, LT_METADATA, k);
+
+	try {
+		handle.add_extension(
+			[out,
+			 e](const lt::torrent_handle &h,
+			    lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+				const auto info = h.torrent_file();
+				lt_event found = e;
+
+				if (!info)
+					return nullptr;
+				found.pieces = static_cast<uint32_t>(info->num_pieces());
+				set_ids(found, info->info_hashes());
+				out->put(found);
+				return nullptr;
+			});
+	} catch (const std::exception &) {
+		/* the torrent is gone */
+	}
+}
+
+/* A torrent's metadata was read: see other_hash(). */
+void metadata_hashes(struct lt_session *l)
+{
+	for (const auto &e : l->taken) {
+		key k;
+
+		if (e.kind != LT_METADATA)
+			continue;
+		memcpy(k.b, e.id, IH_LEN);
+		const auto it = l->by_key.find(k);
+		if (it != l->by_key.end() && it->second.life == e.life)
+			other_hash(it->second, it->second.handle, e.ids);
+	}
 }
 
 void listen_events(struct lt_session *l, const lt::alert *a)
@@ -1433,6 +1468,14 @@ std::vector<lt::announce_entry> trackers_of(const conf &c, int64_t max)
 	return out;
 }
 
+/* [::1] -> ::1 */
+std::string bare_host(const std::string &host)
+{
+	return host.size() > 2 && host.front() == '[' && host.back() == ']'
+		       ? host.substr(1, host.size() - 2)
+		       : host;
+}
+
 } // namespace
 
 extern "C" {
@@ -1693,6 +1736,7 @@ void lt_load(const struct lt_session *l, struct lt_load *out)
 	out->open = static_cast<uint32_t>(std::max(0, l->out->open.load()));
 	out->half_open = static_cast<uint32_t>(std::max(0, l->out->half_open.load()));
 	out->dials = l->out->dials;
+	out->limit = static_cast<uint32_t>(l->limit);
 }
 
 size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
@@ -1706,6 +1750,7 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 			if (l->taken.capacity() > 8192) /* a burst is over */
 				std::vector<lt_event>().swap(l->taken);
 			l->out->swap(l->taken);
+			metadata_hashes(l);
 			take_alerts(l);
 			visits_push(l);
 		}
@@ -1777,8 +1822,9 @@ void lt_dht_again(struct lt_session *l, const struct conf *c)
 						  ? 0
 						  : strtol(item + colon + 1, nullptr, 10);
 			if (port > 0 && port < 65536)
-				l->session->add_dht_node({router.substr(0, colon),
-							  static_cast<int>(port)});
+				l->session->add_dht_node(
+					{bare_host(router.substr(0, colon)),
+					 static_cast<int>(port)});
 		}
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
 		auto &nodes = l->dht->nodes;

@@ -155,9 +155,10 @@ PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_wa
 PS_MUST int lt_give(struct lt_session *lt, const uint8_t id[IH_LEN],
 		    const struct lt_endpoint *peer, size_t n);
 /* Connections of all swarms and ways: how many there are, how many of them do not stand
- * yet, and attempts that swarms (not visits) ever made. */
+ * yet, how many there may be (swarm.connections, or what descriptors allow), and attempts
+ * that swarms (not visits) ever made. */
 struct lt_load {
-	uint32_t open, half_open;
+	uint32_t open, half_open, limit;
 	uint64_t dials;
 };
 void lt_load(const struct lt_session *lt, struct lt_load *out);

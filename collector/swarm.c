@@ -240,7 +240,7 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 			p->state = PEER_CONTACTED;
 		swarm_unwant(w, p);
 		p->links = p->dialled = p->told = 0;
-		p->tried = p->reached = p->failed = 0;
+		p->tried = p->reached = p->stood = p->failed = 0;
 		p->shaken_ms = p->dialled_ms = p->second_ms = 0;
 		p->down_rate = p->up_rate = 0;
 	}

@@ -55,6 +55,7 @@ struct peer {
 	uint8_t next;			/* enum lt_way of the visit it waits for, + 1; 0: none */
 	uint8_t tried;			/* bit per way: used in this round */
 	uint8_t reached;		/* answered in this round */
+	uint8_t stood;			/* a TCP connection stood in this round */
 	uint8_t failed;			/* this round was counted in fails */
 	uint8_t fails;			/* rounds without an answer */
 	uint16_t progress;		/* hundredths of a percent */

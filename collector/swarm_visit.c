@@ -18,13 +18,13 @@ void swarm_unwant(struct swarm *w, struct peer *p)
 	p->next = 0;
 }
 
-/* The way to go after this one failed; -1: all were tried. */
-static int next_way(const struct peer *p, enum lt_way failed, int stood)
+/* The way to go after one failed; -1: all were tried. */
+static int next_way(const struct peer *p)
 {
 	int unused = ~p->tried;
 
 	/* Whoever accepts a connection and then hangs up wants something else on it. */
-	if (stood && failed != LT_WAY_UTP && (unused & 1 << LT_WAY_ENCRYPTED))
+	if (p->stood && (unused & 1 << LT_WAY_ENCRYPTED))
 		return LT_WAY_ENCRYPTED;
 	if (unused & 1 << LT_WAY_UTP)
 		return LT_WAY_UTP;
@@ -34,8 +34,10 @@ static int next_way(const struct peer *p, enum lt_way failed, int stood)
 void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event *e,
 			  uint64_t now_ms)
 {
-	int way = next_way(p, e->way, e->connected);
+	int way;
 
+	p->stood |= e->connected && e->way != LT_WAY_UTP;
+	way = next_way(p);
 	if (p->reached || p->next)
 		return;
 	if (way >= 0) {
@@ -84,7 +86,7 @@ static void visit_again(struct swarm *w, struct peer *p)
 	if (p->state == PEER_CONNECTED || p->links || p->next || !p->dialled ||
 	    p->fails >= SWARM_FAILS)
 		return;
-	p->tried = p->reached = p->failed = 0;
+	p->tried = p->reached = p->stood = p->failed = 0;
 	p->dialled_ms = 0;
 	swarm_want(w, p, p->way ? (enum lt_way)(p->way - 1) : LT_WAY_PLAIN);
 }

@@ -47,7 +47,7 @@ static int64_t room(struct coll *c)
 	lt_load(c->lt, &load);
 	n = refill(c, &load);
 	half = conf->swarm_half_open - (int64_t)load.half_open;
-	open = conf->swarm_connections - (int64_t)load.open;
+	open = (int64_t)load.limit - (int64_t)load.open;
 	n = n < half ? n : half;
 	n = n < open ? n : open;
 	return n > 0 ? n : 0;

@@ -25,6 +25,12 @@ static int write_all(int fd, const char *p, size_t len)
 	return 0;
 }
 
+/* Some file systems (FUSE, 9p) have no fsync at all: that is no reason to fail. */
+static int sync_file(int fd)
+{
+	return fsync(fd) == 0 || errno == EINVAL || errno == ENOSYS ? 0 : -1;
+}
+
 /* The directory too, or the new name may be lost with the power. */
 static void sync_directory(const char *path)
 {
@@ -55,7 +61,7 @@ int file_write(const char *path, const void *data, size_t len, char err[ERRLEN])
 	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_errno(err, "%s", temp);
-	bad = write_all(fd, data, len) != 0 || fsync(fd) != 0;
+	bad = write_all(fd, data, len) != 0 || sync_file(fd) != 0;
 	if (close(fd) != 0 || bad || rename(temp, path) != 0) {
 		(void)err_errno(err, "%s", temp);
 		unlink(temp);

@@ -115,6 +115,22 @@ static void test_silence_is_not_waited_for(void **state)
 	assert_int_equal(w->peer[0].fails, 1);
 }
 
+/* It hung up while uTP was already planned for its silence: encryption is not forgotten. */
+static void test_a_late_hang_up_is_remembered(void **state)
+{
+	(void)state;
+	say(LT_PEER_DIALLED, 1, LT_WAY_PLAIN, 0);
+	now += SWARM_SILENT_MS;
+	swarm_plan(w, now, GAP, MAX);
+	say(LT_PEER_GONE, 1, LT_WAY_PLAIN, 1);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_ENCRYPTED);
+	fails(LT_WAY_ENCRYPTED, 1);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
 static void test_a_second_way_is_part_of_the_first_round_for_a_while(void **state)
 {
 	uint64_t recheck;
@@ -288,6 +304,7 @@ int main(void)
 		TEST(test_who_hangs_up_is_asked_encrypted_then_by_utp),
 		TEST(test_who_refuses_is_asked_by_utp),
 		TEST(test_silence_is_not_waited_for),
+		TEST(test_a_late_hang_up_is_remembered),
 		TEST(test_a_second_way_is_part_of_the_first_round_for_a_while),
 		TEST(test_revisits_come_at_a_growing_pace),
 		TEST(test_a_revisit_tries_other_ways_if_the_old_one_fails),
