@@ -270,6 +270,9 @@ static void test_window_moves(void **state)
 	stage_hex(&b, "00000009 04 00000000 00001388");
 	assert_int_equal(take_frame(), AW_TOOK);
 	assert_int_equal(t.mi.max_piece, 5064);
+	stage_hex(&b, "00000009 04 00000000 ffffffff");
+	assert_int_equal(take_frame(), AW_MALFORMED);
+	assert_int_equal(t.mi.max_piece, 5064);
 	stage_hex(&b, "00000009 04 00000001 00009999");
 	assert_int_equal(take_frame(), AW_IGNORED);
 	assert_int_equal(t.mi.max_piece, 5064);
@@ -348,6 +351,9 @@ static void test_source(void **state)
 		b.p[5 + i] ^= 1;
 		assert_int_equal(take_frame(), AW_MALFORMED);
 	}
+	stage_source(&b);
+	b.p[5 + 12] = b.p[5 + 13] = 0; /* port 0 */
+	assert_int_equal(take_frame(), AW_MALFORMED);
 }
 
 /* ---- hostile variants ---------------------------------------------------------------- */
@@ -463,6 +469,39 @@ static void test_unsigned(void **state)
 	assert_int_equal(take_text(20, "de"), AW_TOOK);
 	assert_int_equal(t.saw, AW_SAW_EXT);
 	assert_int_equal(acewire_kind(&t), AW_KIND_UNKNOWN);
+}
+
+/* Signed as it must be, but the key or the signature is a byte longer than one. */
+static void test_long_key(void **state)
+{
+	uint8_t seed[crypto_sign_SEEDBYTES] = {1}, pk[crypto_sign_PUBLICKEYBYTES];
+	uint8_t sk[crypto_sign_SECRETKEYBYTES], zeros[crypto_sign_BYTES] = {0};
+	uint8_t digest[crypto_hash_sha256_BYTES];
+
+	(void)state;
+	crypto_sign_seed_keypair(pk, sk, seed);
+	for (int which = 0; which < 3; which++) {
+		size_t at;
+
+		acewire_told_begin(&t);
+		b.n = 0;
+		stage_str(&b, which == 1 ? "d7:node_id33:" : "d7:node_id32:");
+		stage_add(&b, pk, sizeof(pk));
+		stage_str(&b, which == 1 ? "x" : "");
+		stage_str(&b, which == 2 ? "9:signature65:" : "9:signature64:");
+		at = b.n;
+		stage_add(&b, zeros, sizeof(zeros));
+		stage_str(&b, "e"); /* "signed" with the byte too many left out */
+		crypto_hash_sha256(digest, b.p, b.n);
+		b.n = at;
+		crypto_sign_detached(b.p + at, NULL, digest, sizeof(digest), sk);
+		b.n += crypto_sign_BYTES;
+		stage_str(&b, which == 2 ? "xe" : "e");
+		memmove(b.p + 1, b.p, b.n++);
+		b.p[0] = 0;
+		assert_int_equal(take_body(20, b.p, b.n), AW_TOOK);
+		assert_int_equal(t.sig, which ? AW_SIG_BAD : AW_SIG_GOOD);
+	}
 }
 
 /* The first handshake counts: a peer can't become another one, or make us verify one
@@ -645,6 +684,8 @@ static void test_clients(void **state)
 	assert_string_equal(text, "Ace Stream");
 	acewire_client(text, &t, (const uint8_t *)"-TR4030-............");
 	assert_string_equal(text, "Ace Stream");
+	acewire_client(text, &t, (const uint8_t *)"-3030-..............");
+	assert_string_equal(text, "Ace Stream");
 	acewire_client(text, &t, (const uint8_t *)"R41------...........");
 	assert_string_equal(text, "Ace Stream 4.x");
 }
@@ -678,6 +719,31 @@ static void test_outpace(void **state)
 	assert_client("Ace Stream 3.2.11 (Linux)");
 }
 
+/* One trait that differs, and it is no outpace. */
+static void test_nearly_outpace(void **state)
+{
+	static const char *const DICTS[] = {
+		"d3:asni64500e11:asn_country0:13:geoip_country0:8:platformi2e2:tsi0e"
+		"1:vi3021100ee",
+		"d11:asn_country0:13:geoip_country0:8:platformi2e2:tsi0e1:vi3021100ee",
+		"d3:asni0e11:asn_country2:ZZ13:geoip_country0:8:platformi2e2:tsi0e1:vi3021100ee",
+		"d3:asni0e13:geoip_country0:8:platformi2e2:tsi0e1:vi3021100ee",
+		"d3:asni0e11:asn_country0:13:geoip_country2:ZZ8:platformi2e2:tsi0e1:vi3021100ee",
+		"d3:asni0e11:asn_country0:8:platformi2e2:tsi0e1:vi3021100ee",
+		"d3:asni0e11:asn_country0:13:geoip_country0:8:platformi3e2:tsi0e1:vi3021100ee",
+		"d3:asni0e11:asn_country0:13:geoip_country0:8:platformi2e1:vi3021100ee",
+		"d3:asni0e11:asn_country0:13:geoip_country0:8:platformi2e2:tsi0e1:vi3021101ee",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(DICTS); i++) {
+		acewire_told_begin(&t);
+		assert_int_equal(take_text(20, DICTS[i]), AW_TOOK);
+		if (t.outpace)
+			fail_msg("%s", DICTS[i]);
+	}
+}
+
 static void test_source_like(void **state)
 {
 	(void)state;
@@ -699,6 +765,43 @@ static void test_source_like(void **state)
 	acewire_told_begin(&t);
 	take_ext((struct stage_ext){.mi = STAGE_MI_IDLE, .end = STAGE_END_SOURCE});
 	assert_int_equal(acewire_role(&t, 0), AW_VIEWER);
+}
+
+/* One trait that differs, and it is no source. */
+static void test_nearly_source_like(void **state)
+{
+	static const char MI[] = STAGE_MI_SOURCE;
+	static const struct {
+		const char *from, *to;
+	} CASES[] = {
+		{"", ""},
+		{"sourcei-1e9:down", "sourcei1e9:down"},
+		{"down_ratei0e", "down_ratei1e"},
+		{"endi5063e", "endi5064e"},
+		{"lspi5063e", "lspi5062e"},
+		{"min_piecei4949e", "min_piecei5064e"},
+		{"min_piecei4949e", "min_piecei-1e"},
+		{"positioni5063e", "positioni5062e"},
+		{"session_up_ratei0e", "session_up_ratei1e"},
+		{"11:top_up_ratei0e", "11:top_up_ratei1e"},
+		{"7:up_ratei0e", "7:up_ratei1e"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(CASES); i++) {
+		const char *at = strstr(MI, CASES[i].from);
+		char mi[1024];
+
+		assert_non_null(at);
+		snprintf(mi, sizeof(mi), "%.*s%s%s", (int)(at - MI), MI, CASES[i].to,
+			 at + strlen(CASES[i].from));
+		acewire_told_begin(&t);
+		assert_int_equal(take_ext((struct stage_ext){.mi = mi,
+							     .end = STAGE_END_SOURCE}),
+				 AW_TOOK);
+		if (acewire_role(&t, 0) != (i ? AW_VIEWER : AW_SOURCE_LIKE))
+			fail_msg("%s", mi);
+	}
 }
 
 static void test_fields(void **state)
@@ -799,6 +902,9 @@ static void test_odd_windows(void **state)
 {
 	(void)state;
 	take_text(20, "d2:mid16:live_window_sizei10e9:max_piecei99e9:min_piecei0eee");
+	assert_int_equal(acewire_fill(&t, 0), 10000);
+	acewire_told_begin(&t);
+	take_text(20, "d2:mid16:live_window_sizei10e9:max_piecei14e9:min_piecei0eee");
 	assert_int_equal(acewire_fill(&t, 0), 10000);
 	acewire_told_begin(&t);
 	take_text(20, "d2:mid16:live_window_sizei10e9:max_piecei5e9:min_piecei9eee");
@@ -943,6 +1049,7 @@ int main(void)
 		cmocka_unit_test_setup(test_bad_bencode, setup),
 		cmocka_unit_test_setup(test_flipped_bits, setup),
 		cmocka_unit_test_setup(test_unsigned, setup),
+		cmocka_unit_test_setup(test_long_key, setup),
 		cmocka_unit_test_setup(test_second_handshake, setup),
 		cmocka_unit_test_setup(test_idle, setup),
 		cmocka_unit_test_setup(test_counts_that_lie, setup),
@@ -953,6 +1060,8 @@ int main(void)
 		cmocka_unit_test_setup(test_clients, setup),
 		cmocka_unit_test_setup(test_outpace, setup),
 		cmocka_unit_test_setup(test_source_like, setup),
+		cmocka_unit_test_setup(test_nearly_outpace, setup),
+		cmocka_unit_test_setup(test_nearly_source_like, setup),
 		cmocka_unit_test_setup(test_fields, setup),
 		cmocka_unit_test_setup(test_vod, setup),
 		cmocka_unit_test_setup(test_lag_ms, setup),
