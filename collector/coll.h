@@ -69,7 +69,7 @@ struct waiter {
 	struct waiter *next;
 };
 
-/* Peers given under an id whose meaning the engine is still asked for. */
+/* Peers given under an id whose swarm is not there yet. */
 struct given_kept {
 	uint8_t id[IH_LEN];
 	struct given given;		/* n is 0: a free place */
@@ -113,7 +113,8 @@ struct coll {
 	struct path path;		/* our way to the world */
 	struct control control;
 	struct buckets *buckets;	/* of cold lookups */
-	struct given_kept kept[ENGINE_FLIGHTS];	/* one for each id that is asked about */
+	/* One for each id that the engine is asked about, and the question under way. */
+	struct given_kept kept[ENGINE_FLIGHTS + 1];
 	uint64_t evictions;		/* of the table, already counted */
 	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
 
@@ -191,8 +192,13 @@ void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR
 		struct given *g);
 /* They are peers of w now, and who is new there is dialled. */
 void given_take(struct coll *c, struct swarm *w, const struct given *g);
-/* The engine is asked what id means: until given_found. w: NULL if there is none. */
+/* Kept until it is known what id means: for given_join, then given_found. */
 void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g);
+/* w is about to be joined: those kept for it are dialled with the known ones, which is at
+ * once. known has room for CONF_SLOT_PEERS, n of which are taken. Returns how many then. */
+size_t given_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+		  struct lt_endpoint *known, size_t n);
+/* For a swarm that was joined already. w: NULL if there is none. */
 void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
 
 /* --- main.c --- */

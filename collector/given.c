@@ -39,28 +39,39 @@ void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR
 	g->n = n;
 }
 
+/* 1: it is new in w. */
+static int give(struct coll *c, struct swarm *w, const struct given_peer *p)
+{
+	struct swarm_news news;
+
+	if (!swarm_give(w, p->addr, p->port, clock_ms(),
+			(uint32_t)(clock_wall_ms() / 1000), &news))
+		stat_inc(given_lost);
+	stat_add(STAT_peers_evicted, (uint64_t)news.evicted);
+	if (!news.fresh)
+		return 0;
+	stat_inc(peers_learned);
+	news.fresh->place = publish_place(c, p->addr);
+	return 1;
+}
+
+static size_t give_all(struct coll *c, struct swarm *w, const struct given *g,
+		       struct lt_endpoint *to, size_t n, size_t max)
+{
+	for (uint32_t i = 0; i < g->n; i++) {
+		if (!give(c, w, &g->peer[i]) || n == max)
+			continue;
+		memcpy(to[n].addr, g->peer[i].addr, ADDR_LEN);
+		to[n++].port = g->peer[i].port;
+	}
+	return n;
+}
+
 void given_take(struct coll *c, struct swarm *w, const struct given *g)
 {
 	struct lt_endpoint to[GIVEN_MAX];
-	struct swarm_news news;
-	size_t n = 0;
+	size_t n = give_all(c, w, g, to, 0, GIVEN_MAX);
 
-	for (uint32_t i = 0; i < g->n; i++) {
-		const struct given_peer *p = &g->peer[i];
-
-		if (!swarm_give(w, p->addr, p->port, clock_ms(),
-				(uint32_t)(clock_wall_ms() / 1000), &news)) {
-			stat_inc(given_lost);
-			continue;
-		}
-		stat_add(STAT_peers_evicted, (uint64_t)news.evicted);
-		if (!news.fresh)
-			continue;
-		stat_inc(peers_learned);
-		news.fresh->place = publish_place(c, p->addr);
-		memcpy(to[n].addr, p->addr, ADDR_LEN);
-		to[n++].port = p->port;
-	}
 	/* Away from the network it is joined later, with everybody that it knows. */
 	if (n && !w->away && lt_give(c->lt, w->id, to, n) != 0)
 		stat_add(STAT_given_lost, n);
@@ -68,7 +79,7 @@ void given_take(struct coll *c, struct swarm *w, const struct given *g)
 		publish_soon(c);
 }
 
-/* ---- while the engine is asked what the id means --------------------------------- */
+/* ---- until it is known which swarm is meant ----------------------------------------- */
 
 static struct given_kept *kept_of(struct coll *c, const uint8_t id[IH_LEN])
 {
@@ -103,6 +114,18 @@ void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g)
 		else
 			stat_inc(given_lost);
 	}
+}
+
+size_t given_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+		  struct lt_endpoint *known, size_t n)
+{
+	struct given_kept *k = kept_of(c, id);
+
+	if (!k)
+		return n;
+	n = give_all(c, w, &k->given, known, n, CONF_SLOT_PEERS);
+	k->given.n = 0;
+	return n;
 }
 
 void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN])

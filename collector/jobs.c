@@ -136,6 +136,7 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 	if (n && swarm_keep_interval(w, recent_get(&c->recent, w->id),
 				     c->kid.conf.swarm_announce_gap_ms, clock_ms()))
 		stat_inc(announces_deferred);
+	n = given_join(c, w, asked, known, n);
 	if (lt_join(c->lt, key, &w->ih, known, n, w->trackers_at_ms == 0, &c->kid.conf,
 		    &w->life, err) != 0) {
 		log_error("swarm", "%s", err);
@@ -246,15 +247,13 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 			return;
 		}
 		given_sift(c, w, job->client, &given);
+		given_keep(c, job->id, &given);
 		if (!ids_known(c, job, &r) && !w) {
-			given_keep(c, job->id, &given);
 			if (job->token != 0)
 				wait_for(c, NULL, job);
 			return;
 		}
 		w = ids_swarm(c, job->id, &r, v2, &why);
-		if (w)
-			given_take(c, w, &given);
 	} else if (w) {
 		w->asked_ms = clock_ms(); /* it is wanted when we are back */
 		given_sift(c, w, job->client, &given);

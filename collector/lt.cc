@@ -616,6 +616,7 @@ class swarm_watch final : public lt::torrent_plugin
 		set_addr(e, ep.address());
 		e.port = ep.port();
 		e.source = source_bits(src);
+		e.again = !(flags & lt::torrent_plugin::first_time);
 		at_->out->put(e);
 	}
 

@@ -401,6 +401,10 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 		if ((e->source & ~p->sources) && p->fails)
 			p->fails--; /* somebody else can reach it, it seems */
 		p->sources |= e->source;
+		/* new to us, or given by us as such, but the session has dialled it before
+		 * we forgot it */
+		if (e->again && (news->fresh || !e->source) && !p->dialled && !p->links)
+			swarm_want(w, p, LT_WAY_PLAIN);
 		important = news->fresh != NULL;
 		break;
 	case LT_PEER_DIALLED:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from procs import wait_until
+from procs import slow, wait_until
 
 ALONE = {'swarm.discovery_wait': '5s'}          # no tracker, no DHT: nobody else tells
 
@@ -26,7 +26,9 @@ def test_a_cold_swarm_of_given_peers_alone(daemon, swarm, net):
     s = swarm([{'count': 4, 'progress': 'mixed'}, {'count': 1, 'behaviour': 'dead'},
                {'count': 1, 'address': '::1', 'port': net.ports6(1)}])
     d = daemon({**ALONE, 'swarm.listen': f'{net.take()}:42069,[::1]:{net.ports6(1)}'})
+    began = time.monotonic()
     got = ask(d, s, *s.endpoints())
+    assert time.monotonic() - began < 4 * slow()
     assert {e: (p['client'], p['state']) for e, p in got.items()} == {
         (p['address'], p['port']): (p['name'] if p['state'] == 'connected' else 'Unknown',
                                     p['state']) for p in s.peers}
@@ -74,6 +76,31 @@ def test_a_warm_swarm_gets_them_too(daemon, swarm, tracker):
     assert s.totals()['handshakes'] == dialled
     got = d.by_endpoint(s.infohash)
     assert got[first]['sources'] == ['tracker', 'x.pe']
+
+
+@pytest.mark.parametrize('how', ['x.pe', 'pex'])
+def test_who_comes_back_after_he_was_forgotten(daemon, swarm, how):
+    """libtorrent remembers him and dials nobody twice; so we do."""
+    s = swarm([{'count': 1, 'name': 'Back', 'absent': True}, {'count': 2}])
+    back, *others = (tuple(e) for e in s.endpoints())
+    d = daemon({**ALONE, 'swarm.peer_expiry': '3s', 'swarm.revisit': '5m',
+                'swarm.revisit_max': '5m'})
+    assert set(ask(d, s, *others)) == set(others)
+
+    def name_him(teller):           # each tells of him once
+        if how == 'pex':
+            s.ask('pex', peers=[teller], tell=[back])
+        else:
+            ask(d, s, back)
+
+    def state():
+        return d.by_endpoint(s.infohash).get(back, {}).get('state')
+    name_him(1)
+    wait_until(lambda: state() == 'tried', 15, 'he is not there')
+    wait_until(lambda: state() is None, 30, 'he is forgotten')
+    s.ask('join', peers=[0])
+    name_him(2)
+    wait_until(lambda: state() == 'connected', 15, 'he is dialled again')
 
 
 def test_refused_like_any_other_endpoint(daemon, swarm, net):

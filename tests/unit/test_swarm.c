@@ -660,12 +660,38 @@ static void test_given(void **state)
 	assert_int_equal(head.total_peers, 1);
 }
 
+/* The session dials nobody twice. Who comes back after we forgot him is visited. */
+static void test_forgotten_by_us_alone(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = peer_ev(LT_PEER_LEARNED, 1);
+	struct swarm_visit v;
+
+	feed(f, &e);
+	e.again = 1; /* another source names him before he was dialled */
+	feed(f, &e);
+	assert_int_equal(f->w->plans, 0);
+	assert_int_equal(swarm_expire(f->w, f->now_s + 1), 1);
+	feed(f, &e);
+	assert_non_null(f->news.fresh);
+	assert_int_equal(swarm_visits(f->w, f->now_ms, &v, 1), 1);
+	assert_int_equal(v.way, LT_WAY_PLAIN);
+	assert_int_equal(v.to.port, e.port);
+	/* The same of one that a question names. */
+	assert_int_equal(swarm_expire(f->w, f->now_s + 1), 1);
+	assert_non_null(swarm_give(f->w, e.addr, e.port, f->now_ms, f->now_s, &f->news));
+	e.source = 0;
+	feed(f, &e);
+	assert_int_equal(f->w->plans, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_states),
 		T(test_given),
+		T(test_forgotten_by_us_alone),
 		T(test_second_link_keeps_connected),
 		T(test_round),
 		T(test_round_silent_peer),
