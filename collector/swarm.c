@@ -250,7 +250,7 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 	w->round_done = 0;
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		w->ids[i].had_slot |= w->ids[i].written;
-	w->revisit_ms = 0;
+	w->revisit_ms = w->revisit_gap_ms = 0;
 	w->joined_ms = w->grew_ms = now_ms;
 	w->changed_ms = now_ms;
 }

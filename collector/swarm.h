@@ -33,8 +33,11 @@
  * then a handshake. What comes later is in the next version. */
 #define SWARM_SECOND_MS 1300
 #define SWARM_CLEAR_MS 2500		/* and so long it is not settled */
-/* Rounds in which a peer answered in no way; then it is left alone until a source names
- * it again. */
+/* Who answered in no way is asked once more soon: it may just have been full, or still
+ * have had our last connection. */
+#define SWARM_AGAIN_MS 15000
+/* Rounds in which a peer answered in no way; then it is left alone until another source
+ * names it. */
 #define SWARM_FAILS 3
 /* Settled: everybody was asked, and nobody new for this long. */
 #define SWARM_QUIET_MS 1000
@@ -159,9 +162,9 @@ struct swarm_visit {
 };
 /* Take up to max visits that are due; they are under way then. */
 size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, size_t max);
-/* Once a second: peers that are silent on TCP; and, if it is settled and its time has
- * come, a new round for everybody who is not connected. gap_ms: the first time between
- * two such rounds, which doubles up to max_ms. */
+/* Once a second: peers that are silent on TCP; and, after the first round and if its time
+ * has come, a new round for everybody who is not connected: SWARM_AGAIN_MS after the
+ * first one, gap_ms later, then after twice that, up to max_ms. */
 void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_ms);
 /* For swarm.c: the plan of one peer, made, dropped, and made by a failed attempt. */
 void swarm_want(struct swarm *w, struct peer *p, enum lt_way way);

@@ -101,14 +101,15 @@ void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_
 			visit_again(w, &w->peer[i]);
 	}
 	if (w->revisit_ms == 0) {
-		if (!w->round_done)
-			return;
-		w->revisit_gap_ms = gap_ms;
-	} else if (due) {
-		w->revisit_gap_ms *= 2;
-	} else {
+		if (w->round_done)
+			w->revisit_ms =
+				now_ms +
+				(gap_ms < SWARM_AGAIN_MS ? gap_ms : SWARM_AGAIN_MS);
 		return;
 	}
+	if (!due)
+		return;
+	w->revisit_gap_ms = w->revisit_gap_ms ? w->revisit_gap_ms * 2 : gap_ms;
 	if (w->revisit_gap_ms > max_ms)
 		w->revisit_gap_ms = max_ms;
 	w->revisit_ms = now_ms + w->revisit_gap_ms;

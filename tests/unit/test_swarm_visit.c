@@ -162,7 +162,7 @@ static void connect_and_let_go(enum lt_way way)
 
 static void test_revisits_come_at_a_growing_pace(void **state)
 {
-	uint64_t began, gap = GAP;
+	uint64_t began, gap = SWARM_AGAIN_MS;
 
 	(void)state;
 	connect_and_let_go(LT_WAY_ENCRYPTED);
@@ -176,7 +176,7 @@ static void test_revisits_come_at_a_growing_pace(void **state)
 			now += 1000;
 		assert_int_equal(now - began, gap);
 		began = now;
-		gap = gap * 2 < MAX ? gap * 2 : MAX;
+		gap = i == 0 ? GAP : gap * 2 < MAX ? gap * 2 : MAX;
 		assert_int_equal(due(), LT_WAY_ENCRYPTED);
 		assert_int_equal(swarm_phase(w, now), SWARM_SETTLED);
 		connect_and_let_go(LT_WAY_ENCRYPTED);
