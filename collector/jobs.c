@@ -177,12 +177,16 @@ void jobs_leave_control(struct coll *c, struct swarm *w)
 static int make_room(struct coll *c)
 {
 	struct swarm *idle;
+	char hex[IH_HEX_LEN];
 
 	if (users(c) < (uint32_t)c->kid.conf.swarm_max_swarms)
 		return 0;
 	idle = swarms_oldest_idle(c->swarms);
 	if (!idle)
 		return -1;
+	ih_hex(hex, idle->id);
+	log_info("swarm", "%s makes room: swarm.max_swarms is %u", hex,
+		 (unsigned)c->kid.conf.swarm_max_swarms);
 	jobs_leave(c, idle);
 	stat_inc(swarms_evicted);
 	return 0;
@@ -219,10 +223,12 @@ struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 {
 	struct swarm *w = NULL;
 
-	*why = LANE_BUSY;
+	*why = LANE_FAILED;
 	if (net_why(c) != IFACE_OK)
 		*why = LANE_REFUSED;
-	else if (make_room(c) == 0)
+	else if (make_room(c) != 0)
+		*why = LANE_BUSY;
+	else
 		w = join(c, asked, key, v2);
 	return w;
 }

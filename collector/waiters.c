@@ -93,7 +93,7 @@ static enum lane_rc bring_up_to_date(struct coll *c, struct swarm *w, uint64_t n
 	if ((w->changed_ms || !w->published_ms || publish_missing(w) ||
 	     swarm_phase(w, now) != w->published_phase) &&
 	    publish_now(c, w, 1) != 0)
-		return LANE_BUSY;
+		return LANE_TABLE;
 	if (w->redis_due)
 		publish_redis(c, w);
 	return LANE_OK;
@@ -218,7 +218,7 @@ void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 
 	if (!q) {
 		stat_inc(jobs_refused);
-		wait_answer(c, job->token, LANE_BUSY);
+		wait_answer(c, job->token, LANE_WAITERS);
 		return;
 	}
 	q->token = job->token;

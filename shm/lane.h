@@ -33,10 +33,12 @@ enum lane_job {
 
 enum lane_rc {
 	LANE_OK = 0,			/* look into the table */
-	LANE_BUSY = 1,			/* no room for one more swarm or waiter: 503 */
+	LANE_BUSY = 1,			/* no room for one more swarm: 503 */
 	LANE_REFUSED = 2,		/* may not join: swarm.interface is missing */
 	LANE_FAILED = 3,		/* the collector could not: 500 */
 	LANE_LIMITED = 4,		/* too many cold lookups of this client: 503, in retry_s */
+	LANE_WAITERS = 5,		/* no room for one more waiter: 503 */
+	LANE_TABLE = 6,			/* no room for its peers in the table: 503 */
 };
 
 /* Tokens: slot and generation tell whose it is, the sequence which request. */
@@ -63,7 +65,7 @@ void lane_enter(struct lane *l);
 PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text);
 /* Collector: completions that still fit. A client that leaves frees its place in the
  * worker, not the waiter in the collector: waiters of one slot must be bounded by
- * this, or LANE_BUSY answered early. */
+ * this, or LANE_WAITERS answered early. */
 uint32_t lane_done_room(const struct lane *l);
 /* Collector. Asserts that there is room. retry_s: 0, or when to come back. */
 void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc, uint32_t retry_s);

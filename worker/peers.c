@@ -192,7 +192,8 @@ static void park(struct ask *a, const struct peers_question *q)
 
 	if (!p) {
 		stat_inc(peers_park_full);
-		http_error(a, 503, "busy", "Too many questions are waiting already.");
+		http_error(a, 503, "busy",
+			   "Too many questions are waiting already (http.max_parked).");
 		return;
 	}
 	p->q = *q;
@@ -235,8 +236,20 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 	/* An old answer, with its Age, is better than none. */
 	case LANE_BUSY:
 		if (answer_table(a, q) != 0)
-			http_error(a, 503, "busy",
-				   "The collector has no room for one more swarm.");
+			http_error(
+				a, 503, "busy",
+				"All swarms that may be joined are asked for; there is no room "
+				"for one more (swarm.max_swarms).");
+		return 1;
+	case LANE_WAITERS:
+		http_error(a, 503, "busy",
+			   "Too many questions wait for swarms already "
+			   "(swarm.max_waiters).");
+		return 1;
+	case LANE_TABLE:
+		http_error(
+			a, 503, "busy",
+			"The table has no room for its peers (shm.peers, shm.swarms).");
 		return 1;
 	case LANE_LIMITED:
 		if (answer_table(a, q) == 0)

@@ -113,7 +113,8 @@ static void send_once(struct ask *a, const struct peers_question *q, struct buf 
 		buf_free(out);
 		stat_inc(http_sending_full);
 		http_error(a, 503, "busy",
-			   "Too many answers are waiting for slow clients.");
+			   "Too many answers are waiting for slow clients "
+			   "(http.max_sending).");
 		return;
 	}
 	answer_headers(a, s->cached_at_ms, answer_is_settled(s), etag);

@@ -35,10 +35,30 @@ def test_max_waiters(daemon, tracker):
         second = d.get(f'/peers/{b}?wait=4s')
         assert second.status == 503 and second.json['error'] == 'busy'
         assert int(second.headers['Retry-After']) >= 1
+        assert 'swarm.max_waiters' in second.json['message']
         assert d.get(f'/peers/{a}?wait=0').status == 200       # who does not wait is served
         assert first.result().status == 200
     assert counter(d, 'waiters_refused') == 1
     assert d.get(f'/peers/{b}?wait=1s').status == 200
+
+
+def test_max_swarms_with_each_asked_for(daemon, tracker):
+    """The message names the key. Once nobody waits for it, the idle one makes room."""
+    t = tracker()
+    t.set(mode='hang')
+    d = daemon({'swarm.trackers': t.http, 'swarm.max_swarms': 1, 'log.level': 'info'})
+    a, b = ids(2)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(d.get, f'/peers/{a}?wait=4s')
+        wait_until(lambda: d.top()['gauges']['waiters'] == 1, what='it waits')
+        second = d.get(f'/peers/{b}?wait=1s')
+        assert second.status == 503 and second.json['error'] == 'busy'
+        assert 'swarm.max_swarms' in second.json['message']
+        assert first.result().status == 200
+    assert d.get(f'/peers/{b}?wait=1s').status == 200
+    line, = d.log_lines('makes room')
+    assert a in line and 'swarm.max_swarms is 1' in line and ' info ' in line
+    assert counter(d, 'swarms_evicted') == 1
 
 
 def test_max_trackers(daemon, tracker):
