@@ -4,7 +4,7 @@
 #   make run        set up, build and serve on port 8080   (ARGS='-o swarm.dht=off')
 #   make check      set up, then every test; under ten minutes
 #   make check-slow set up, then what takes minutes: real clients for ten of them, ten thousand ids, fuzzing
-#   make demo       a loopback swarm of real clients, and what Peerscope sees
+#   make demo       a loopback swarm of real clients, and what Peerscope sees (ARGS=--stay)
 #   make bench      cold and warm figures against a scripted swarm and nginx
 #   make deps       install Debian packages only; starts no service
 #   make style unit torture sanitize tsan e2e swarmtest   parts of `make check`
@@ -174,7 +174,7 @@ slow: $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) tests/slow $(SLOW)
 
 demo: deps-test $(BIN)
-	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo
+	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo $(ARGS)
 
 bench: deps-test $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/bench/run

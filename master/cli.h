@@ -24,7 +24,7 @@ struct cli {
 	int limit;			/* --limit; -1: not given */
 	int64_t wait_ms;		/* --wait; -1: not given */
 	int ready, once, json;		/* --ready, --once, --json */
-	int csv, summary;		/* --csv, --summary */
+	int csv, ndjson, summary;	/* --csv, --ndjson, --summary */
 	struct {			/* --country and so on, as the daemon takes them */
 		const char *name, *value;
 	} query[CLI_QUERY_MAX];

@@ -1,6 +1,7 @@
 /* main.c -- the command line: which subcommand, with which options. See cli.h. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "common/kid.h"
 #include "master/cli.h"
 #include "master/config.h"
+#include "worker/peers.h"
 
 enum {
 	OPT_URL = 256,
@@ -20,12 +22,14 @@ enum {
 	OPT_ONCE,
 	OPT_JSON,
 	OPT_CSV,
+	OPT_NDJSON,
 	OPT_SUMMARY,
 	OPT_COUNTRY, /* from here on: sent to the daemon as they are */
 	OPT_ISP,
 	OPT_CLIENT,
 	OPT_STATE,
 	OPT_SOURCE,
+	OPT_PROTOCOL,
 	OPT_SORT,
 	OPT_PEER,
 };
@@ -33,7 +37,7 @@ enum {
 static const struct command {
 	const char *name, *args, *help;
 	int (*run)(const struct cli *);
-	int takes[16]; /* options, 0-terminated */
+	int takes[20]; /* options, 0-terminated */
 } commands[] = {
 	{"serve", "", "run the daemon in the foreground", cmd_serve, {'c', 'o'}},
 	{"check",
@@ -58,10 +62,11 @@ static const struct command {
 	 {'c', 'o', OPT_READY, OPT_URL}},
 	{"peers",
 	 "ID [--limit N] [--sort KEYS] [--summary] [--csv]...",
-	 "ask for a swarm; options in peerscope(8)",
+	 "ask for a swarm; options: peers --help",
 	 cmd_peers,
-	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL, OPT_CSV, OPT_SUMMARY,
-	  OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE, OPT_SORT, OPT_PEER}},
+	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL, OPT_CSV, OPT_NDJSON,
+	  OPT_SUMMARY, OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE,
+	  OPT_PROTOCOL, OPT_SORT, OPT_PEER}},
 	{"version", "", "print the version", cmd_version, {0}},
 	{"help", "", "print this", NULL, {0}},
 };
@@ -75,12 +80,14 @@ static const struct option longs[] = {
 	{"once", no_argument, NULL, OPT_ONCE},
 	{"json", no_argument, NULL, OPT_JSON},
 	{"csv", no_argument, NULL, OPT_CSV},
+	{"ndjson", no_argument, NULL, OPT_NDJSON},
 	{"summary", no_argument, NULL, OPT_SUMMARY},
 	{"country", required_argument, NULL, OPT_COUNTRY},
 	{"isp", required_argument, NULL, OPT_ISP},
 	{"client", required_argument, NULL, OPT_CLIENT},
 	{"state", required_argument, NULL, OPT_STATE},
 	{"source", required_argument, NULL, OPT_SOURCE},
+	{"protocol", required_argument, NULL, OPT_PROTOCOL},
 	{"sort", required_argument, NULL, OPT_SORT},
 	{"peer", required_argument, NULL, OPT_PEER},
 	{NULL, 0, NULL, 0},
@@ -100,6 +107,24 @@ static int usage(void)
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
+static int peers_usage(void)
+{
+	printf("usage: peerscope peers ID [-c FILE] [-o section.key=value]...\n\n"
+	       "  --limit N        peers to list, 1 to %d\n"
+	       "  --wait TIME      hold the answer for a better one, 0s to %ds, e.g. 500ms\n"
+	       "  --country --isp --client --state --source --protocol WORDS\n"
+	       "                   only such peers; several by comma\n"
+	       "  --sort KEYS      e.g. -progress,country\n"
+	       "  --summary        counts by country, ISP, client, source, state, protocol\n"
+	       "  --json --csv --ndjson\n"
+	       "                   in that form instead of a table\n"
+	       "  --peer A:P       a peer of the swarm, up to 16 times\n"
+	       "  --url URL        where the daemon listens; else http.listen\n"
+	       "\nSee peerscope(8) and, for what the words are, peerscope-api(7).\n",
+	       CONF_SLOT_PEERS, PEERS_WAIT_MAX_MS / 1000);
+	return fflush(stdout) == 0 ? 0 : 1;
+}
+
 /* One line: what is wrong, and where to read how it is done. */
 static int bad(const struct cli *cli, const char *fmt, ...) PS_PRINTF(2, 3);
 static int bad(const struct cli *cli, const char *fmt, ...)
@@ -114,37 +139,50 @@ static int bad(const struct cli *cli, const char *fmt, ...)
 	return -1;
 }
 
+/* Would the daemon take this parameter? If not, its own sentence is said. */
+static int daemon_takes(const struct cli *cli, const char *query)
+{
+	static struct peers_question q;
+	char err[ERRLEN];
+	size_t len;
+
+	if (peers_query(&q, query, err) == 0)
+		return 0;
+	len = strlen(err);
+	if (len && err[len - 1] == '.')
+		err[len - 1] = '\0';
+	return bad(cli, "%s", err);
+}
+
 static int parse_limit(struct cli *cli, const char *text)
 {
-	char *end;
-	long n;
+	int digits = text[0] && !text[strspn(text, "0123456789")];
+	char query[64];
 
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || *end || end == text || n < 1 || n > CONF_SLOT_PEERS)
-		return bad(cli, "--limit: a number from 1 to %d, not '%s'",
-			   CONF_SLOT_PEERS, text);
-	cli->limit = (int)n;
+	snprintf(query, sizeof query, "limit=%.40s", digits ? text : "none");
+	if (daemon_takes(cli, query) != 0)
+		return -1;
+	cli->limit = (int)strtol(text, NULL, 10);
 	return 0;
 }
 
-/* A time with its unit, as in the configuration. How much is too much is said by the
- * daemon; above this we would not wait for it. */
+/* A time with its unit, as in the configuration. */
 static int parse_wait(struct cli *cli, const char *text)
 {
 	static const struct conf_key key = {
 		.type = CONF_MS,
 		.def = "2s",
-		.max = CLI_PEERS_TIMEOUT_S * 1000,
+		.max = INT_MAX,
 		.offset = offsetof(struct conf, swarm_discovery_wait_ms),
 	};
 	static struct conf c;
-	char err[ERRLEN];
+	char err[ERRLEN], query[64];
 
 	if (conf_set(&c, &key, text, err) != 0)
 		return bad(cli, "--wait %s: %s", text, err);
 	cli->wait_ms = (int64_t)c.swarm_discovery_wait_ms;
-	return 0;
+	snprintf(query, sizeof query, "limit=1&wait=%" PRId64 "ms", cli->wait_ms);
+	return daemon_takes(cli, query);
 }
 
 static int add_opt(struct cli *cli, char *text)
@@ -198,6 +236,7 @@ static int take(struct cli *cli, int opt)
 	case OPT_ONCE: cli->once = 1; return 0;
 	case OPT_JSON: cli->json = 1; return 0;
 	case OPT_CSV: cli->csv = 1; return 0;
+	case OPT_NDJSON: cli->ndjson = 1; return 0;
 	case OPT_SUMMARY: cli->summary = 1; return 0;
 	default: return add_query(cli, opt);
 	}
@@ -231,12 +270,17 @@ static int parse(struct cli *cli, const struct command *cmd, int argc, char **ar
 		if (take_opt(cli, cmd, opt, argv) != 0)
 			return -1;
 	}
+	if (optind < argc && strcmp(argv[optind], "help") == 0)
+		return 1;
 	if (cmd->run == cmd_peers && optind == argc)
 		return bad(cli, "of which swarm? The ID is missing");
 	if (cmd->run == cmd_peers)
 		cli->id = argv[optind++];
-	if (cli->csv && (cli->json || cli->summary))
-		return bad(cli, "--csv goes with neither --json nor --summary");
+	if (cli->json + cli->csv + cli->ndjson > 1 ||
+	    (cli->summary && (cli->csv || cli->ndjson)))
+		return bad(cli,
+			   "only one of --json, --csv and --ndjson, and --summary with "
+			   "none of them but --json");
 	if (optind < argc)
 		return bad(cli, "'%s' is one word too many", argv[optind]);
 	return 0;
@@ -258,7 +302,9 @@ static int run(struct cli *cli, int argc, char **argv)
 			continue;
 		cli->command = name;
 		rc = parse(cli, &commands[i], argc, argv);
-		return rc < 0 ? 2 : rc > 0 ? usage() : commands[i].run(cli);
+		if (rc > 0)
+			return commands[i].run == cmd_peers ? peers_usage() : usage();
+		return rc < 0 ? 2 : commands[i].run(cli);
 	}
 	bad(cli, "there is no command '%s'", name);
 	return 2;

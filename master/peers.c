@@ -319,13 +319,17 @@ static int print_answer(const struct cli *cli, const struct ask_reply *r,
 	const cJSON *summary = cJSON_GetObjectItemCaseSensitive(root, "summary");
 	int listed = !cli->summary || cli->limit > 0 || number_of(summary, "peers") == 0;
 
-	if (cli->json || cli->csv) {
+	if (cli->json || cli->csv || cli->ndjson) {
 		fwrite(r->body, 1, r->len, stdout);
-		if (r->len == 0 || r->body[r->len - 1] != '\n')
+		if (r->len > 0 && r->body[r->len - 1] != '\n')
 			putchar('\n');
 	} else {
-		if (cJSON_GetArraySize(peers) > 0 && print_table(peers) != 0)
+		int table = cJSON_GetArraySize(peers) > 0;
+
+		if (table && print_table(peers) != 0)
 			return 1;
+		if (table && summary)
+			putchar('\n');
 		if (summary)
 			summary_table(summary);
 		print_summary(root, peers, listed);
@@ -334,6 +338,17 @@ static int print_answer(const struct cli *cli, const struct ask_reply *r,
 		return 0;
 	fprintf(stderr, "peerscope peers: write: %s\n", strerror(errno));
 	return 1;
+}
+
+/* The lines that were asked for. Of an empty swarm there is no line of JSON. */
+static int has_lines(const struct cli *cli, const struct ask_reply *r)
+{
+	static const char csv[] = "ip,", ndjson[] = "{\"ip\":";
+
+	if (cli->csv)
+		return r->len >= strlen(csv) && memcmp(r->body, csv, strlen(csv)) == 0;
+	return r->len == 0 ||
+	       (r->len >= strlen(ndjson) && memcmp(r->body, ndjson, strlen(ndjson)) == 0);
 }
 
 /* An answer, a refusal with what the daemon says about it, or somebody else's page. */
@@ -346,9 +361,9 @@ static int print_reply(const struct cli *cli, const struct ask_reply *r, const c
 	char text[SENTENCE_MAX];
 	int rc = 1;
 
-	if (r->status == 200 && cli->csv && r->len > 3 && memcmp(r->body, "ip,", 3) == 0)
+	if (r->status == 200 && (cli->csv || cli->ndjson) && has_lines(cli, r))
 		rc = print_answer(cli, r, NULL, NULL);
-	else if (r->status == 200 && !cli->csv && cJSON_IsArray(peers))
+	else if (r->status == 200 && !cli->csv && !cli->ndjson && cJSON_IsArray(peers))
 		rc = print_answer(cli, r, root, peers);
 	else if (r->status != 200 && error[0])
 		complain(cli, base, path, "%d: %s", r->status,
@@ -399,6 +414,8 @@ static void put_path(const struct cli *cli, struct buf *b)
 		buf_printf(b, "wait=%" PRId64 "ms&", cli->wait_ms);
 	if (cli->csv)
 		buf_str(b, "format=csv&");
+	if (cli->ndjson)
+		buf_str(b, "format=ndjson&");
 	if (cli->summary)
 		buf_str(b, "summary=1&");
 	for (size_t i = 0; i < cli->nquery; i++) {

@@ -17,6 +17,7 @@
 #include "shm/seg.h"
 #include "shm/stat.h"
 #include "shm/top.h"
+#include "shm/topwords.h"
 #include "shm/verdictjson.h"
 
 #define TOP_SWARMS 15
@@ -179,30 +180,14 @@ static void take_picture(struct picture *pic, const struct seg *seg, const struc
 
 /* --- showing it as text ------------------------------------------------- */
 
-static const char *age_text(char out[24], uint64_t ms)
-{
-	if (ms == UINT64_MAX)
-		snprintf(out, 24, "-");
-	else if (ms < 10000)
-		snprintf(out, 24, "%" PRIu64 ".%" PRIu64 "s", ms / 1000, ms % 1000 / 100);
-	else if (ms < 600000)
-		snprintf(out, 24, "%" PRIu64 "s", ms / 1000);
-	else if (ms < 172800000)
-		snprintf(out, 24, "%" PRIu64 "h%02" PRIu64 "m", ms / 3600000,
-			 ms / 60000 % 60);
-	else
-		snprintf(out, 24, "%" PRIu64 "d", ms / 86400000);
-	return out;
-}
-
 static void show_head(struct buf *b, const struct picture *pic)
 {
-	char age[24];
+	char age[TOPWORDS_MAX];
 
 	buf_printf(b,
 		   "peerscope  layout %u  up %s  master %u  generation %u  epoch %u  "
 		   "respawns %u%s%s\n",
-		   pic->version, age_text(age, pic->uptime_ms), pic->master_pid,
+		   pic->version, topwords_age(age, pic->uptime_ms), pic->master_pid,
 		   pic->generation, pic->epoch, pic->respawns,
 		   pic->lease_pid == 0 ? "  NO COLLECTOR" : "",
 		   pic->draining ? "  DRAINING" : "");
@@ -217,11 +202,12 @@ static void show_processes(struct buf *b, const struct picture *pic)
 		   "age", "beat", "busy", "parked", "deaths");
 	for (uint32_t i = 0; i < pic->nproc; i++) {
 		const struct process *p = &pic->proc[i];
-		char age[24], beat[24];
+		char age[TOPWORDS_MAX], beat[TOPWORDS_MAX];
 
 		buf_printf(b, "%-18s %8u %-9s %7s %7s %7u %7u %7u\n", p->name, p->pid,
-			   state_name(p->state), age_text(age, p->age_ms),
-			   age_text(beat, p->beat_age_ms), p->busy, p->parked, p->deaths);
+			   state_name(p->state), topwords_age(age, p->age_ms),
+			   topwords_age(beat, p->beat_age_ms), p->busy, p->parked,
+			   p->deaths);
 	}
 	buf_str(b, "beat: since its loop turned last; busy: connections (worker), swarms"
 		   " (collector); parked: questions that wait\n\n");
@@ -229,9 +215,12 @@ static void show_processes(struct buf *b, const struct picture *pic)
 
 static void show_gauges(struct buf *b, const struct picture *pic)
 {
+	char word[TOPWORDS_MAX], help[128];
+
 	for (int i = 0; i < STAT_GAUGE_N; i++)
-		buf_printf(b, "%-24s %14" PRIu64 "            %s\n", stat_gauges[i].name,
-			   pic->gauge[i], stat_gauges[i].help);
+		buf_printf(b, "%-24s %14s            %s\n", stat_gauges[i].name,
+			   topwords_gauge(word, i, pic->gauge[i], pic->wall_ms),
+			   topwords_help(help, i));
 	buf_str(b, "\n");
 }
 
@@ -266,13 +255,13 @@ static void show_swarms(struct buf *b, const struct picture *pic)
 		   "peers", "connected", "age");
 	for (uint32_t i = 0; i < pic->nswarms; i++) {
 		const struct shm_swarm *s = &pic->swarm[i];
-		char hex[IH_HEX_LEN], age[24];
+		char hex[IH_HEX_LEN], age[TOPWORDS_MAX];
 
 		ih_hex(hex, s->id);
 		buf_printf(b, "%-40s %-10s %-12s %8u %9u %7s\n", hex,
 			   swarm_phase_name(s->phase), verdict_name(s->verdict),
 			   s->total_peers, s->connected,
-			   age_text(age, ago(pic->wall_ms, s->cached_at_ms)));
+			   topwords_age(age, ago(pic->wall_ms, s->cached_at_ms)));
 	}
 }
 

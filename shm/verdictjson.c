@@ -20,7 +20,7 @@ const char *path_name(uint64_t path)
 	return path < PS_ARRAY_LEN(name) ? name[path] : "unknown";
 }
 
-static const char *reach_name(uint64_t reach)
+const char *reach_name(uint64_t reach)
 {
 	static const char *const name[] = {"unknown", "connected", "firewalled",
 					   "disconnected"};
@@ -28,7 +28,7 @@ static const char *reach_name(uint64_t reach)
 	return reach < PS_ARRAY_LEN(name) ? name[reach] : "unknown";
 }
 
-static const char *failure_name(uint64_t failure)
+const char *failure_name(uint64_t failure)
 {
 	static const char *const name[] = {"none",    "silent",      "name",
 					   "refused", "unreachable", "answered"};
@@ -36,7 +36,7 @@ static const char *failure_name(uint64_t failure)
 	return failure < PS_ARRAY_LEN(name) ? name[failure] : "none";
 }
 
-static const char *control_name(uint64_t control)
+const char *control_name(uint64_t control)
 {
 	static const char *const name[] = {"none", "answered", "silent", "running"};
 

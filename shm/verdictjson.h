@@ -12,6 +12,10 @@
 
 const char *verdict_name(uint64_t verdict);	/* enum swarm_verdict */
 const char *path_name(uint64_t path);		/* enum path_verdict */
+/* Gauges path_reach, path_failure, path_control, as on /health. */
+const char *reach_name(uint64_t reach);
+const char *failure_name(uint64_t failure);
+const char *control_name(uint64_t control);
 /* One sentence for people: what the verdict of this swarm rests on. */
 const char *verdict_text(const struct shm_swarm *s);
 /* "verdict" and "evidence" of a swarm, into an object that is open. */

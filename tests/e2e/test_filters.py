@@ -469,6 +469,11 @@ def test_peers_on_the_command_line(known):
     assert json.loads(run(d, '--json', '--country', 'us').stdout)['matched'] == 5
     wrong = run(d, '--sort', 'size')
     assert wrong.returncode == 1 and 'first_seen' in wrong.stderr
+    out = run(d, '--ndjson', '--protocol', 'bittorrent', '--country', 'us')
+    assert out.returncode == 0 and len(out.stdout.splitlines()) == 5, out
+    assert all(json.loads(line)['country_code'] == 'US' for line in out.stdout.splitlines())
+    out = run(d, '--ndjson', '--protocol', 'acestream')
+    assert (out.returncode, out.stdout, out.stderr) == (0, '', '')
     both = run(d, '--csv', '--json')
     assert both.returncode == 2 and '--csv' in both.stderr
 
@@ -483,4 +488,5 @@ def test_a_summary_on_the_command_line(known):
     rows = [line.split() for line in out.stdout.splitlines()]
     assert ['Japan', '(JP)', '7', f'{700 / len(peers):.0f}%'] in rows
     assert 'ADDRESS' not in out.stdout, 'no list unless --limit asks for one'
-    assert 'ADDRESS' in run(d, '--summary', '--limit', '1').stdout
+    lines = run(d, '--summary', '--limit', '1').stdout.splitlines()
+    assert lines[0].startswith('ADDRESS') and lines[2:4] == ['', 'COUNTRY']

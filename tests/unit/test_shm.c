@@ -16,6 +16,7 @@
 
 #include "shm/lane.h"
 #include "shm/top.h"
+#include "shm/topwords.h"
 
 /* --- segment ------------------------------------------------------------ */
 
@@ -445,10 +446,41 @@ static void top_shows_what_is_there(void **state)
 	fclose(out);
 	assert_non_null(strstr(text, "abababababababababababababababababababab"));
 	assert_non_null(strstr(text, "requests answered"));
+	assert_non_null(strstr(text, "\nvpn_state                           off "));
+	assert_non_null(strstr(text, "\nengine_since_s                    never "));
 	assert_null(strchr(text, '\033'));
 	free(text);
 	owner_stop(&owner);
 	assert_int_equal(top_run("/peerscope-nobody", 1, 0, stdout, st->err), -1);
+}
+
+static void top_has_words_for_people(void **state)
+{
+	const uint64_t now = 1700000000000;
+	char out[TOPWORDS_MAX], help[128];
+
+	(void)state;
+	assert_string_equal(topwords_gauge(out, GAUGE_vpn_state, VPN_DEAD_NAMESPACE, now),
+			    "dead_namespace");
+	assert_string_equal(topwords_gauge(out, GAUGE_path_udp, 2, now), "blocked");
+	assert_string_equal(topwords_gauge(out, GAUGE_path_reach, 2, now), "firewalled");
+	assert_string_equal(topwords_gauge(out, GAUGE_redis_mode, 1, now), "external");
+	assert_string_equal(topwords_gauge(out, GAUGE_redis_mode, 9, now), "?");
+	assert_string_equal(topwords_gauge(out, GAUGE_interface_why, 3, now),
+			    "has no carrier");
+	assert_string_equal(topwords_gauge(out, GAUGE_interface_ok, 1, now), "yes");
+	assert_string_equal(topwords_gauge(out, GAUGE_path_since_s, 1699999960, now),
+			    "40s ago");
+	assert_string_equal(topwords_gauge(out, GAUGE_path_dht_s, 0, now), "never");
+	assert_string_equal(topwords_gauge(out, GAUGE_path_dht_s, 1700000009, now),
+			    "0.0s ago");
+	assert_string_equal(topwords_gauge(out, GAUGE_dht_nodes, 40, now), "40");
+	assert_string_equal(topwords_help(help, GAUGE_path), "verdict on the path");
+	assert_string_equal(topwords_help(help, GAUGE_vpn_since_s), "when that began");
+	assert_string_equal(topwords_help(help, GAUGE_redis_up), "Redis answers");
+	assert_string_equal(topwords_help(help, GAUGE_path_failure), "");
+	assert_string_equal(topwords_help(help, GAUGE_vpn_port),
+			    "port that Gluetun forwards, 0: none");
 }
 
 /* What a killed master left looks as if all went well: states, pids, beats. */
@@ -493,6 +525,7 @@ int main(void)
 		T(an_odd_sum_is_still_a_sum),
 		T(only_the_collector_sets_gauges),
 		T(top_shows_what_is_there),
+		cmocka_unit_test(top_has_words_for_people),
 		T(top_knows_a_dead_daemon),
 	};
 
