@@ -286,6 +286,12 @@ static void watch_dht(struct coll *c)
 		lt_dht_again(c->lt, &c->kid.conf);
 }
 
+/* 0: of nobody yet; what our predecessor left there is not ours. */
+static void beat(const struct coll *c, uint64_t at_ms)
+{
+	atomic_store(&seg_page(c->seg, 2 * (uint32_t)c->kid.nworkers)->beat_ms, at_ms);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct coll *c = arg;
@@ -301,7 +307,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	jobs_tick(c);
 	publish_tick(c);
 	count_losses(c);
-	atomic_store(&page->beat_ms, clock_ms());
+	beat(c, clock_ms());
 	atomic_store(&page->busy, swarms_count(c->swarms));
 	atomic_store(&page->parked, c->nwaiters);
 }
@@ -482,6 +488,7 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 {
 	if (seg_attach(&c->seg, c->kid.seg_fd, SEG_COLLECTOR, err) != 0)
 		return -1;
+	beat(c, 0);
 	stat_own(c->seg, (uint32_t)(2 * c->kid.nworkers));
 	note_own(c->seg);
 	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0 ||
@@ -574,6 +581,7 @@ int collector_main(const struct kid *k)
 		log_fatal("collector", "%s", err);
 		return 1;
 	}
+	beat(c, clock_ms()); /* who stops before its first second hangs, too */
 	if (kid_send(k->chan_fd, KID_M_READY, 0, -1) != 0) {
 		log_fatal("collector", "the master is gone");
 		return 1;

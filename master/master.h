@@ -39,6 +39,7 @@ struct master {
 	struct sup sup;
 	struct child child[SUP_ROWS];
 	struct kid kid;			/* filled anew for each child; large */
+	uint64_t look_ms;		/* when to look at the beats again */
 	int gone, exit_code;
 	int asked_code;			/* of whoever asked to leave: KID_M_LEAVE */
 };

@@ -44,6 +44,14 @@ int sup_alive(const struct sup *t, int row)
 	return s != SUP_EMPTY && s != SUP_COOLING;
 }
 
+/* Redis has no page of ours; whoever drains has a bound of its own. */
+int sup_beats(const struct sup *t, int row)
+{
+	const struct sup_row *r = &t->row[row];
+
+	return r->state == SUP_RUNNING && r->role != KID_REDIS;
+}
+
 void sup_init(struct sup *t, int nworkers, int has_redis, uint64_t drain_ms)
 {
 	PS_ASSERT(nworkers >= 1 && nworkers <= CONF_MAX_WORKERS);
@@ -261,6 +269,8 @@ static void on_ready(struct sup *t, struct sup_actions *out, int i, uint64_t now
 	r->state = SUP_RUNNING;
 	r->ready = 1;
 	r->due_ms = SUP_NEVER;
+	r->beat_ms = 0;
+	r->looks = 0;
 	if (t->phase == SUP_FIRST && half_is_running(t, t->half)) {
 		t->phase = SUP_UP;
 		act(out, SUP_A_UP, -1);
@@ -327,6 +337,21 @@ static void on_exit_(struct sup *t, struct sup_actions *out, const struct sup_ev
 	}
 	r->wanted = 1;
 	replace(t, out, ev, now);
+}
+
+/* Its loop has turned since the last look, or not. */
+static void on_beat(struct sup *t, struct sup_actions *out, const struct sup_event *ev)
+{
+	struct sup_row *r = &t->row[ev->row];
+
+	if (!sup_beats(t, ev->row))
+		return;
+	if (ev->beat_ms != r->beat_ms) {
+		r->beat_ms = ev->beat_ms;
+		r->looks = 0;
+	} else if (++r->looks >= SUP_LOOKS) {
+		kill_row(t, out, ev->row, "it hangs: its loop does not turn any more");
+	}
 }
 
 static void on_due(struct sup *t, struct sup_actions *out, int i, uint64_t now)
@@ -468,6 +493,7 @@ void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now,
 		t->staged = 1;
 		start_half(t, out, !t->half, now);
 		break;
+	case SUP_E_BEAT: on_beat(t, out, ev); break;
 	case SUP_E_TERM: on_term(t, out, now); break;
 	case SUP_E_INT: leave_now(t, out, now); break;
 	}

@@ -6,7 +6,7 @@
  *
  *            START            READY            DRAIN            exit
  *   EMPTY ----------> STARTING ----> RUNNING ----------> DRAINING ----> EMPTY
- *                        | 10 s         | exit               | due
+ *                        | 10 s         | exit, or hung      | due
  *                        v              v                    v
  *                     KILLED --exit--> COOLING --due-->   KILLED --exit--> EMPTY
  *
@@ -33,6 +33,14 @@
 #define SUP_NOW_MS 300			/* "leave now": to close what is open, then KILL */
 #define SUP_TERM_AGAIN_MS 1000		/* a second TERM sooner is the first one, sent twice */
 #define SUP_REDIS_HEALTHY_MS 1000	/* it says no READY: alive this long is running */
+/*
+ * A loop of ours turns each second and never waits for anybody, so one that stood still
+ * at so many looks hangs: 10 to 12 s. Looks are counted, and not time: if all of us were
+ * frozen (SIGSTOP to the group, a paused container), that is one look, not a verdict.
+ * A suspended machine is nothing at all: the clock stands still, too.
+ */
+#define SUP_LOOK_MS 2000
+#define SUP_LOOKS 5
 #define SUP_NEVER UINT64_MAX
 
 enum sup_state {			/* also in shm_page.state: values are stored */
@@ -66,6 +74,8 @@ struct sup_row {
 	uint32_t fast_deaths;
 	uint32_t mask;			/* worker: indexes it was told to listen on */
 	uint64_t started_ms, due_ms;
+	uint64_t beat_ms;		/* of its page, when we looked last */
+	uint32_t looks;			/* since its loop has turned */
 };
 
 struct sup {
@@ -90,6 +100,7 @@ enum sup_event_type {
 	SUP_E_TICK,			/* sup_next_ms is over */
 	SUP_E_HUP,			/* somebody wants a reload */
 	SUP_E_GENERATION,		/* answer to SUP_A_RELOAD: the file is good */
+	SUP_E_BEAT,			/* row, beat_ms: each SUP_LOOK_MS for whoever runs */
 	SUP_E_TERM,			/* or QUIT; see sup_term_counts */
 	SUP_E_INT,			/* leave now */
 };
@@ -99,6 +110,7 @@ struct sup_event {
 	int row;
 	int code;			/* exit code, or -1: by a signal */
 	uint32_t jitter;		/* any random number */
+	uint64_t beat_ms;		/* shm_page.beat_ms */
 };
 
 enum sup_action_type {
@@ -147,5 +159,6 @@ int sup_redis_row(const struct sup *t);
 /* Half of a worker row; the staged generation's is !t->half. */
 int sup_half(const struct sup *t, int row);
 int sup_alive(const struct sup *t, int row);	/* a process is in it */
+int sup_beats(const struct sup *t, int row);	/* it runs, and its loop has to turn */
 
 #endif

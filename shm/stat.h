@@ -95,7 +95,7 @@ X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \
 X(deaths_signal, "children that died by a signal") \
 X(deaths_exit, "children that ended by themselves though they were wanted, or failed") \
-X(deaths_late, "children killed for being late") \
+X(deaths_late, "children killed for being late, or hung") \
 X(config_reloads, "reloads done") \
 X(config_refused, "reloads refused")
 

@@ -1,4 +1,5 @@
 /* health.c -- how we are; see health.h. Reads the segment, asks nobody. */
+#include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -42,6 +43,14 @@ static const char *collector_state(const struct worker *w, const struct shm_page
 	if (beat == 0)
 		return "starting";
 	return clock_ms() - beat > HEALTH_STALLED_MS ? "stalled" : "running";
+}
+
+/* One that hangs answers for nothing that its gauges say. */
+static int collector_runs(const struct worker *w)
+{
+	const struct shm_page *p = seg_page(w->seg, seg_head(w->seg)->dims.worker_slots);
+
+	return worker_collector_up(w) && strcmp(collector_state(w, p), "stalled") != 0;
 }
 
 static void collector(struct json *j, const struct worker *w)
@@ -88,7 +97,7 @@ static void vpn(struct json *j, const struct worker *w)
 	uint64_t port = stat_gauge_get(w->seg, GAUGE_vpn_port);
 	enum vpn_state state = stat_gauge_get(w->seg, GAUGE_vpn_state);
 
-	if (state != VPN_OFF && !worker_collector_up(w))
+	if (state != VPN_OFF && !collector_runs(w))
 		state = VPN_UNKNOWN;
 	json_obj(j, "vpn");
 	json_str(j, "state", vpn_state_name(state));
@@ -129,7 +138,7 @@ static void engine(struct json *j, const struct worker *w)
 {
 	uint64_t state = stat_gauge_get(w->seg, GAUGE_engine_state);
 
-	if (state != ENGINE_OFF && !worker_collector_up(w))
+	if (state != ENGINE_OFF && !collector_runs(w))
 		state = ENGINE_UNKNOWN;
 	json_obj(j, "engine");
 	json_str(j, "state", engine_state_name((int)state));
@@ -143,7 +152,7 @@ void health_get(struct ask *a)
 	const struct worker *w = a->w;
 	const struct shm_head *h = seg_head(w->seg);
 	uint64_t now = clock_wall_ms();
-	int up = worker_collector_up(w);
+	int up = collector_runs(w);
 	struct buf b;
 	struct json j;
 

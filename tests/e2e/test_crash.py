@@ -1,4 +1,5 @@
 """Any process killed at any moment: no wrong answer, no hung request, back at once."""
+import ctypes
 import os
 import re
 import signal
@@ -206,6 +207,81 @@ def test_killed_collector_with_a_parked_question(daemon, swarm, tracker):
     box.stop()
     assert box.failures == []
     d.until_peers(s.infohash, lambda p: len(p) == 5)
+
+
+# A loop that stands still ----------------------------------------------------
+HANGS = 15      # seconds; SUP_LOOKS looks, SUP_LOOK_MS apart (master/sup.h), and some
+
+
+def hang(d, role):
+    """SIGSTOP; then the master has to notice by itself."""
+    victim = d.roles()[role][0]
+    os.kill(victim, signal.SIGSTOP)
+    return victim
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+
+
+def ptrace(request, pid):
+    """False: we may not."""
+    call = ctypes.CDLL(None, use_errno=True).ptrace
+    call.argtypes, call.restype = [ctypes.c_long] * 4, ctypes.c_long
+    return call(request, pid, 0, 0) == 0
+
+
+def is_replaced(d, role, victim):
+    wait_until(lambda: victim not in d.pids(), HANGS, f'the {role} that hangs is killed')
+    wait_until(lambda: [p for p in d.roles()[role] if p != victim], 5, f'a new {role}')
+    died = d.log_lines(f'pid {victim}, died: signal 9')
+    assert len(died) == 1 and ' error ' in died[0] and 'its loop does not turn' in died[0]
+
+
+def test_a_collector_that_hangs_is_replaced(daemon):
+    d = daemon()
+    victim = hang(d, 'collector')
+
+    def stalled():
+        health = d.get('/health').json
+        return health['collector']['state'] == 'stalled' and health
+    assert wait_until(stalled, 10, 'it is said')['libtorrent_available'] is False
+    is_replaced(d, 'collector', victim)
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 10, 'the new one listens')
+    assert d.top()['counters']['deaths_late'] == 1
+
+
+def test_a_worker_that_hangs_is_replaced(daemon):
+    d = daemon({'http.workers': 2})
+    collector = d.collector()
+    traced = ptrace(PTRACE_SEIZE, collector) and ptrace(PTRACE_INTERRUPT, collector)
+    is_replaced(d, 'worker', hang(d, 'worker'))
+    for _ in range(20):
+        assert d.get('/livez', timeout=5).status == 200
+    if traced:                          # as by gdb: it is let live, and go on
+        assert stat_of(collector) == 't' and d.roles()['collector'] == [collector]
+        assert ptrace(PTRACE_DETACH, collector)
+        wait_until(lambda: d.get('/health').json['collector']['state'] == 'running', 5)
+
+
+def test_whoever_is_frozen_with_the_master_is_not_killed(daemon):
+    """A paused container: nobody's loop turned, and nobody hangs."""
+    d = daemon()
+    family = d.pids()
+    for pid in [d.pid, *family]:
+        os.kill(pid, signal.SIGSTOP)
+    frozen = time.monotonic()
+    wait_until(lambda: time.monotonic() - frozen > HANGS, HANGS + 1, 'longer than the bound')
+    os.kill(d.pid, signal.SIGCONT)      # the master looks before anybody had a turn
+    wait_until(lambda: 'S' in stat_of(d.pid), 5, 'it has looked')
+    for pid in family:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: d.get('/health').json['collector']['state'] == 'running', 10)
+    assert d.pids() == family
+
+
+def stat_of(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+        return f.read().rpartition(')')[2].split()[0]
 
 
 # The master -----------------------------------------------------------------

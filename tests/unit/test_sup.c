@@ -19,6 +19,7 @@ struct stage {
 	struct sup_actions out;
 	uint64_t now;
 	uint32_t jitter;
+	uint64_t beat_ms;
 };
 
 static void add(char *text, size_t size, const char *fmt, ...) PS_PRINTF(3, 4);
@@ -74,7 +75,7 @@ static void show(const struct stage *s, char *text, size_t size)
 
 static void step(struct stage *s, enum sup_event_type type, int row, int code)
 {
-	struct sup_event ev = {type, row, code, s->jitter};
+	struct sup_event ev = {type, row, code, s->jitter, s->beat_ms};
 
 	sup_step(&s->t, &ev, s->now, &s->out);
 }
@@ -94,6 +95,9 @@ static void expect_at(const struct stage *s, const char *want, int line)
 #define READY(s, row, want) (step(s, SUP_E_READY, row, 0), expect_at(s, want, __LINE__))
 #define DIES(s, row, code, want) \
 	(step(s, SUP_E_EXIT, row, code), expect_at(s, want, __LINE__))
+/* We look at its page, and its loop turned last at `at`. */
+#define BEAT(s, row, at, want) \
+	((s)->beat_ms = (at), step(s, SUP_E_BEAT, row, 0), expect_at(s, want, __LINE__))
 #define HUP(s, want) (step(s, SUP_E_HUP, 0, 0), expect_at(s, want, __LINE__))
 #define GENERATION(s, want) \
 	(step(s, SUP_E_GENERATION, 0, 0), expect_at(s, want, __LINE__))
@@ -790,6 +794,10 @@ static int walk_step(struct world *w, struct stage *s)
 			return 0;
 		w->alive[row] = w->ready[row] = 0;
 		step(s, SUP_E_EXIT, row, codes[rnd(PS_ARRAY_LEN(codes))]);
+	} else if (what < 740) {
+		s->beat_ms = rnd(50) == 0;
+		for (int i = 0; i < SUP_LOOKS && (i == 0 || s->out.n == 0); i++)
+			step(s, SUP_E_BEAT, row, 0);
 	} else if (what < 970) {
 		if (next == SUP_NEVER || rnd(3) == 0)
 			s->now += rnd(5000);
@@ -804,6 +812,68 @@ static int walk_step(struct world *w, struct stage *s)
 	carry_out(w, s);
 	check_world(w, s);
 	return 1;
+}
+
+/* --- loops that stand still --------------------------------------------- */
+
+static void test_hung_collector(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	for (uint64_t at = 1; at < 100; at++)
+		BEAT(&s, C(&s), at, "");
+	for (int i = 1; i < SUP_LOOKS; i++)
+		BEAT(&s, C(&s), 99, "");
+	BEAT(&s, C(&s), 100, ""); /* it was only slow */
+	for (int i = 1; i < SUP_LOOKS; i++)
+		BEAT(&s, C(&s), 100, "");
+	BEAT(&s, C(&s), 100, "kill(c)");
+	BEAT(&s, C(&s), 100, ""); /* once is enough */
+	DIES(&s, C(&s), -1, "start(c,2)");
+	/* The page still shows the beat of the dead one; it has all its time again. */
+	for (int i = 0; i <= SUP_LOOKS; i++)
+		BEAT(&s, C(&s), 100, "");
+	READY(&s, C(&s), "");
+	for (int i = 0; i < SUP_LOOKS; i++)
+		BEAT(&s, C(&s), 100, "");
+	BEAT(&s, C(&s), 100, "kill(c)");
+}
+
+static void test_hung_worker(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	for (int i = 0; i < SUP_LOOKS; i++) {
+		BEAT(&s, 0, 7, "");
+		BEAT(&s, 1, (uint64_t)i, "");
+	}
+	/* While it dies its sibling listens for it. */
+	BEAT(&s, 0, 7, "kill(w0) listen(w1,3)");
+	DIES(&s, 0, -1, "start(w0,2)");
+}
+
+static void test_who_drains_or_is_redis_does_not_beat(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup(&s, 1, 1);
+	START(&s, "start(r,0) start(c,1) start(w0,1)");
+	READY(&s, 0, "up");
+	TICK(&s, SUP_REDIS_HEALTHY_MS, "");
+	assert_int_equal(s.t.row[R(&s)].state, SUP_RUNNING);
+	assert_false(sup_beats(&s.t, R(&s)));
+	assert_true(sup_beats(&s.t, 0));
+	assert_false(sup_beats(&s.t, C(&s))); /* it still starts */
+	TERM(&s, "drain(w0)");
+	for (int i = 0; i < 2 * SUP_LOOKS; i++) {
+		BEAT(&s, 0, 7, "");
+		BEAT(&s, R(&s), 0, "");
+	}
 }
 
 static void test_random_walk(void **state)
@@ -877,6 +947,9 @@ int main(void)
 		cmocka_unit_test(test_int_during_a_drain),
 		cmocka_unit_test(test_term_during_generation),
 		cmocka_unit_test(test_term_with_dead),
+		cmocka_unit_test(test_hung_collector),
+		cmocka_unit_test(test_hung_worker),
+		cmocka_unit_test(test_who_drains_or_is_redis_does_not_beat),
 		cmocka_unit_test(test_random_walk),
 	};
 
