@@ -49,7 +49,9 @@ static void act(struct coll *c, unsigned todo)
 		lt_dht_again(c->lt, conf);
 	}
 	if (todo & RECOVER_JOIN) {
-		log_info("net", "joining %u swarms again", swarms_count(c->swarms));
+		uint32_t n = swarms_count(c->swarms);
+
+		log_info("net", "joining %u swarm%s again", n, n == 1 ? "" : "s");
 		jobs_resume(c);
 	}
 	if (todo & RECOVER_ANNOUNCE)

@@ -13,6 +13,8 @@
 #include "master/own.h"
 
 #define OWN_TRIES 16 /* a file that keeps being replaced under us */
+#define OWN_PRIVATE "/dev/shm/peerscope-"
+#define OWN_PRIVATE_LEN (sizeof OWN_PRIVATE - 1)
 
 /* 0: locked. Else -1 and *pid is the holder (0: in another pid namespace). */
 static int lock_file(int fd, pid_t *pid)
@@ -86,7 +88,7 @@ int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN])
 	snprintf(out, OWN_PATH, "/run/peerscope");
 	if (make_dir(out, 0, err) == 0)
 		return 0;
-	snprintf(out, OWN_PATH, "/dev/shm/peerscope-%u", (unsigned)geteuid());
+	snprintf(out, OWN_PATH, OWN_PRIVATE "%u", (unsigned)geteuid());
 	return make_dir(out, 1, err);
 }
 
@@ -133,11 +135,18 @@ int own_open(struct own *o, const char *configured, char err[ERRLEN])
 {
 	memset(o, 0, sizeof *o);
 	o->pid_fd = -1;
-	if (own_dir(o->dir, configured, err) != 0)
-		return -1;
-	snprintf(o->pid_path, sizeof o->pid_path, "%s/peerscope.pid", o->dir);
-	snprintf(o->redis_sock, sizeof o->redis_sock, "%s/redis.sock", o->dir);
-	o->pid_fd = open_pid(o, err);
+	for (int i = 0; i < OWN_TRIES && o->pid_fd < 0; i++) {
+		if (own_dir(o->dir, configured, err) != 0)
+			return -1;
+		snprintf(o->pid_path, sizeof o->pid_path, "%s/peerscope.pid", o->dir);
+		snprintf(o->redis_sock, sizeof o->redis_sock, "%s/redis.sock", o->dir);
+		errno = 0;
+		o->pid_fd = open_pid(o, err);
+		if (errno != ENOENT) /* else one that left took the directory along */
+			break;
+	}
+	o->fallback =
+		!configured[0] && strncmp(o->dir, OWN_PRIVATE, OWN_PRIVATE_LEN) == 0;
 	return o->pid_fd < 0 ? -1 : 0;
 }
 
@@ -147,6 +156,8 @@ void own_close(struct own *o)
 		return;
 	unlink(o->redis_sock);
 	unlink(o->pid_path); /* before the lock goes: see open_pid */
+	if (o->fallback)
+		(void)rmdir(o->dir); /* not if dht.state is kept there */
 	close(o->pid_fd);
 	o->pid_fd = -1;
 }

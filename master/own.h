@@ -23,6 +23,7 @@ struct own {
 	char redis_sock[OWN_SOCK];
 	char pid_path[OWN_SOCK];
 	int pid_fd;			/* holds the lock; -1: none */
+	int fallback;			/* dir is the private one, which we made */
 };
 
 /*
@@ -34,7 +35,8 @@ PS_MUST int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN]
 
 /* Directory and pid file, locked. A second daemon is refused by its pid. */
 PS_MUST int own_open(struct own *o, const char *configured, char err[ERRLEN]);
-void own_close(struct own *o);		/* removes the pid file and the Redis socket */
+/* Removes the pid file and the Redis socket; the private directory, if that was all. */
+void own_close(struct own *o);
 
 /*
  * The segment, under the same kind of lock on the shared memory file itself, so

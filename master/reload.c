@@ -55,6 +55,9 @@ int reload_read(struct master *m)
 	}
 	if (config_diff(&m->conf, &m->staged, names, sizeof names) > 0)
 		log_notice("master", "reload: changed %s", names);
+	else
+		log_notice("master",
+			   "reload: nothing changed in it; workers are renewed");
 	return 0;
 }
 

@@ -423,8 +423,9 @@ static int begin(struct master *m, char err[ERRLEN])
 	spawn_init(m);
 	sup_init(&m->sup, nworkers, m->conf.redis_mode == REDIS_BUNDLED,
 		 m->conf.master_drain_timeout_ms);
-	log_notice("master", "peerscope %s starts: %d workers, run_dir %s, segment %s",
-		   PEERSCOPE_VERSION, nworkers, m->own.dir, m->conf.shm_name);
+	log_notice("master", "peerscope %s starts: %d worker%s, run_dir %s, segment %s",
+		   PEERSCOPE_VERSION, nworkers, nworkers == 1 ? "" : "s", m->own.dir,
+		   m->conf.shm_name);
 	return 0;
 }
 

@@ -164,8 +164,12 @@ static uint32_t max_connections(const struct kid *k)
 	       GATE_LINGERING;
 	room = r.rlim_cur > room + 16 ? r.rlim_cur - room : 16;
 	if (room < want)
-		log_warn("http", "max_connections is %llu here: RLIMIT_NOFILE is %llu",
-			 (unsigned long long)room, (unsigned long long)r.rlim_cur);
+		log_warn(
+			"http",
+			"http.max_connections is %llu here: only %llu descriptors are "
+			"allowed, which bounds swarm.connections, too; raise LimitNOFILE= "
+			"(systemd) or ulimit -n",
+			(unsigned long long)room, (unsigned long long)r.rlim_cur);
 	return (uint32_t)(room < want ? room : want);
 }
 

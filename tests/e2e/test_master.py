@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -91,6 +92,9 @@ def test_reload_takes_new_settings(daemon):
     assert d.get(long).status == 414
     wait_until(lambda: 'new settings taken' in d.log(), what='the collector has them, too')
     assert 'reload: changed http.max_uri' in d.log()
+    reload(d)
+    line, = d.log_lines('reload: nothing changed')
+    assert 'workers are renewed' in line
 
 
 def test_broken_file_changes_nothing(daemon):
@@ -107,6 +111,16 @@ def test_broken_file_changes_nothing(daemon):
     assert d.get('/livez').status == 200
     write(d, '[cache]\nttl = 31s\n')    # and mended it works
     reload(d)
+
+
+def test_few_descriptors_say_what_mends_it(daemon):
+    d = daemon({'http.workers': 1})
+    assert ' starts: 1 worker, ' in d.log()
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (256, 256))
+    d.kill(signal.SIGHUP)               # the new worker has it from the master
+    line, = wait_until(lambda: d.log_lines('http.max_connections is'), what='it is said')
+    for word in '256 descriptors', 'LimitNOFILE', 'ulimit -n', 'swarm.connections':
+        assert word in line
 
 
 def test_restart_key_is_refused_by_name(daemon):

@@ -64,6 +64,50 @@ static int elsewhere(int (*fn)(void))
 
 /* --- directory ---------------------------------------------------------- */
 
+static int is_there(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0;
+}
+
+/* As a user who can't write /run. 0, or the number of what was wrong. */
+static int private_dir(void)
+{
+	uid_t uid = 60000 + (uid_t)getpid() % 5000;
+	char kept[OWN_PATH + 16];
+	struct own o;
+
+	if (geteuid() == 0 && seteuid(uid) != 0)
+		return 1;
+	if (own_open(&o, "", err) != 0)
+		return strstr(err, "another daemon runs") ? 0
+							  : 2; /* ours, of this user */
+	snprintf(kept, sizeof kept, "%s/dht.state", o.dir);
+	if (strncmp(o.dir, "/dev/shm/peerscope-", 19) != 0 || is_there(kept))
+		return 0; /* this user can write /run, or has run a daemon before */
+	own_close(&o);
+	if (is_there(o.dir))
+		return 3;
+	if (own_open(&o, "", err) != 0 || close(creat(kept, 0600)) != 0)
+		return 4;
+	own_close(&o);
+	if (!is_there(kept))
+		return 5;
+	return unlink(kept) == 0 && rmdir(o.dir) == 0 ? 0 : 6;
+}
+
+static void test_an_empty_private_directory_goes(void **state)
+{
+	struct own o;
+
+	(void)state;
+	assert_int_equal(elsewhere(private_dir), 0);
+	assert_int_equal(own_open(&o, dir, err), 0);
+	own_close(&o);
+	assert_true(is_there(dir)); /* one that was named stays */
+}
+
 static int open_refused(void)
 {
 	struct own o;
@@ -318,6 +362,8 @@ static void test_sockets_share_one_port(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_an_empty_private_directory_goes,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_daemon_per_directory, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_dead_owner_is_none, setup,
