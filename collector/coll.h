@@ -25,6 +25,7 @@
 #include "collector/bucket.h"
 #include "collector/dhtwatch.h"
 #include "collector/engine.h"
+#include "collector/listens.h"
 #include "collector/lt.h"
 #include "collector/netwatch.h"
 #include "collector/recover.h"
@@ -102,6 +103,7 @@ struct coll {
 	int lt_bell_fd;
 	struct netwatch *netwatch;
 	struct recover recover;
+	struct listens listens;
 	int publish_armed, visit_armed;
 	uint64_t visit_ms, visit_dials;	/* when the pace was looked at last, and dials then */
 	int64_t visit_room;		/* thousandths of a visit that may be made now */
@@ -179,7 +181,12 @@ void net_close(struct coll *c);
 enum iface_why net_why(const struct coll *c);
 void net_gauges(const struct coll *c);	/* what /health says of it */
 void net_reconfigure(struct coll *c);	/* swarm.interface or swarm.listen is another */
-void net_listening(struct coll *c);	/* a socket of the session listens */
+/* The session is told to listen elsewhere, without anything else being done anew. */
+void net_listen_anew(struct coll *c);
+void net_hasten(struct coll *c);	/* HUP: try now what is tried again and again */
+/* A socket of the session listens, or can't. */
+void net_listening(struct coll *c, const struct lt_event *e);
+void net_cant_listen(struct coll *c, const struct lt_event *e);
 void net_tick(struct coll *c);		/* once a second */
 /* --- visit.c --- */
 /* Some swarm has visits to make: see to it, now and until all are under way. */

@@ -51,9 +51,10 @@ static void on_vpn_port(void *arg, uint16_t port)
 {
 	struct coll *c = arg;
 
-	(void)port;
 	c->port_is_new = 1;
 	follow_configure(c);
+	if (port != c->listens.port) /* else it is open, and nothing will be said of it */
+		net_listen_anew(c);
 }
 
 static void on_vpn_address(void *arg, const uint8_t addr[ADDR_LEN])

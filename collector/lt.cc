@@ -1174,10 +1174,17 @@ void listen_events(struct lt_session *l, const lt::alert *a)
 		e.incoming = ok->socket_type == lt::socket_type_t::tcp;
 	} else if (const auto *bad = lt::alert_cast<lt::listen_failed_alert>(a)) {
 		const bool tcp = bad->socket_type == lt::socket_type_t::tcp;
-		const std::string text =
-			(tcp ? "TCP " : "UDP ") + bad->address.to_string() + " port " +
-			std::to_string(bad->port) + ": " + bad->error.message();
+		const auto ip = bad->address.to_string();
+		const std::string text = (tcp ? "TCP " : "UDP ") +
+					 (bad->address.is_v6() ? "[" + ip + "]" : ip) +
+					 ":" + std::to_string(bad->port) + ": " +
+					 bad->error.message();
 		e.kind = LT_LISTEN_FAILED;
+		set_addr(e, bad->address);
+		e.port = static_cast<uint16_t>(bad->port);
+		e.n = bad->error.category() == boost::system::system_category()
+			      ? bad->error.value()
+			      : 0;
 		set_text(e, text.data(), text.size());
 	} else if (const auto *ext = lt::alert_cast<lt::external_ip_alert>(a)) {
 		e.kind = LT_EXTERNAL;

@@ -55,7 +55,7 @@ enum lt_kind {
 	LT_CONFLICT,		/* ids: it and another join are one hybrid torrent; both stopped */
 	LT_JOIN_FAILED,		/* text */
 	LT_LISTENING,		/* addr, port */
-	LT_LISTEN_FAILED,	/* text */
+	LT_LISTEN_FAILED,	/* addr, port, n: errno or 0, text: all of it in words */
 	LT_EXTERNAL,		/* addr: how others see us */
 	LT_STATS,		/* n: nodes in the DHT; have: connections and attempts; pieces,
 				 * down_rate: DHT messages sent and received, ever */

@@ -107,10 +107,9 @@ static void session_event(struct coll *c, const struct lt_event *e)
 	case LT_LISTENING:
 		own_learn(c, e->addr, e->port);
 		follow_listening(c, e->port);
-		net_gauges(c);
-		net_listening(c);
+		net_listening(c, e);
 		break;
-	case LT_LISTEN_FAILED: log_warn("swarm", "can't listen: %s", e->text); break;
+	case LT_LISTEN_FAILED: net_cant_listen(c, e); break;
 	case LT_EXTERNAL:
 		own_learn(c, e->addr, 0);
 		own_forget_peers(c);
@@ -399,6 +398,8 @@ static void reconfigure(struct coll *c, int fd)
 				    old.swarm_max_trackers != fresh.swarm_max_trackers);
 	if (session)
 		net_reconfigure(c);
+	else
+		net_hasten(c);
 	open_geo(c); /* a HUP also means: the files are new */
 	if (geo || c->geo)
 		publish_places_again(c);

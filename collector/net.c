@@ -19,12 +19,14 @@ static int wants_to_listen(const struct coll *c)
 void net_gauges(const struct coll *c)
 {
 	int there = net_why(c) == IFACE_OK;
-	int listens = c->nports > 0 || !wants_to_listen(c);
+	int listens = c->listens.port != 0 || !wants_to_listen(c);
+	const char *why = there && wants_to_listen(c) ? listens_why(&c->listens) : NULL;
 
 	stat_set(interface_ok, (uint64_t)there);
 	stat_set(interface_why, (uint64_t)net_why(c));
 	stat_set(lt_listening, (uint64_t)(there && listens));
-	stat_set(listen_port, there && c->nports > 0 ? c->own_port[c->nports - 1] : 0);
+	stat_set(listen_port, there ? c->listens.port : 0);
+	note_set(NOTE_listen_error, why ? why : "");
 }
 
 static void act(struct coll *c, unsigned todo)
@@ -40,10 +42,13 @@ static void act(struct coll *c, unsigned todo)
 	if (todo & RECOVER_REBIND) {
 		stat_inc(recoveries);
 		c->nports = 0; /* it says them again */
+		listens_ask(&c->listens, 1, clock_ms());
 		lt_rebind(c->lt, follow_conf(c));
 	}
-	if (todo & RECOVER_REOPEN)
+	if (todo & RECOVER_REOPEN) {
+		listens_ask(&c->listens, 0, clock_ms());
 		lt_reopen(c->lt);
+	}
 	if ((todo & RECOVER_DHT) && conf->swarm_dht) {
 		dhtwatch_reset(&c->dht);
 		lt_dht_again(c->lt, conf);
@@ -97,15 +102,60 @@ void net_reconfigure(struct coll *c)
 	act(c, recover_change(&c->recover, change, wants_to_listen(c), clock_ms()));
 }
 
-void net_listening(struct coll *c)
+void net_listen_anew(struct coll *c)
 {
-	act(c, recover_listening(&c->recover));
+	if (!wants_to_listen(c) || net_why(c) != IFACE_OK)
+		return;
+	listens_ask(&c->listens, 1, clock_ms());
+	recover_elsewhere(&c->recover, clock_ms());
+	net_gauges(c);
+}
+
+void net_hasten(struct coll *c)
+{
+	recover_hasten(&c->recover, clock_ms());
+	net_tick(c);
+}
+
+/* One socket stands: if others don't, they are tried again beside it. */
+static void rest(struct coll *c)
+{
+	if (c->listens.loud.text[0] && net_why(c) == IFACE_OK)
+		recover_missing(&c->recover, c->listens.port != 0, clock_ms());
+}
+
+void net_listening(struct coll *c, const struct lt_event *e)
+{
+	if (listens_stand(&c->listens, e->addr, e->port))
+		log_notice("swarm", "listening on port %u after all", e->port);
+	if (c->listens.port) /* not one that is nobody's way to us */
+		act(c, recover_listening(&c->recover));
+	else
+		net_gauges(c);
+	rest(c);
+}
+
+void net_cant_listen(struct coll *c, const struct lt_event *e)
+{
+	int news = listens_fail(&c->listens, e, clock_ms());
+
+	if (news && net_why(c) == IFACE_OK)
+		log_warn("swarm", "can't listen: %s; trying again", e->text);
+	else
+		log_debug("swarm", "can't listen: %s", e->text);
+	rest(c);
+	net_gauges(c);
 }
 
 void net_tick(struct coll *c)
 {
+	unsigned todo;
+
 	netwatch_tick(c->netwatch);
-	act(c, recover_tick(&c->recover, clock_ms()));
+	todo = recover_tick(&c->recover, clock_ms());
+	if (listens_tick(&c->listens, clock_ms()))
+		todo |= RECOVER_REOPEN;
+	act(c, todo);
 }
 
 int net_open(struct coll *c, char err[ERRLEN])

@@ -26,6 +26,28 @@ void recover_start(struct recover *r, int listens, uint64_t now_ms)
 	r->again_ms = now_ms + r->gap_ms;
 }
 
+void recover_missing(struct recover *r, int partly, uint64_t now_ms)
+{
+	if (!r->again_ms || r->partly != partly)
+		recover_elsewhere(r, now_ms);
+	r->partly = partly;
+}
+
+void recover_elsewhere(struct recover *r, uint64_t now_ms)
+{
+	r->partly = 0;
+	r->gap_ms = RECOVER_GAP_MS;
+	r->again_ms = now_ms + r->gap_ms;
+}
+
+void recover_hasten(struct recover *r, uint64_t now_ms)
+{
+	if (!r->again_ms)
+		return;
+	r->again_ms = now_ms;
+	r->gap_ms = RECOVER_GAP_MS / 2; /* doubled by the attempt */
+}
+
 unsigned recover_change(struct recover *r, enum net_change change, int listens,
 			uint64_t now_ms)
 {
@@ -66,7 +88,7 @@ unsigned recover_tick(struct recover *r, uint64_t now_ms)
 		r->again_ms = now_ms + r->gap_ms;
 		if (!r->began_ms)
 			r->began_ms = now_ms; /* from now on it is a recovery */
-		todo |= RECOVER_REBIND | RECOVER_DHT;
+		todo |= r->partly ? RECOVER_REOPEN : RECOVER_REBIND | RECOVER_DHT;
 	}
 	return todo;
 }

@@ -7,7 +7,7 @@
  *                   its nodes back; once we listen, join the swarms again
  *   grew            look at the interfaces; DHT nodes; announce
  *   not listening   open the sockets again after 2, 4, ... 64 s, also at start: the port
- *                   may still be somebody else's
+ *                   may still be somebody else's. If some listen, they stay open
  *
  * Joining announces by itself. A DHT that stays without nodes is dhtwatch.h's. Pure:
  * events and the time go in, actions come out. Proof: tests/unit/test_recover.c.
@@ -36,7 +36,8 @@
 struct recover {			/* zeroed: all is well */
 	uint64_t began_ms;		/* monotonic; 0: no recovery under way */
 	uint64_t join_ms;		/* swarms wait to be joined until then; 0: they don't */
-	uint64_t again_ms, gap_ms;	/* next rebind; 0: we listen */
+	uint64_t again_ms, gap_ms;	/* next attempt; 0: we listen */
+	int partly;			/* some sockets listen, so they are not closed for it */
 };
 
 /* The sockets are being opened for the first time, on a device that is there. */
@@ -45,6 +46,13 @@ void recover_start(struct recover *r, int listens, uint64_t now_ms);
  * at least one place, so that a recovery ends with a listening socket. */
 unsigned recover_change(struct recover *r, enum net_change change, int listens,
 			uint64_t now_ms);
+/* Other sockets are being opened: patience begins anew, a recovery goes on. */
+void recover_elsewhere(struct recover *r, uint64_t now_ms);
+/* Nothing listens, or (partly) not all that should: again, with patience. Nothing else is
+ * done anew; a recovery that is under way goes on. */
+void recover_missing(struct recover *r, int partly, uint64_t now_ms);
+/* Whoever runs us wants the next attempt now, and has mended something, perhaps. */
+void recover_hasten(struct recover *r, uint64_t now_ms);
 /* A socket listens. */
 unsigned recover_listening(struct recover *r);
 /* Once a second. */

@@ -19,6 +19,7 @@ X(vpn_country, "where that is, as Gluetun says") \
 X(vpn_city, "where that is, as Gluetun says") \
 X(vpn_detail, "what is wrong with the VPN, and what mends it") \
 X(vpn_role, "the role that Gluetun's control server lacks, as TOML") \
+X(listen_error, "where the session can't listen, and why") \
 X(engine_detail, "why the AceStream engine does not answer")
 /* clang-format on */
 

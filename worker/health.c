@@ -10,7 +10,7 @@
 #include "shm/verdictjson.h"
 #include "worker/health.h"
 
-#define HEALTH_MAX_BYTES 16384 /* six notes, should each byte be escaped */
+#define HEALTH_MAX_BYTES 16384 /* seven notes, should each byte be escaped */
 #define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
 
 static uint32_t load(const shm_u32 *p)
@@ -125,6 +125,10 @@ static void gauges(struct json *j, const struct worker *w)
 	json_uint(j, "peers", stat_gauge_get(w->seg, GAUGE_peers));
 	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
 	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
+	if (collector_runs(w))
+		note(j, "listen_error", w->seg, NOTE_listen_error);
+	else
+		json_null(j, "listen_error");
 	interface(j, w);
 	json_str(j, "redis_mode", words[w->conf->redis_mode]);
 	json_obj(j, "geo");

@@ -118,6 +118,42 @@ static void a_port_that_is_taken_at_start_is_tried_again(void **state)
 	assert_int_equal(recover_tick(&r, 900000), 0);
 }
 
+static void what_is_missing_is_tried_beside_what_listens(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	recover_missing(&r, 1, 1000);
+	assert_int_equal(recover_tick(&r, 2999), 0);
+	assert_int_equal(recover_tick(&r, 3000), RECOVER_REOPEN);
+	recover_missing(&r, 1, 3001); /* it failed again: patience grows all the same */
+	assert_int_equal(recover_tick(&r, 6999), 0);
+	assert_int_equal(recover_tick(&r, 7000), RECOVER_REOPEN);
+	recover_missing(&r, 0, 7001); /* now nothing listens at all */
+	assert_int_equal(recover_tick(&r, 9001), BIND);
+	assert_int_equal(recover_listening(&r), RECOVER_ANNOUNCE);
+	assert_int_equal(recover_tick(&r, 900000), 0);
+}
+
+static void whoever_mended_it_need_not_wait(void **state)
+{
+	struct recover r = {0};
+
+	(void)state;
+	recover_hasten(&r, 1000);
+	assert_int_equal(recover_tick(&r, 1000), 0); /* all is well */
+	recover_start(&r, 1, 1000);
+	for (uint64_t now = 1000; now < 100000; now += 1000)
+		(void)recover_tick(&r, now);
+	recover_hasten(&r, 100000);
+	assert_int_equal(recover_tick(&r, 100000), BIND);
+	assert_int_equal(recover_tick(&r, 101999), 0);
+	assert_int_equal(recover_tick(&r, 102000), BIND);
+	recover_elsewhere(&r, 200000);
+	assert_int_equal(recover_tick(&r, 201999), 0);
+	assert_int_equal(recover_tick(&r, 202000), BIND);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +164,8 @@ int main(void)
 		cmocka_unit_test(one_more_address_tears_nothing_down),
 		cmocka_unit_test(it_goes_again_in_the_middle),
 		cmocka_unit_test(a_port_that_is_taken_at_start_is_tried_again),
+		cmocka_unit_test(what_is_missing_is_tried_beside_what_listens),
+		cmocka_unit_test(whoever_mended_it_need_not_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
