@@ -32,6 +32,7 @@
 #include "collector/recent.h"
 #include "collector/redis.h"
 #include "collector/swarm.h"
+#include "collector/tracksay.h"
 #include "collector/verdict.h"
 #include "collector/vpn.h"
 #include "collector/web.h"
@@ -114,6 +115,7 @@ struct coll {
 	uint32_t dht_nodes;
 	struct path path;		/* our way to the world */
 	struct control control;
+	struct tracksay tracksay;	/* what the log has said of trackers */
 	struct buckets *buckets;	/* of cold lookups */
 	/* One for each id that the engine is asked about, and the question under way. */
 	struct given_kept kept[ENGINE_FLIGHTS + 1];
@@ -261,6 +263,8 @@ void publish_due(struct coll *c);	/* PUBLISH_MS is over */
 /* 1: what would be published now has another verdict, on the swarm or on the path. */
 int publish_verdict_moved(const struct coll *c, const struct swarm *w);
 void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
+/* What a tracker says, or how it fails: for the swarm's evidence, /health and the log. */
+void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e);
 /* Place and name of a peer, as references into the names table. */
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
 void publish_places_again(struct coll *c);	/* the databases changed */

@@ -372,6 +372,7 @@ static void reconfigure_swarm(struct swarm *w, void *arg)
 static void forget_trackers(struct swarm *w, void *arg)
 {
 	w->ntrackers = 0;
+	w->said = 0;
 	w->trackers_at_ms = 0;
 	w->trackers_expected = lt_tracker_count(arg);
 }

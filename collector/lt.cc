@@ -8,6 +8,7 @@
  */
 extern "C" {
 #include "collector/lt.h"
+#include "collector/tracksay.h"
 #include "common/file.h"
 #include "shm/peerwords.h"
 }
@@ -644,13 +645,27 @@ void watch(lt::add_torrent_params &p, const std::shared_ptr<torrent_at> &at)
 		   libtorrent::torrent_flags::no_verify_files;
 }
 
-uint32_t hash_url(const char *s)
+/* Somebody sent bytes, but not those of a tracker. */
+bool is_garbage(const lt::error_code &ec)
 {
-	const uint32_t udp = strncmp(s, "udp:", 4) == 0 ? LT_TRACKER_UDP : 0;
-	uint32_t h = 2166136261u;
-	for (; *s; s++)
-		h = (h ^ static_cast<uint8_t>(*s)) * 16777619u;
-	return (h & ~LT_TRACKER_UDP) | udp;
+	using namespace lt::errors;
+
+	if (ec.category() != lt::libtorrent_category())
+		return false;
+	switch (ec.value()) {
+	case http_parse_error:
+	case http_missing_location:
+	case http_failed_decompress:
+	case invalid_tracker_response:
+	case invalid_peer_dict:
+	case invalid_files_entry:
+	case invalid_hash_entry:
+	case invalid_peers_entry:
+	case invalid_tracker_response_length:
+	case invalid_tracker_transaction_id:
+	case invalid_tracker_action: return true;
+	default: return false;
+	}
 }
 
 /* What a failed announce says about the way to the tracker. */
@@ -665,8 +680,11 @@ lt_failure failure_of(const lt::error_code &ec)
 		return LT_FAIL_NAME;
 	if (ec == asio::connection_refused || ec == asio::connection_reset)
 		return LT_FAIL_REFUSED;
-	if (ec.category() == lt::http_category() ||
-	    ec.category() == lt::libtorrent_category() || ec == asio::eof)
+	if (ec.category() == lt::bdecode_category() || is_garbage(ec))
+		return LT_FAIL_GARBLED;
+	/* Of libtorrent's others none came from a tracker: skipped, filtered, no such scheme. */
+	if (ec.category() == lt::http_category() || ec == lt::errors::tracker_failure ||
+	    ec == asio::eof)
 		return LT_FAIL_ANSWERED;
 	return LT_FAIL_UNREACHABLE;
 }
@@ -1011,7 +1029,7 @@ constexpr size_t GIVEN_EARLY_MAX = 256;
 void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k,
 		   lt_kind kind, int n)
 {
-	const uint32_t url = hash_url(a.tracker_url());
+	const uint32_t url = tracker_hash(a.tracker_url());
 
 	if (k) {
 		lt_event e = swarm_event(l, kind, *k);
@@ -1021,6 +1039,21 @@ void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *
 	} else if (kind == LT_TRACKER_ASKED && l->early.size() < EARLY_MAX) {
 		l->early.emplace_back(a.handle, url);
 	}
+}
+
+void failed_event(struct lt_session *l, const lt::tracker_error_alert &a, const key *k)
+{
+	if (!k)
+		return;
+	/* Over UDP it is empty: libtorrent 2.0 takes the packet's header, whose first byte
+	 * is zero, for the beginning of the text. */
+	const char *said = a.failure_reason();
+	const std::string text = a.error == lt::errors::tracker_failure && said && *said
+					 ? said
+					 : a.error.message();
+
+	tracker_event(l, a, k, LT_TRACKER_FAILED, failure_of(a.error));
+	set_text(l->taken.back(), text.data(), text.size());
 }
 
 void early_events(struct lt_session *l, const lt::torrent_handle &h, const key &k)
@@ -1064,7 +1097,7 @@ void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const ke
 	lt::torrent_handle handle = a.handle;
 	lt_event e = swarm_event(l, LT_SCRAPE, k);
 
-	e.tracker = hash_url(url.c_str());
+	e.tracker = tracker_hash(url.c_str());
 	try {
 		handle.add_extension(
 			[out, url,
@@ -1256,7 +1289,7 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		if (k)
 			ask_scrape(l, *r, *k);
 	} else if (const auto *f = lt::alert_cast<lt::tracker_error_alert>(a)) {
-		tracker_event(l, *f, k, LT_TRACKER_FAILED, failure_of(f->error));
+		failed_event(l, *f, k);
 	} else if (const auto *d = lt::alert_cast<lt::dht_reply_alert>(a); d && k) {
 		lt_event e = swarm_event(l, LT_DHT_REPLY, *k);
 		e.n = d->num_peers;

@@ -48,7 +48,7 @@ enum lt_kind {
 	LT_PEER_GONE,		/* connection over, or attempt failed: way, connected; forget */
 	LT_TRACKER_ASKED,	/* one announce to `tracker` went out */
 	LT_TRACKER_OK,		/* one announce was answered; n: peers in the answer */
-	LT_TRACKER_FAILED,	/* one announce failed; n: enum lt_failure */
+	LT_TRACKER_FAILED,	/* one announce failed; n: enum lt_failure; text: the reason */
 	LT_SCRAPE,		/* seeds, leechers: what `tracker` has just counted, if it did */
 	LT_DHT_REPLY,		/* n: peers in the answer */
 	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes */
@@ -68,7 +68,8 @@ enum lt_failure {		/* of an announce: what it says about the way there */
 	LT_FAIL_NAME = 2,	/* the tracker's name was not found */
 	LT_FAIL_REFUSED = 3,	/* somebody said no: closed port, reset */
 	LT_FAIL_UNREACHABLE = 4, /* our own system has no way there */
-	LT_FAIL_ANSWERED = 5,	/* an answer, but not one of peers: the way is open */
+	LT_FAIL_ANSWERED = 5,	/* an error that a tracker answered: the way is open */
+	LT_FAIL_GARBLED = 6,	/* no tracker's answer: the page of a captive portal, say */
 };
 /* Low bit of lt_event.tracker: it is asked over UDP (BEP 15), else over TCP. */
 #define LT_TRACKER_UDP 1u
@@ -92,7 +93,7 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint16_t port;			/* where the peer listens, as far as it is known */
 	int32_t n;
 	int32_t seeds, leechers;	/* -1: unknown */
-	uint32_t tracker;		/* hash of the URL, and LT_TRACKER_UDP */
+	uint32_t tracker;		/* tracker_hash() of the URL */
 	uint32_t have, pieces;		/* pieces: 0 unknown, else bits in the peer's field */
 	uint32_t down_rate, up_rate;	/* bytes per second */
 	union {

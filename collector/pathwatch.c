@@ -42,6 +42,7 @@ static void set_gauges(const struct coll *c, uint64_t now)
 	const struct path *p = &c->path;
 
 	stat_set(path, p->verdict);
+	stat_set(path_cause, p->cause);
 	stat_set(path_udp, p->udp_verdict);
 	stat_set(path_tcp, p->tcp_verdict);
 	stat_set(path_reach, path_reach(p, now));
@@ -68,14 +69,16 @@ static enum path_vpn vpn_fact(const struct coll *c)
 void path_look(struct coll *c)
 {
 	enum path_verdict was = c->path.verdict;
+	enum path_cause because = c->path.cause;
 
 	path_facts(&c->path, net_why(c) == IFACE_OK, vpn_fact(c), c->kid.conf.swarm_dht);
 	if (!path_judge(&c->path, clock_ms()))
 		return;
-	if (c->path.verdict != was)
-		log_notice("path", "%s (UDP %s, TCP %s)", path_name(c->path.verdict),
-			   path_name(c->path.udp_verdict),
-			   path_name(c->path.tcp_verdict));
+	if (c->path.verdict != was ||
+	    (c->path.cause != because && c->path.cause != PATH_CAUSE_NONE))
+		log_notice("path", "%s (UDP %s, TCP %s): %s", path_name(c->path.verdict),
+			   path_name(c->path.udp_verdict), path_name(c->path.tcp_verdict),
+			   path_text(path_packed(&c->path)));
 	set_gauges(c, clock_ms());
 }
 

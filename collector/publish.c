@@ -3,12 +3,14 @@
  * table (at most every PUBLISH_MS for a swarm) and Redis.
  */
 #include <event2/event.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "collector/coll.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/swarmjson.h"
+#include "shm/verdictjson.h"
 
 /* peer_stats:<id>, in the contract's shape, with the TTL that it promises. */
 static void redis_one(struct coll *c, const uint8_t id[IH_LEN])
@@ -146,10 +148,27 @@ static void publish_soft(struct swarm *w, void *arg)
 		publish_redis(c, w);
 }
 
+void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e)
+{
+	char site[TRACKER_SITE_MAX], said[SHM_STRING_MAX + 1], hex[IH_HEX_LEN];
+	const char *kind = failure_name((uint64_t)e->n);
+
+	tracker_find(c->kid.conf.swarm_trackers, e->tracker, site);
+	snprintf(said, sizeof(said), "%s %s %s", site, kind, e->text);
+	w->said = ptab_string(c->ptab, said, strlen(said));
+	w->said_by = e->tracker;
+	note_set(NOTE_tracker_failure, said);
+	if (!tracksay_is_news(&c->tracksay, e->tracker, said, clock_ms()))
+		return;
+	ih_hex(hex, w->id);
+	log_info("tracker", "%s: %s: %s (swarm %s)", site, kind, e->text, hex);
+}
+
 static void translate_names(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 
+	w->said = ptab_old_client(c->ptab, w->said);
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		w->peer[i].client = ptab_old_client(c->ptab, w->peer[i].client);
 		w->peer[i].place = ptab_old_place(c->ptab, w->peer[i].place);

@@ -245,6 +245,7 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 		p->down_rate = p->up_rate = 0;
 	}
 	w->ntrackers = 0;
+	w->said = 0;
 	w->counted_by = 0;
 	w->dht_at_s = 0;
 	w->round_done = 0;
@@ -446,7 +447,18 @@ static struct swarm_tracker *tracker_of(struct swarm *w, uint32_t hash)
 	return &w->tracker[w->ntrackers++];
 }
 
-static void tracker_event(struct swarm *w, const struct lt_event *e)
+/* A tracker is asked from each of our addresses. From one that can't reach it nothing
+ * new is heard of a tracker that has answered another; what it says itself is news. */
+static void tracker_failed(struct swarm_tracker *t, const struct lt_event *e,
+			   struct swarm_news *news)
+{
+	news->tracker_failed =
+		!t->ok || e->n == LT_FAIL_ANSWERED || e->n == LT_FAIL_GARBLED;
+	t->failed = (uint8_t)(e->n ? e->n : LT_FAIL_SILENT);
+}
+
+static void tracker_event(struct swarm *w, const struct lt_event *e,
+			  struct swarm_news *news)
 {
 	struct swarm_tracker *t = tracker_of(w, e->tracker);
 
@@ -459,10 +471,13 @@ static void tracker_event(struct swarm *w, const struct lt_event *e)
 	}
 	if (t->answered < UINT16_MAX)
 		t->answered++;
-	if (e->kind == LT_TRACKER_OK)
-		t->ok = 1;
-	else
-		t->failed = 1;
+	if (e->kind == LT_TRACKER_FAILED) {
+		tracker_failed(t, e, news);
+		return;
+	}
+	t->ok = 1;
+	if (w->said_by == t->hash)
+		w->said = 0; /* that is over */
 }
 
 static void on_metadata(struct swarm *w, uint32_t pieces)
@@ -489,9 +504,9 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 	case LT_TRACKER_OK:
 	case LT_TRACKER_ASKED:
 		w->announced_ms = now_ms;
-		tracker_event(w, e);
+		tracker_event(w, e, news);
 		break;
-	case LT_TRACKER_FAILED: tracker_event(w, e); break;
+	case LT_TRACKER_FAILED: tracker_event(w, e, news); break;
 	case LT_SCRAPE:
 		if (!counts_more(w, e))
 			return;

@@ -78,7 +78,7 @@ struct peer {
 struct swarm_tracker {
 	uint32_t hash;
 	uint16_t asked, answered;	/* announces */
-	uint8_t ok, failed;		/* ever */
+	uint8_t ok, failed;		/* ever; failed: the last enum lt_failure */
 };
 
 /* An id that a swarm answers to (swarms.h). Each that is asked for costs a slot of the
@@ -107,6 +107,7 @@ struct swarm {
 
 	struct swarm_tracker tracker[SWARM_TRACKERS];
 	uint32_t ntrackers;		/* seen so far */
+	uint32_t said, said_by;		/* text of the last failure (names table), and whose */
 	uint32_t trackers_expected;	/* to be asked now; 0 while trackers_at_ms is in the way */
 	uint64_t announced_ms;		/* monotonic; a tracker was asked last; 0: never */
 	uint64_t trackers_at_ms;	/* trackers are asked then, not before; 0: they are */
@@ -145,6 +146,7 @@ struct swarm_news {
 	struct peer *named;		/* e->text is its client name; NULL: none */
 	int contacted;			/* it completed its first handshake */
 	int evicted;			/* peers that made room */
+	int tracker_failed;		/* in a way that is news; e->text: why */
 };
 void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		 uint32_t now_s, struct swarm_news *news);

@@ -112,6 +112,26 @@ enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms)
 	return peers_done(w, 1, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
 }
 
+/* No tracker's answer helped, and the DHT is off or silent. */
+static enum swarm_why why_silent(const struct swarm *w)
+{
+	uint32_t said = 0, unnamed = 0;
+
+	for (uint32_t i = 0; i < w->ntrackers; i++) {
+		int how = w->tracker[i].failed;
+
+		said += how == LT_FAIL_ANSWERED || how == LT_FAIL_GARBLED;
+		unnamed += how == LT_FAIL_NAME;
+	}
+	if (said)
+		return WHY_TRACKERS_ERROR;
+	if (unnamed && unnamed == w->ntrackers && unnamed >= w->trackers_expected)
+		return WHY_TRACKERS_NAMES;
+	if (!w->dht)
+		return WHY_TRACKERS_FAIL;
+	return w->trackers_expected ? WHY_SILENCE : WHY_DHT_SILENT;
+}
+
 enum swarm_why swarm_why(const struct swarm *w)
 {
 	uint32_t ok = 0;
@@ -124,11 +144,13 @@ enum swarm_why swarm_why(const struct swarm *w)
 		return WHY_JOINING;
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		ok += w->tracker[i].ok;
-	if (ok || w->dht_at_s)
+	if (!ok && !w->dht_at_s)
+		return why_silent(w);
+	if (ok && w->dht_at_s)
 		return WHY_NOBODY;
-	if (!w->dht)
-		return WHY_TRACKERS_FAIL;
-	return w->trackers_expected ? WHY_SILENCE : WHY_DHT_SILENT;
+	if (ok)
+		return w->dht ? WHY_NOBODY_NO_DHT : WHY_NOBODY_TRACKERS;
+	return w->trackers_expected ? WHY_NOBODY_NO_TRACKER : WHY_NOBODY_DHT;
 }
 
 /* Best first: state, then last seen, then the address so that the order is stable. */
@@ -205,6 +227,7 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	head->dht_at_s = w->dht_at_s;
 	head->pieces = w->pieces;
 	count_trackers(w, head);
+	head->tracker_said = w->said;
 	head->joined_at_s = now_s - (uint32_t)((now_ms - w->joined_ms) / 1000);
 	head->has_v2 = w->ih.has_v2;
 	memcpy(head->v2, w->ih.v2, sizeof(head->v2));

@@ -72,8 +72,10 @@ static void tracker_asked(struct path *p, uint32_t hash, uint64_t now_ms)
 
 static void tracker_answered(struct path *p, uint32_t hash, uint64_t now_ms)
 {
+	struct path_tracker *t = tracker_of(p, hash);
+
 	p->name_failures = 0;
-	tracker_of(p, hash)->dead = 0;
+	t->dead = t->unnamed = 0;
 	if (hash & LT_TRACKER_UDP) {
 		p->udp_tracker_ms = now_ms;
 		udp_answered(p, now_ms);
@@ -83,16 +85,18 @@ static void tracker_answered(struct path *p, uint32_t hash, uint64_t now_ms)
 	}
 }
 
-/* Who refuses is not silent, but a firewall may do it too: it counts for neither side. */
+/* Who refuses is not silent, but a firewall may do it too: it counts for neither side.
+ * Nor does garbage: a captive portal answers for everybody. */
 static void tracker_failed(struct path *p, const struct lt_event *e, uint64_t now_ms)
 {
 	struct path_tracker *t = tracker_of(p, e->tracker);
 
 	p->failed_ms = now_ms;
 	p->failure = (enum lt_failure)e->n;
+	t->unnamed = p->failure == LT_FAIL_NAME;
 	if (p->failure == LT_FAIL_ANSWERED)
 		tracker_answered(p, e->tracker, now_ms);
-	else if (p->failure == LT_FAIL_REFUSED)
+	else if (p->failure == LT_FAIL_REFUSED || p->failure == LT_FAIL_GARBLED)
 		t->since_ms = 0;
 	else if (t->since_ms == 0)
 		t->dead = 1; /* others answered since it was asked */
@@ -209,6 +213,11 @@ void path_facts(struct path *p, int there, enum path_vpn vpn, int dht)
 
 /* ---- the path's verdict ---------------------------------------------------- */
 
+static int is_silent(const struct path_tracker *t, uint64_t now_ms)
+{
+	return t->since_ms && !t->dead && now_ms - t->since_ms >= PATH_SILENT_MS;
+}
+
 static unsigned silent_trackers(const struct path *p, uint32_t bit, uint64_t now_ms)
 {
 	unsigned n = 0;
@@ -216,8 +225,7 @@ static unsigned silent_trackers(const struct path *p, uint32_t bit, uint64_t now
 	for (uint32_t i = 0; i < PATH_TRACKERS; i++) {
 		const struct path_tracker *t = &p->tracker[i];
 
-		n += (t->hash & LT_TRACKER_UDP) == bit && t->since_ms && !t->dead &&
-		     now_ms - t->since_ms >= PATH_SILENT_MS;
+		n += (t->hash & LT_TRACKER_UDP) == bit && is_silent(t, now_ms);
 	}
 	return n;
 }
@@ -286,6 +294,33 @@ static enum path_verdict overall(const struct path *p, uint64_t now_ms)
 	return PATH_UNKNOWN;
 }
 
+/* 1: all that is silent is trackers whose name is not found. A DHT that knows nobody is
+ * no witness: the names of its routers were not found either. */
+static int only_names_fail(const struct path *p, uint64_t now_ms)
+{
+	unsigned n = 0;
+
+	if (p->dials >= PATH_DIALS || (p->dht_nodes && p->dht_unanswered))
+		return 0;
+	for (uint32_t i = 0; i < PATH_TRACKERS; i++) {
+		if (!is_silent(&p->tracker[i], now_ms))
+			continue;
+		if (!p->tracker[i].unnamed)
+			return 0;
+		n++;
+	}
+	return n > 0;
+}
+
+static enum path_cause cause_of(const struct path *p, uint64_t now_ms)
+{
+	switch (p->verdict) {
+	case PATH_DOWN: return p->interface_there ? PATH_CAUSE_VPN : PATH_CAUSE_INTERFACE;
+	case PATH_OPEN: return PATH_CAUSE_NONE;
+	default: return only_names_fail(p, now_ms) ? PATH_CAUSE_NAMES : PATH_CAUSE_NONE;
+	}
+}
+
 int path_judge(struct path *p, uint64_t now_ms)
 {
 	enum path_verdict was = p->verdict;
@@ -293,6 +328,7 @@ int path_judge(struct path *p, uint64_t now_ms)
 
 	judge_sides(p, now_ms);
 	p->verdict = overall(p, now_ms);
+	p->cause = cause_of(p, now_ms);
 	if (p->verdict != was || p->since_ms == 0)
 		p->since_ms = now_ms;
 	return path_packed(p) != before;
@@ -300,7 +336,8 @@ int path_judge(struct path *p, uint64_t now_ms)
 
 uint8_t path_packed(const struct path *p)
 {
-	return (uint8_t)PATH_PACK(p->verdict, p->udp_verdict, p->tcp_verdict);
+	return (uint8_t)(PATH_PACK(p->verdict, p->udp_verdict, p->tcp_verdict) |
+			 PATH_BECAUSE(p->cause));
 }
 
 enum path_reach path_reach(const struct path *p, uint64_t now_ms)

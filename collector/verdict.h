@@ -64,6 +64,7 @@ struct path_tracker {
 	uint32_t hash;			/* of lt_event; 0: free */
 	uint64_t since_ms;		/* asked, without a proof since; 0: not so */
 	int dead;			/* was silent while others answered */
+	int unnamed;			/* its name was not found, last time */
 };
 
 struct path {
@@ -88,6 +89,7 @@ struct path {
 	uint32_t control_known;		/* peers that its sources named */
 
 	enum path_verdict verdict, udp_verdict, tcp_verdict;	/* of path_judge */
+	enum path_cause cause;		/* the same: why it is not open, if that is known */
 	uint64_t since_ms;		/* when `verdict` became what it is */
 };
 
@@ -98,9 +100,9 @@ void path_anew(struct path *p);
 /* What only others know. there: swarm.interface is (or none is asked for). A change
  * begins anew. */
 void path_facts(struct path *p, int there, enum path_vpn vpn, int dht);
-/* Sets the three verdicts. 1: one of them is another than before. */
+/* Sets the three verdicts and the cause. 1: one of them is another than before. */
 int path_judge(struct path *p, uint64_t now_ms);
-/* The three in one byte, for a slot: peerwords.h. */
+/* The four in one byte, for a slot: peerwords.h. */
 uint8_t path_packed(const struct path *p);
 enum path_reach path_reach(const struct path *p, uint64_t now_ms);
 

@@ -177,7 +177,7 @@ struct shm_swarm {
 	uint32_t joined_at_s;		/* when this life of it began */
 	uint8_t v2[32];			/* whole v2 infohash */
 	uint32_t reached;		/* connected, or shook hands in the last ten minutes */
-	uint32_t spare;
+	uint32_t tracker_said;		/* string: "tracker kind text" of the last failure; 0 */
 };
 _Static_assert(sizeof(struct shm_swarm) == 168, "");
 

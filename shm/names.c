@@ -448,6 +448,7 @@ static void carry_over(struct ptab *p, uint32_t slot, struct shm_swarm *s)
 	struct refs refs[CONF_SLOT_PEERS];
 	uint32_t at = s->first_chunk;
 
+	s->tracker_said = ptab_old_client(p, s->tracker_said);
 	if (new_refs(p, s, refs)) {
 		s->version = ++p->w->version;
 		atomic_store_explicit(&p->pool->version, s->version, WORD_STORE);

@@ -20,7 +20,8 @@ X(vpn_city, "where that is, as Gluetun says") \
 X(vpn_detail, "what is wrong with the VPN, and what mends it") \
 X(vpn_role, "the role that Gluetun's control server lacks, as TOML") \
 X(listen_error, "where the session can't listen, and why") \
-X(engine_detail, "why the AceStream engine does not answer")
+X(engine_detail, "why the AceStream engine does not answer") \
+X(tracker_failure, "the tracker that failed last, how, and what it said, a blank between")
 /* clang-format on */
 
 enum note {

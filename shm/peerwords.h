@@ -45,9 +45,17 @@ enum path_verdict {		/* of our way to the world, for all swarms */
 	PATH_BLOCKED = 2,	/* we ask, and nobody answers */
 	PATH_DOWN = 3,		/* swarm.interface or the VPN is down */
 };
+enum path_cause {		/* what is known of the reason */
+	PATH_CAUSE_NONE = 0,
+	PATH_CAUSE_NAMES = 1,	/* nothing is silent but trackers whose name is not found */
+	PATH_CAUSE_INTERFACE = 2, /* swarm.interface can't be used */
+	PATH_CAUSE_VPN = 3,	/* Gluetun says that its VPN is down */
+};
 /* The path's verdict, that of UDP and that of TCP in one byte: shm_swarm.path. */
 #define PATH_PACK(all, udp, tcp) \
 	((unsigned)(all) | (unsigned)(udp) << 2 | (unsigned)(tcp) << 4)
+#define PATH_BECAUSE(cause) ((unsigned)(cause) << 6)	/* | to it */
+#define PATH_CAUSE(packed) ((packed) >> 6 & 3u)
 #define PATH_ALL(packed) ((packed) & 3u)
 #define PATH_UDP(packed) ((packed) >> 2 & 3u)
 #define PATH_TCP(packed) ((packed) >> 4 & 3u)
@@ -69,11 +77,18 @@ enum swarm_resolved {		/* how an id became the infohash of its swarm */
 enum swarm_why {		/* why a list is empty; swarmjson has a sentence each */
 	WHY_NONE = 0,
 	WHY_JOINING = 1,	/* nothing heard yet */
-	WHY_NOBODY = 2,		/* everybody asked, nobody there */
+	WHY_NOBODY = 2,		/* trackers and DHT answered, nobody there */
 	WHY_NO_SOURCE = 3,	/* no tracker and no DHT to ask */
 	WHY_TRACKERS_FAIL = 5,	/* no tracker answered, and the DHT is off */
 	WHY_DHT_SILENT = 6,	/* there is only the DHT, and it found nobody */
 	WHY_SILENCE = 7,	/* neither a tracker nor the DHT answered */
+	WHY_TRACKERS_ERROR = 8,	/* trackers answered with errors, and no other source did */
+	WHY_TRACKERS_NAMES = 9,	/* no tracker's name is found, and no other source answered */
+	WHY_NOBODY_TRACKERS = 10, /* trackers answered, nobody there; the DHT is off */
+	WHY_NOBODY_DHT = 11,	/* the DHT answered, nobody there; there is no tracker */
+	WHY_NOBODY_NO_DHT = 12,	/* trackers answered, nobody there; the DHT is silent */
+	WHY_NOBODY_NO_TRACKER = 13, /* the DHT answered, nobody there; no tracker answered */
+	WHY_N,
 };
 
 #endif

@@ -117,6 +117,7 @@ X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
 X(path, "verdict on the path: 0 unknown, 1 open, 2 blocked, 3 down") \
+X(path_cause, "0 unknown, 1 no tracker's name is found, 2 swarm.interface, 3 the VPN") \
 X(path_udp, "the same for UDP: trackers, DHT, uTP") \
 X(path_tcp, "the same for TCP: HTTP trackers, peers") \
 X(path_since_s, "when the verdict became what it is") \
@@ -128,7 +129,7 @@ X(path_tcp_s, "last handshake with a peer that we dialled over TCP") \
 X(path_utp_s, "last handshake over uTP") \
 X(path_incoming_s, "last peer that called us") \
 X(path_failed_s, "last failure of a tracker") \
-X(path_failure, "1 silent, 2 name not found, 3 refused, 4 no way there, 5 an error answered") \
+X(path_failure, "1 silent, 2 name not found, 3 refused, 4 no way there, 5 an error answered, 6 garbage answered") \
 X(path_udp_unanswered, "announces over UDP since anything came over UDP") \
 X(path_tcp_unanswered, "announces and dials over TCP since anything came over TCP") \
 X(path_dht_unanswered, "DHT messages sent since one came") \

@@ -10,19 +10,34 @@
 
 const char *swarm_why_text(int why)
 {
-	switch (why) {
-	case WHY_JOINING:
-		return "the swarm was joined a moment ago and nothing was heard yet";
-	case WHY_NOBODY: return "trackers and DHT were asked and nobody is in this swarm";
-	case WHY_NO_SOURCE:
-		return "there is no tracker and no DHT to ask about this swarm";
-	case WHY_TRACKERS_FAIL: return "no tracker has answered (the DHT is off)";
-	case WHY_DHT_SILENT:
-		return "the DHT has found nobody so far (there is no tracker)";
-	case WHY_SILENCE:
-		return "neither a tracker nor the DHT has answered; is the network (or the VPN) up?";
-	default: return "no peer is known";
-	}
+	static const char *const text[WHY_N] = {
+		[WHY_JOINING] =
+			"the swarm was joined a moment ago and nothing was heard yet",
+		[WHY_NOBODY] = "trackers and DHT were asked and nobody is in this swarm",
+		[WHY_NO_SOURCE] =
+			"there is no tracker and no DHT to ask about this swarm",
+		[WHY_TRACKERS_FAIL] = "no tracker has answered (the DHT is off)",
+		[WHY_DHT_SILENT] =
+			"the DHT has found nobody so far (there is no tracker)",
+		[WHY_SILENCE] = "neither a tracker nor the DHT has answered; is the "
+				"network (or the VPN) up?",
+		[WHY_TRACKERS_ERROR] = "trackers answered with an error, and nobody else "
+				       "has answered (evidence.trackers.last_failure)",
+		[WHY_TRACKERS_NAMES] = "the names of the trackers are not found, so "
+				       "nobody has answered: check the resolver (DNS)",
+		[WHY_NOBODY_TRACKERS] =
+			"trackers were asked and nobody is in this swarm (the DHT is off)",
+		[WHY_NOBODY_DHT] = "the DHT was asked and nobody is in this swarm "
+				   "(there is no tracker)",
+		[WHY_NOBODY_NO_DHT] =
+			"trackers know nobody in this swarm, and the DHT has not answered",
+		[WHY_NOBODY_NO_TRACKER] = "the DHT knows nobody in this swarm, and no "
+					  "tracker has given peers",
+	};
+
+	if (why < 0 || why >= WHY_N || text[why] == NULL)
+		return "no peer is known";
+	return text[why];
 }
 
 /* --- texts that strangers chose ---------------------------------------- */
@@ -288,8 +303,9 @@ static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
 	json_arr(j, "peers");
 }
 
+/* said: the text of s->tracker_said; cleaned here. */
 static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
-		     const char *error, const struct swarm_pick *pick)
+		     const char *error, char *said, const struct swarm_pick *pick)
 {
 	json_arr_end(j);
 	json_uint(j, "peer_count", count);
@@ -304,7 +320,8 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
 	put_resolution(j, s);
-	verdict_json(j, s);
+	clean(said);
+	verdict_json(j, s, said);
 	if (pick != NULL && pick->more != NULL)
 		pick->more(j, pick->arg);
 	json_obj_end(j);
@@ -314,9 +331,7 @@ const char *swarm_empty_text(const struct shm_swarm *s, uint32_t npick)
 {
 	if (s->npeers == 0)
 		return swarm_why_text(s->why);
-	if (npick == 0)
-		return "peers are known, but none passes the filters";
-	return "peers are known, but none was asked for (limit)";
+	return npick == 0 ? "peers are known, but none passes the filters" : NULL;
 }
 
 int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c,
@@ -324,6 +339,7 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 {
 	uint32_t have = pick != NULL ? pick->n : c->s.npeers;
 	uint32_t n = have < limit ? have : limit;
+	char said[SHM_STRING_MAX + 1];
 	size_t start = out->len;
 	struct swarm_text text;
 	struct json j;
@@ -337,7 +353,8 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 		swarm_text(&text, p, peer);
 		swarm_peer_json(&j, peer, &text);
 	}
-	put_rest(&j, &c->s, n, n > 0 ? NULL : swarm_empty_text(&c->s, have), pick);
+	ptab_client(p, c->s.tracker_said, said);
+	put_rest(&j, &c->s, n, n > 0 ? NULL : swarm_empty_text(&c->s, have), said, pick);
 	if (out->failed)
 		return -1;
 	if (ptab_names_valid(p, c->names_seq))
@@ -352,6 +369,7 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 		      const struct swarm_pick *pick)
 {
 	struct shm_swarm s;
+	char none[1] = "";
 	struct json j;
 
 	memset(&s, 0, sizeof(s));
@@ -363,5 +381,5 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
 	json_init(&j, out);
 	put_ids(&j, asked, id);
-	put_rest(&j, &s, 0, error, pick);
+	put_rest(&j, &s, 0, error, none, pick);
 }

@@ -35,7 +35,8 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 const char *swarm_why_text(int why);
 /* The word for an enum swarm_resolved; NULL: nothing is known of the id yet. */
 const char *swarm_resolved_word(int how);
-/* Why no peer of this swarm is listed, of which npick were picked. */
+/* Why no peer of this swarm is listed, of which npick were picked. NULL: there are some,
+ * and none was asked for. */
 const char *swarm_empty_text(const struct shm_swarm *s, uint32_t npick);
 
 /* --- one peer, for JSON and for other forms ------------------------------- */

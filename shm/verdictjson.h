@@ -18,8 +18,11 @@ const char *failure_name(uint64_t failure);
 const char *control_name(uint64_t control);
 /* One sentence for people: what the verdict of this swarm rests on. */
 const char *verdict_text(const struct shm_swarm *s);
-/* "verdict" and "evidence" of a swarm, into an object that is open. */
-void verdict_json(struct json *j, const struct shm_swarm *s);
+/* The same for our way to the world; path: PATH_PACK. */
+const char *path_text(unsigned path);
+/* "verdict" and "evidence" of a swarm, into an object that is open. said: "tracker kind
+ * text" of s->tracker_said, "" for none; printable. */
+void verdict_json(struct json *j, const struct shm_swarm *s, const char *said);
 /* "path" with its evidence as it is now, from the gauges. */
 void path_json(struct json *j, const struct seg *seg);
 /* PATH_PACK of the gauges: for an answer about a swarm that is in no slot. */

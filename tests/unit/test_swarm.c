@@ -253,6 +253,70 @@ static void test_failing_tracker(void **state)
 	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_FAIL);
 }
 
+/* 1: it is news, and would be said. */
+static int fails(struct fix *f, uint32_t which, enum lt_failure how)
+{
+	struct swarm_news news;
+	struct lt_event e = peer_ev(LT_TRACKER_FAILED, 0);
+
+	e.tracker = which;
+	e.n = how;
+	swarm_event(f->w, &e, f->now_ms, 1, &news);
+	return news.tracker_failed;
+}
+
+static void test_why_follows_what_trackers_say(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->trackers_expected = 2;
+	f->w->round_done = 1;
+	assert_true(fails(f, 7, LT_FAIL_NAME));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_FAIL); /* the other is silent */
+	assert_true(fails(f, 8, LT_FAIL_NAME));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_NAMES);
+	assert_true(fails(f, 8, LT_FAIL_GARBLED));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_ERROR);
+	assert_true(fails(f, 8, LT_FAIL_REFUSED));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_FAIL);
+	f->w->dht = 1;
+	assert_int_equal(swarm_why(f->w), WHY_SILENCE);
+	assert_true(fails(f, 7, LT_FAIL_ANSWERED));
+	assert_int_equal(swarm_why(f->w), WHY_TRACKERS_ERROR);
+	f->w->dht_at_s = 1;
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY_NO_TRACKER);
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY);
+	f->w->dht_at_s = 0;
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY_NO_DHT);
+	f->w->dht = 0;
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY_TRACKERS);
+	f->w->trackers_expected = f->w->ntrackers = 0;
+	f->w->dht = f->w->dht_at_s = 1;
+	assert_int_equal(swarm_why(f->w), WHY_NOBODY_DHT);
+}
+
+/* From our IPv6 address there is no way to a tracker that answers the other one. */
+static void test_what_a_tracker_says_stays_until_it_answers(void **state)
+{
+	struct fix *f = *state;
+	struct shm_swarm head;
+
+	f->w->trackers_expected = 2;
+	assert_true(fails(f, 7, LT_FAIL_UNREACHABLE));
+	f->w->said = 40; /* as publish.c does */
+	f->w->said_by = 7;
+	list(f, &head);
+	assert_int_equal(head.tracker_said, 40);
+	tracker(f, LT_TRACKER_OK, 8);
+	assert_int_equal(f->w->said, 40);
+	tracker(f, LT_TRACKER_OK, 7);
+	assert_int_equal(f->w->said, 0);
+	assert_false(fails(f, 7, LT_FAIL_UNREACHABLE));
+	assert_true(fails(f, 7, LT_FAIL_ANSWERED));
+	assert_false(fails(f, 9, LT_FAIL_ANSWERED)); /* of an earlier configuration */
+}
+
 static void test_dht_pending(void **state)
 {
 	struct fix *f = *state;
@@ -699,6 +763,8 @@ int main(void)
 		T(test_round_waits_for_metadata),
 		T(test_tracker_asked_from_two_addresses),
 		T(test_failing_tracker),
+		T(test_why_follows_what_trackers_say),
+		T(test_what_a_tracker_says_stays_until_it_answers),
 		T(test_dht_pending),
 		T(test_no_source),
 		T(test_phase),

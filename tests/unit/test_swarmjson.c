@@ -13,6 +13,8 @@
 
 #include "common/addr.h"
 #include "shm/stat.h"
+#include "shm/iface.h"
+#include "shm/note.h"
 #include "shm/swarmjson.h"
 #include "shm/verdictjson.h"
 
@@ -83,6 +85,8 @@ static const char *render(struct stage *st, uint32_t limit)
 	return st->out.p;
 }
 
+#define SAID "udp://a.b:1 answered no \033such torrent"
+
 static void a_whole_answer_is_the_contract(void **state)
 {
 	static const struct place ny = {
@@ -126,12 +130,12 @@ static void a_whole_answer_is_the_contract(void **state)
 	st->s.connected = 1;
 	st->s.connected_at_s = 1705343674;
 	st->s.trackers = 5;
-	st->s.trackers_ok = 2;
 	st->s.verdict = VERDICT_ALIVE;
 	st->s.path = PATH_PACK(PATH_OPEN, PATH_BLOCKED, PATH_OPEN);
-	st->s.tried = st->s.reached = 2;
+	st->s.tried = st->s.reached = st->s.trackers_ok = 2;
 	st->s.contacted = st->s.incoming = 1;
 	st->s.joined_at_s = 1705343600;
+	st->s.tracker_said = ptab_string(st->p, SAID, strlen(SAID));
 	publish(st, 2);
 	assert_string_equal(
 		render(st, 50),
@@ -161,7 +165,9 @@ static void a_whole_answer_is_the_contract(void **state)
 		"\"path\":{\"verdict\":\"open\",\"udp\":\"blocked\",\"tcp\":\"open\"},"
 		"\"peers\":{\"known\":5,\"tried\":2,\"contacted\":1,\"connected\":1,"
 		"\"reached_lately\":2,\"incoming\":true},"
-		"\"trackers\":{\"asked\":5,\"answered\":2},\"dht\":null,"
+		"\"trackers\":{\"asked\":5,\"answered\":2,\"last_failure\":"
+		"{\"tracker\":\"udp://a.b:1\",\"kind\":\"answered\","
+		"\"says\":\"no ?such torrent\"}},\"dht\":null,"
 		"\"joined_at\":1705343600}}");
 }
 
@@ -172,7 +178,8 @@ static void a_verdict_is_a_word_and_a_sentence(void **state)
 		uint8_t verdict, path, reached;
 		const char *word, *says;
 	} want[] = {
-		{VERDICT_UNKNOWN, 0, 0, "unknown", "neither a tracker"},
+		{VERDICT_UNKNOWN, 0, 0, "unknown",
+		 "nothing that was asked has answered yet"},
 		{VERDICT_DEAD, PATH_PACK(1, 1, 1), 0, "dead", "nobody is there"},
 		{VERDICT_THIN, PATH_PACK(1, 1, 1), 0, "thin", "none of them"},
 		{VERDICT_THIN, PATH_PACK(1, 1, 1), 1, "thin", "hardly any"},
@@ -183,7 +190,15 @@ static void a_verdict_is_a_word_and_a_sentence(void **state)
 		 "UDP works and no peer answers over TCP"},
 		{VERDICT_PATH_BLOCKED, PATH_PACK(2, 2, 0), 0, "path-blocked",
 		 "everything that was asked is silent"},
-		{99, 0xff, 0, "unknown", "neither a tracker"},
+		{VERDICT_PATH_BLOCKED,
+		 PATH_PACK(2, 2, 0) | PATH_BECAUSE(PATH_CAUSE_NAMES), 0, "path-blocked",
+		 "names of trackers are not found"},
+		{VERDICT_PATH_BLOCKED, PATH_PACK(3, 0, 0) | PATH_BECAUSE(PATH_CAUSE_VPN),
+		 0, "path-blocked", "the VPN is down, says Gluetun"},
+		{VERDICT_PATH_BLOCKED,
+		 PATH_PACK(3, 0, 0) | PATH_BECAUSE(PATH_CAUSE_INTERFACE), 0,
+		 "path-blocked", "the network device (swarm.interface)"},
+		{99, 0xff, 0, "unknown", "nothing that was asked"},
 	};
 
 	(void)state;
@@ -195,6 +210,45 @@ static void a_verdict_is_a_word_and_a_sentence(void **state)
 		assert_string_equal(verdict_name(s.verdict), want[i].word);
 		assert_non_null(strstr(verdict_text(&s), want[i].says));
 	}
+}
+
+/* "Yet" is for a young swarm, and of the DHT nothing is said while it is off. */
+static void unknown_says_what_was_asked(void **state)
+{
+	static const struct {
+		uint8_t why, trackers, ok;
+		const char *young, *old;
+	} want[] = {
+		{WHY_TRACKERS_FAIL, 1, 0, "answered yet",
+		 "the one tracker that was asked"},
+		{WHY_TRACKERS_FAIL, 3, 0, "answered yet", "no tracker that was asked"},
+		{WHY_TRACKERS_ERROR, 1, 0, "answered with an error",
+		 "answered with an error"},
+		{WHY_TRACKERS_NAMES, 1, 0, "(DNS)", "(DNS)"},
+		{WHY_NO_SOURCE, 0, 0, "no tracker and no DHT", "no tracker and no DHT"},
+		{WHY_SILENCE, 1, 0, "answered yet",
+		 "neither trackers nor the DHT answer"},
+		{WHY_DHT_SILENT, 0, 0, "answered yet", "the DHT does not answer"},
+		{WHY_NOBODY_TRACKERS, 1, 1, "too early", "nobody was found, and"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(want); i++) {
+		struct shm_swarm s = {.why = want[i].why,
+				      .trackers = want[i].trackers,
+				      .trackers_ok = want[i].ok,
+				      .joined_at_s = 1000,
+				      .cached_at_ms = 1014999};
+
+		assert_non_null(strstr(verdict_text(&s), want[i].young));
+		s.cached_at_ms++;
+		assert_non_null(strstr(verdict_text(&s), want[i].old));
+		assert_null(strstr(verdict_text(&s), "yet"));
+		s.joined_at_s = 1014;
+		s.phase = SWARM_DEAD;
+		assert_non_null(strstr(verdict_text(&s), want[i].old));
+	}
+	assert_null(strstr(swarm_why_text(WHY_NOBODY_TRACKERS), "trackers and DHT"));
 }
 
 static const char *string_of(cJSON *j, const char *key)
@@ -294,7 +348,7 @@ static void an_empty_list_says_why(void **state)
 {
 	struct stage *st = *state;
 
-	for (int why = WHY_NONE; why <= WHY_SILENCE; why++) {
+	for (int why = WHY_NONE; why < WHY_N; why++) {
 		cJSON *j;
 
 		st->s.why = (uint8_t)why;
@@ -306,6 +360,67 @@ static void an_empty_list_says_why(void **state)
 		assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "peers")), 0);
 		cJSON_Delete(j);
 	}
+}
+
+/* That nobody was asked for is no error. */
+static void a_limit_of_none_is_no_error(void **state)
+{
+	struct stage *st = *state;
+
+	publish(st, 2);
+	assert_non_null(strstr(render(st, 0), "\"peers\":[],\"peer_count\":0"));
+	assert_non_null(strstr(st->out.p, "\"error\":null"));
+	assert_null(swarm_empty_text(&st->copy.s, 1));
+	assert_non_null(strstr(swarm_empty_text(&st->copy.s, 0), "filters"));
+}
+
+/* What a tracker said goes along with a slot that nobody publishes anew. */
+static void a_compaction_keeps_what_a_tracker_said(void **state)
+{
+	struct stage *st = *state;
+
+	(void)ptab_string(st->p, "nobody refers to this", 21);
+	st->s.tracker_said = ptab_string(st->p, SAID, strlen(SAID));
+	publish(st, 0);
+	assert_non_null(strstr(render(st, 50), "\"says\":\"no ?such torrent\""));
+	ptab_compact_begin(st->p);
+	ptab_compact_end(st->p);
+	assert_int_equal(ptab_get(st->p, st->s.id, 50, &st->copy), PTAB_OK);
+	assert_int_not_equal(st->copy.s.tracker_said, st->s.tracker_said);
+	assert_non_null(strstr(render(st, 50), "\"says\":\"no ?such torrent\""));
+}
+
+/* Which of the two it is, and of a device what is wrong with it; and the failure of a
+ * tracker with its name. */
+static void the_path_says_what_is_known(void **state)
+{
+	struct stage *st = *state;
+	struct json j;
+
+	stat_own(st->seg, seg_dims_of(st->seg)->worker_slots);
+	note_own(st->seg);
+	stat_set(path, PATH_DOWN);
+	stat_set(path_cause, PATH_CAUSE_INTERFACE);
+	stat_set(interface_why, IFACE_NO_ADDRESS);
+	stat_set(path_failure, 6);
+	note_set(NOTE_tracker_failure, "http://a:1 garbage \xff<html>");
+	json_init(&j, &st->out);
+	json_obj(&j, NULL);
+	path_json(&j, st->seg);
+	stat_set(path_cause, PATH_CAUSE_VPN);
+	note_set(NOTE_tracker_failure, "");
+	path_json(&j, st->seg);
+	json_obj_end(&j);
+	note_own(NULL);
+	stat_own(NULL, 0);
+	assert_non_null(strstr(
+		st->out.p,
+		"\"says\":\"the network device (swarm.interface) has no address\""));
+	assert_non_null(strstr(st->out.p, "\"kind\":\"garbage\",\"names_not_found\":0,"
+					  "\"last_failure\":{\"tracker\":\"http://a:1\","
+					  "\"kind\":\"garbage\",\"says\":\"?<html>\"}}"));
+	assert_non_null(strstr(st->out.p, "\"says\":\"the VPN is down, says Gluetun"));
+	assert_non_null(strstr(st->out.p, "\"last_failure\":null"));
 }
 
 static void a_swarm_in_no_slot_has_the_same_fields(void **state)
@@ -387,6 +502,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_verdict_is_a_word_and_a_sentence),
+		cmocka_unit_test(unknown_says_what_was_asked),
+		cmocka_unit_test_setup_teardown(a_limit_of_none_is_no_error, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_compaction_keeps_what_a_tracker_said,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(the_path_says_what_is_known, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(how_an_id_became_an_infohash_is_told,

@@ -216,6 +216,55 @@ static void names_that_are_not_found_are_silence_of_their_own(void **state)
 	assert_int_equal(f->p.failure, LT_FAIL_NAME);
 }
 
+/* Of broken names it is said; of anything else that is silent beside them it is not. */
+static void names_alone_are_a_cause(void **state)
+{
+	struct fix *f = *state;
+
+	for (uint32_t i = 1; i < 4; i++) {
+		tracker(f, LT_TRACKER_ASKED, UDP(i), 0);
+		tracker(f, LT_TRACKER_FAILED, UDP(i), LT_FAIL_NAME);
+	}
+	check(f, PATH_UNKNOWN, PATH_UNKNOWN, PATH_UNKNOWN);
+	assert_int_equal(f->p.cause, PATH_CAUSE_NONE);
+	f->now += PATH_SILENT_MS;
+	assert_int_equal(path_judge(&f->p, f->now), 1);
+	assert_int_equal(f->p.cause, PATH_CAUSE_NAMES);
+	assert_int_equal(path_packed(&f->p),
+			 PATH_PACK(PATH_BLOCKED, PATH_BLOCKED, PATH_UNKNOWN) |
+				 PATH_BECAUSE(PATH_CAUSE_NAMES));
+	path_facts(&f->p, 1, PATH_VPN_NONE, 1);
+	f->p.cause = PATH_CAUSE_NONE;
+	for (uint32_t i = 1; i < 4; i++) {
+		tracker(f, LT_TRACKER_ASKED, UDP(i), 0);
+		tracker(f, LT_TRACKER_FAILED, UDP(i), LT_FAIL_NAME);
+	}
+	dht(f, 0, 10, 0); /* its routers have names, too */
+	f->now += PATH_SILENT_MS;
+	(void)path_judge(&f->p, f->now);
+	assert_int_equal(f->p.cause, PATH_CAUSE_NAMES);
+	dht(f, 9, 20, 0); /* nodes have none */
+	(void)path_judge(&f->p, f->now);
+	assert_int_equal(f->p.cause, PATH_CAUSE_NONE);
+	dht(f, 0, 20, 0);
+	tracker(f, LT_TRACKER_FAILED, UDP(2), LT_FAIL_SILENT);
+	(void)path_judge(&f->p, f->now);
+	assert_int_equal(f->p.cause, PATH_CAUSE_NONE);
+}
+
+static void garbage_speaks_for_neither_side(void **state)
+{
+	struct fix *f = *state;
+
+	for (uint32_t i = 1; i < 4; i++) {
+		tracker(f, LT_TRACKER_ASKED, HTTP(i), 0);
+		tracker(f, LT_TRACKER_FAILED, HTTP(i), LT_FAIL_GARBLED);
+	}
+	f->now += PATH_SILENT_MS;
+	check(f, PATH_UNKNOWN, PATH_UNKNOWN, PATH_UNKNOWN);
+	assert_int_equal(f->p.failure, LT_FAIL_GARBLED);
+}
+
 /* Two trackers of five are dead for ever. While nothing else is asked, they are retried
  * and stay silent: that is no news. */
 static void dead_trackers_block_nothing(void **state)
@@ -353,11 +402,13 @@ static void down_is_down_and_begins_anew(void **state)
 	peer(f, LT_PEER_HANDSHAKE, 1, 0);
 	path_facts(&f->p, 0, PATH_VPN_NONE, 0);
 	check(f, PATH_DOWN, PATH_UNKNOWN, PATH_UNKNOWN);
+	assert_int_equal(f->p.cause, PATH_CAUSE_INTERFACE);
 	assert_int_equal(path_reach(&f->p, f->now), REACH_DISCONNECTED);
 	path_facts(&f->p, 1, PATH_VPN_NONE, 0);
 	check(f, PATH_UNKNOWN, PATH_UNKNOWN, PATH_UNKNOWN); /* proofs of the old way */
 	path_facts(&f->p, 1, PATH_VPN_DOWN, 0);
 	check(f, PATH_DOWN, PATH_UNKNOWN, PATH_UNKNOWN);
+	assert_int_equal(f->p.cause, PATH_CAUSE_VPN);
 	path_facts(&f->p, 1, PATH_VPN_UP, 0);
 	tracker(f, LT_TRACKER_OK, UDP(1), 0);
 	check(f, PATH_OPEN, PATH_OPEN, PATH_UNKNOWN);
@@ -651,6 +702,8 @@ int main(void)
 		T(one_silent_tracker_proves_nothing_two_do),
 		T(who_refuses_is_not_silent),
 		T(names_that_are_not_found_are_silence_of_their_own),
+		T(names_alone_are_a_cause),
+		T(garbage_speaks_for_neither_side),
 		T(dead_trackers_block_nothing),
 		T(it_takes_more_while_the_other_side_is_open),
 		T(the_dht_speaks_for_udp),
