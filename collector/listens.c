@@ -54,13 +54,22 @@ static int is_quiet(const struct listens *l, const struct lt_event *e, uint64_t 
 	       now_ms - l->quiet.since_ms < LISTENS_DAD_MS;
 }
 
+/* Is e to be kept in the place of f? A link-local one would hide what has to be tried
+ * again. */
+static int outranks(const struct lt_event *e, const struct listen_failure *f)
+{
+	int mine = is_link_local6(e->addr), other = is_link_local6(f->addr);
+
+	return mine == other ? f->old : other;
+}
+
 int listens_fail(struct listens *l, const struct lt_event *e, uint64_t now_ms)
 {
 	int quiet = is_quiet(l, e, now_ms), news;
 	struct listen_failure *f = quiet ? &l->quiet : &l->loud;
 	uint64_t since_ms = is_of(f, e->addr, e->port) ? f->since_ms : now_ms;
 
-	if (f->text[0] && !f->old)
+	if (f->text[0] && !outranks(e, f))
 		return 0; /* one is enough to know what to mend */
 	news = !quiet && strcmp(f->text, e->text) != 0;
 	forget(f);

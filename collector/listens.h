@@ -22,7 +22,7 @@
 /* After this time an attempt has said what it had to: it is local work. */
 #define LISTENS_TOLD_MS 1000
 /* The test for duplicates takes one to two seconds. */
-#define LISTENS_DAD_MS 10000
+#define LISTENS_DAD_MS 4000
 
 struct listen_failure {
 	char text[LT_TEXT_MAX + 1];	/* "": none */

@@ -2,6 +2,7 @@
 test's own, with a default route that points at the wrong interface."""
 import os
 import signal
+import socket
 import subprocess
 
 import netns
@@ -176,3 +177,34 @@ def test_an_overrun_of_netlink_loses_nothing(town):
     t.world.plug('tun0')
     wait_until(lambda: t.health()['interface_ok'], what='it is back')
     t.all_connected()
+
+
+def listens6(t, address):
+    """Is a TCP socket of the collector bound to exactly this address?"""
+    raw = socket.inet_pton(socket.AF_INET6, address)
+    words = ''.join(raw[i:i + 4][::-1].hex() for i in range(0, 16, 4)).upper()
+    with open(f'/proc/{t.daemon.collector()}/net/tcp6', encoding='ascii') as f:
+        return any(f' {words}:A455 ' in line and ' 0A ' in line for line in f)
+
+
+def test_ipv6_addresses_that_are_still_tested_are_no_warning(town):
+    """They can't be bound to for a second or two (DAD), link-local ones among them, and
+    come by themselves: at start, and after a flap."""
+    t = town()
+
+    def tentative(address):
+        t.world.house.ip('address', 'add', address, 'dev', 'tun0')
+    tentative('2001:db8:1::1/64')
+    tentative('fe80::77/64')
+    t.start('tun0', {'swarm.listen': '0.0.0.0:42069,[::]:42069', 'log.level': 'debug'})
+    wait_until(lambda: listens6(t, '2001:db8:1::1'), 10, 'it listens there')
+    t.world.unplug('tun0')
+    wait_until(lambda: not t.health()['interface_ok'], what='it is gone')
+    t.world.plug('tun0')
+    tentative('2001:db8:1::1/64')
+    wait_until(lambda: listens6(t, '2001:db8:1::1'), 15, 'it listens there again')
+    wait_until(lambda: t.daemon.log_lines('joining again'), what='it is back')
+    wait_until(lambda: listens6(t, '2001:db8:1::1'), 15, 'it still does')
+    assert t.health()['listen_error'] is None
+    told = t.daemon.log_lines("can't listen")
+    assert told and all(' debug ' in line for line in told)

@@ -100,12 +100,23 @@ static void addresses_that_heal_alone_are_quiet(void **state)
 	(void)state;
 	assert_false(fails(&l, "[fe80::1]:7000", EADDRINUSE, 1000));
 	assert_false(fails(&l, "[2001:db8::1]:7000", EADDRNOTAVAIL, 1000));
-	check(&l, 0, "TCP [fe80::1]:7000: errno 98"); /* better than nothing */
+	check(&l, 0, "TCP [2001:db8::1]:7000: errno 99"); /* better than nothing */
 	assert_false(stands(&l, "[fe80::1]:7000"));
-	check(&l, 0, NULL); /* but nobody's way to us */
+	check(&l, 0, "TCP [2001:db8::1]:7000: errno 99"); /* nobody's way to us */
 	assert_false(stands(&l, "192.0.2.2:7000"));
 	check(&l, 7000, NULL);
+	assert_false(stands(&l, "[2001:db8::1]:7000"));
 	assert_false(listens_tick(&l, 900000));
+	/* A link-local one is not tried again, and hides nothing that is. */
+	assert_false(fails(&l, "[fe80::1]:7000", EADDRNOTAVAIL, 900000));
+	assert_false(listens_tick(&l, 905000));
+	assert_false(fails(&l, "[2001:db8::1]:7000", EADDRNOTAVAIL, 910000));
+	assert_false(fails(&l, "[fe80::2]:7000", EADDRNOTAVAIL, 910000));
+	assert_true(listens_tick(&l, 910000 + LISTENS_DAD_MS));
+	listens_ask(&l, 0, 920000);
+	assert_false(fails(&l, "[fe80::2]:7000", EADDRNOTAVAIL, 920000));
+	assert_false(stands(&l, "[2001:db8::1]:7000"));
+	check(&l, 7000, NULL);
 }
 
 static void an_address_that_is_not_ours_is_told_in_the_end(void **state)
@@ -115,8 +126,8 @@ static void an_address_that_is_not_ours_is_told_in_the_end(void **state)
 	(void)state;
 	assert_false(fails(&l, "[2001:db8::1]:7000", EADDRNOTAVAIL, 1000));
 	assert_false(stands(&l, "192.0.2.2:7000"));
-	assert_false(listens_tick(&l, 10999));
-	assert_true(listens_tick(&l, 11000));
+	assert_false(listens_tick(&l, 999 + LISTENS_DAD_MS));
+	assert_true(listens_tick(&l, 1000 + LISTENS_DAD_MS));
 	listens_ask(&l, 0, 11000);
 	assert_false(listens_tick(&l, 11500)); /* it is being tried */
 	assert_true(fails(&l, "[2001:db8::1]:7000", EADDRNOTAVAIL, 11501));
