@@ -69,7 +69,7 @@ def test_numbers_are_of_one_tracker_and_no_blend(daemon, tracker):
     """Most seeds here and most leechers there are no count that anybody gave."""
     a, b = tracker(), tracker()
     a.set(HASH, complete=50, incomplete=1)
-    b.set(HASH, complete=2, incomplete=90, delay_ms=1500)
+    b.set(HASH, complete=2, incomplete=90, delay_ms=3500)
     d = daemon({'swarm.trackers': f'{a.http},{b.udp}'})
     early = until_tracker(d, 50, 1)['tracker']
     late = until_tracker(d, 2, 90)['tracker']
