@@ -39,6 +39,10 @@ def own_namespace():
     return os.open('/proc/thread-self/ns/net', os.O_RDONLY | os.O_CLOEXEC)
 
 
+# Numbers: /etc/protocols is in netbase, which a small Debian lacks.
+PROTOCOLS = {'tcp': '6', 'udp': '17'}
+
+
 class Namespace:
     def __init__(self, stage):
         home = own_namespace()
@@ -130,7 +134,7 @@ class World:
         self._rules += 1
         for name in self.LINKS:
             self.around.ip('rule', 'add', 'pref', str(self._rules), 'iif', name + '-far',
-                           'to', to, 'ipproto', protocol, 'blackhole')
+                           'to', to, 'ipproto', PROTOCOLS[protocol], 'blackhole')
 
     def let_through(self):
         """The end of all swallowing."""
