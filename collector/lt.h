@@ -167,7 +167,8 @@ void lt_load(const struct lt_session *lt, struct lt_load *out);
 
 /* Up to max records; returns how many. Turns alerts into records on the way. */
 size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
-/* Once a second: asks for LT_STATS, which comes as a record. */
+/* Once a second: ends visits that are over, sets what swarms may dial by themselves in the
+ * next one, and asks for LT_STATS, which comes as a record. */
 void lt_poll(struct lt_session *lt);
 /* Distinct trackers that a swarm joined with this configuration asks. */
 uint32_t lt_tracker_count(const struct conf *c);

@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int write_all(int fd, const char *p, size_t len)
+int file_write_all(int fd, const void *data, size_t len)
 {
+	const char *p = data;
+
 	while (len > 0) {
 		ssize_t n = write(fd, p, len);
 
@@ -61,7 +63,7 @@ int file_write(const char *path, const void *data, size_t len, char err[ERRLEN])
 	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_errno(err, "%s", temp);
-	bad = write_all(fd, data, len) != 0 || sync_file(fd) != 0;
+	bad = file_write_all(fd, data, len) != 0 || sync_file(fd) != 0;
 	if (close(fd) != 0 || bad || rename(temp, path) != 0) {
 		(void)err_errno(err, "%s", temp);
 		unlink(temp);

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/kid.h"
 #include "common/log.h"
 
@@ -103,28 +104,13 @@ int kid_recv(int chan_fd, struct kid_msg *out, int *fd)
 	return -1;
 }
 
-static int write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int kid_pack(const char *name, const void *data, size_t len, char err[ERRLEN])
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return err_errno(err, "memfd_create %s", name);
-	if (write_all(fd, data, len) != 0 ||
+	if (file_write_all(fd, data, len) != 0 ||
 	    fcntl(fd, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)) {
 		err_errno(err, "memfd %s", name);

@@ -16,24 +16,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
 import acewire  # noqa: E402
 import parts  # noqa: E402
 import wire  # noqa: E402
-from procs import Net, Stage, wait_until  # noqa: E402
+from fixtures import net, stage  # noqa: E402,F401
+from procs import wait_until  # noqa: E402
 
 KEY = bytes(range(0xa0, 0xb4))
 MINE = b'R30------readingTest'
 HELLO = acewire.handshake(KEY, MINE)
 LISTEN_S = 0.4         # nothing for so long: nothing more comes
-
-
-@pytest.fixture(scope='module')
-def net():
-    return Net()
-
-
-@pytest.fixture
-def stage(net):
-    s = Stage(net)
-    yield s
-    s.close()
 
 
 @pytest.fixture
