@@ -13,7 +13,7 @@ import time
 import pytest
 
 from daemon import BIN
-from procs import pss_kb, slow, wait_until
+from procs import own_kb, slow, wait_until
 
 ID, BIG = 'f1' * 20, 'f4' * 20
 FIELDS = ['ip', 'port', 'client', 'progress', 'download_rate', 'upload_rate', 'country',
@@ -412,9 +412,9 @@ def test_questions_do_not_grow_a_worker(two_thousand):
                               range(n)):
                 assert a.status == 200
     round_of(60)
-    before = pss_kb(worker)
+    before = own_kb(worker)
     round_of(200)
-    assert pss_kb(worker) - before < 2048, 'KiB'
+    assert own_kb(worker) - before < 2048, 'KiB'
     began = time.monotonic()
     for _ in range(10):
         ask(d, 'client=no&sort=client,isp,city&summary=1', infohash=BIG)

@@ -223,12 +223,19 @@ def cpu_seconds(pid):
     return (int(tail[11]) + int(tail[12])) / os.sysconf('SC_CLK_TCK')
 
 
-def pss_kb(pid):
+def pss_kb(pid, of='Pss'):
+    """Memory of a process in KiB, pages of files (libraries) included: each is divided by the
+    processes that have it mapped, so that this rises when any of those ends."""
     with open(f'/proc/{pid}/smaps_rollup', encoding='utf-8') as f:
         for line in f:
-            if line.startswith('Pss:'):
+            if line.startswith(of + ':'):
                 return int(line.split()[1])
-    return 0
+    raise ValueError(f'no {of} in smaps_rollup of {pid}')
+
+
+def own_kb(pid):
+    """What it has allocated, whoever else runs: for tests of growth."""
+    return pss_kb(pid, 'Pss_Anon')
 
 
 def with_environment(marker):
