@@ -181,6 +181,7 @@ static void record(const struct peer *p, uint32_t now_s, struct shm_peer *out)
 	out->last_seen_s = p->state == PEER_CONNECTED ? now_s : p->last_seen_s;
 	out->client = p->client;
 	out->place = p->place;
+	shm_peer_ace_unknown(out);
 }
 
 static void count_trackers(const struct swarm *w, struct shm_swarm *head)
@@ -204,6 +205,7 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	head->why = (uint8_t)swarm_why(w);
 	head->verdict = VERDICT_UNKNOWN;
 	head->protocol = PEER_BITTORRENT;
+	head->head = SHM_UNKNOWN;
 	head->cached_at_ms = wall_ms;
 	head->npeers = head->total_peers = w->npeers;
 	for (uint32_t i = 0; i < w->npeers; i++) {

@@ -23,7 +23,7 @@
 #include "common/kid.h"
 
 #define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
-#define SHM_VERSION 3u
+#define SHM_VERSION 4u
 #define SHM_LINE 64
 #define SHM_PAGE 4096
 #define SHM_STEP (1u << 20)			/* growth of the pool */
@@ -128,7 +128,9 @@ struct shm_lane {
 };
 _Static_assert(sizeof(struct shm_lane) == 4 * SHM_LINE, "four writers' lines");
 
-/* A peer as it lies in a chunk: 64 bytes, copied word by word. */
+/* A peer as it lies in a chunk: 80 bytes, copied word by word. What stands under
+ * AceStream is good only with protocol PEER_ACESTREAM; it is the peer's own word, or a
+ * neighbour's (PEER_F_GOSSIPED), never checked. shm_peer_ace_unknown makes it unknown. */
 struct shm_peer {
 	uint8_t addr[16];		/* addr.h */
 	uint16_t port;
@@ -141,15 +143,38 @@ struct shm_peer {
 	uint32_t first_seen_s, last_seen_s;
 	uint32_t client;		/* string offset in SHM_PLACES; 0: unknown */
 	uint32_t place;			/* place index; 0: unknown */
-	uint32_t spare[4];		/* zero; for the AceStream fields */
+	/* AceStream */
+	uint32_t version;		/* 3021100: 3.2.11; 0: unknown */
+	uint32_t asn;			/* 0: unknown */
+	uint32_t head, position;	/* pieces: newest known, played; SHM_UNKNOWN */
+	uint32_t lag;			/* pieces behind the swarm's head then; SHM_UNKNOWN */
+	uint32_t told_s;		/* when it said this; 0: never, it was not met */
+	uint8_t platform;		/* as on the wire; 0: unknown */
+	int8_t distance;		/* hops from the source; -1: source, or idle */
+	char country[2];		/* two capitals; NULs: unknown */
+	uint8_t role, kind;		/* enum peer_role, enum ace_kind */
+	uint8_t accessible;		/* enum peer_accessible */
+	uint8_t key;			/* enum peer_key: answers to, else was found under */
 };
-_Static_assert(sizeof(struct shm_peer) == 64, "a peer is a line");
+_Static_assert(sizeof(struct shm_peer) == 80, "ten words");
+#define SHM_UNKNOWN UINT32_MAX		/* in head, position, lag of peer and swarm */
+#define SHM_DISTANCE_UNKNOWN INT8_MIN
+
+/* Nothing is known of what stands under AceStream. */
+static inline void shm_peer_ace_unknown(struct shm_peer *p)
+{
+	p->version = p->asn = p->told_s = 0;
+	p->head = p->position = p->lag = SHM_UNKNOWN;
+	p->distance = SHM_DISTANCE_UNKNOWN;
+	p->country[0] = p->country[1] = '\0';
+	p->platform = p->role = p->kind = p->accessible = p->key = 0;
+}
 
 #define SHM_CHUNK_PEERS 16
 struct shm_chunk {
 	struct shm_peer peer[SHM_CHUNK_PEERS];
 };
-_Static_assert(sizeof(struct shm_chunk) == 1024, "");
+_Static_assert(sizeof(struct shm_chunk) == 1280, "");
 
 /* What a slot says of its swarm; copied word by word under the slot's seq. */
 struct shm_swarm {
@@ -157,7 +182,7 @@ struct shm_swarm {
 	uint8_t phase;			/* enum swarm_phase */
 	uint8_t why;			/* enum swarm_why: reason of an empty list */
 	uint8_t verdict;		/* enum swarm_verdict */
-	uint8_t protocol;
+	uint8_t protocol;		/* enum peer_protocol, as its peers answer */
 	uint64_t version;		/* goes up with each publication, over all slots */
 	uint64_t cached_at_ms;		/* wall; when this version was put together */
 	uint32_t npeers;		/* records in the chain */
@@ -178,8 +203,21 @@ struct shm_swarm {
 	uint8_t v2[32];			/* whole v2 infohash */
 	uint32_t reached;		/* connected, or shook hands in the last ten minutes */
 	uint32_t tracker_said;		/* string: "tracker kind text" of the last failure; 0 */
+	uint32_t title;			/* string, as the engine gave it; 0: none */
+	/* AceStream; good with ace_mode MAYBE, FIRST and PINNED */
+	uint8_t ace_mode;		/* enum swarm_ace_mode */
+	uint8_t motion;			/* enum ace_motion */
+	uint8_t kind;			/* enum ace_kind */
+	uint8_t has_content;		/* content is known */
+	uint32_t head;			/* piece, the newest that is believed; SHM_UNKNOWN */
+	uint32_t head_s;		/* when it was told; 0: never */
+	uint32_t piece_ms;		/* measured time per piece; 0: not measured */
+	uint32_t motion_s;		/* when the second look was judged; 0: never */
+	uint32_t sources, source_like;	/* peers by role */
+	uint32_t discovered, reachable, gossiped;	/* each by its own rule: swarm_ace.c */
+	uint8_t content[20];		/* another key: a content id of the infohash */
 };
-_Static_assert(sizeof(struct shm_swarm) == 168, "");
+_Static_assert(sizeof(struct shm_swarm) == 232, "");
 
 struct shm_slot {
 	alignas(SHM_LINE) shm_u32 seq;	/* odd: being written */
@@ -187,7 +225,7 @@ struct shm_slot {
 	shm_u64 swarm[sizeof(struct shm_swarm) / 8];
 	shm_u64 spare[2];
 };
-_Static_assert(sizeof(struct shm_slot) == 3 * SHM_LINE, "a slot is three lines");
+_Static_assert(sizeof(struct shm_slot) == 4 * SHM_LINE, "a slot is four lines");
 
 /* A place; its texts are offsets of strings (0: unknown). 48 bytes. */
 struct shm_place {

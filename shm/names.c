@@ -446,10 +446,11 @@ static int new_refs(struct ptab *p, const struct shm_swarm *s, struct refs *refs
 static void carry_over(struct ptab *p, uint32_t slot, struct shm_swarm *s)
 {
 	struct refs refs[CONF_SLOT_PEERS];
-	uint32_t at = s->first_chunk;
+	uint32_t at = s->first_chunk, titled = s->title;
 
 	s->tracker_said = ptab_old_client(p, s->tracker_said);
-	if (new_refs(p, s, refs)) {
+	s->title = ptab_old_client(p, titled);
+	if (new_refs(p, s, refs) || (titled != 0 && s->title == 0)) {
 		s->version = ++p->w->version;
 		atomic_store_explicit(&p->pool->version, s->version, WORD_STORE);
 	}

@@ -11,7 +11,11 @@ enum peer_state {		/* a list is ordered by this, downwards */
 	PEER_CONTACTED = 2,	/* a handshake was completed at least once */
 	PEER_CONNECTED = 3,	/* now */
 };
-enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
+enum peer_protocol {
+	PEER_BITTORRENT = 0,
+	PEER_ACESTREAM = 1,
+	PEER_UNSPOKEN = 2,	/* a swarm's: nobody has answered in either yet */
+};
 
 #define PEER_SRC_TRACKER 1u
 #define PEER_SRC_DHT 2u
@@ -25,6 +29,30 @@ enum peer_protocol { PEER_BITTORRENT = 0, PEER_ACESTREAM = 1 };
 #define PEER_F_SEED 4u
 #define PEER_F_INTERESTED 8u	/* the peer wants something from us */
 #define PEER_F_CHOKED 16u	/* the peer chokes us */
+#define PEER_F_GOSSIPED 32u	/* AceStream: described by a neighbour (message 12) */
+
+/* AceStream, contracts/acestream-wire.md 3.3 and 4. */
+enum peer_role {
+	ROLE_UNKNOWN = 0,
+	ROLE_VIEWER = 1,
+	ROLE_SOURCE_LIKE = 2,	/* looks like a source, by its own word alone */
+	ROLE_SOURCE = 3,	/* and another peer named its address as the source */
+};
+enum ace_kind { KIND_UNKNOWN = 0, KIND_LIVE = 1, KIND_VOD = 2 };
+enum peer_accessible { ACCESS_UNKNOWN = 0, ACCESS_NO = 1, ACCESS_YES = 2 };
+enum peer_key { KEY_UNKNOWN = 0, KEY_INFOHASH = 1, KEY_CONTENT = 2 };
+enum ace_motion {		/* of a swarm: do its pieces go on? */
+	MOTION_UNPROVEN = 0,	/* one look, or none that can be compared */
+	MOTION_ADVANCING = 1,	/* somebody's head has moved */
+	MOTION_STALE = 2,	/* nobody's has, for long enough */
+};
+enum swarm_ace_mode {		/* which protocol is spoken to a swarm's peers */
+	ACE_MODE_OFF = 0,	/* BitTorrent: acestream.peers is off, or it is a torrent's id */
+	ACE_MODE_MAYBE = 1,	/* nobody knows yet: by port, then the other one */
+	ACE_MODE_FIRST = 2,	/* an engine knows the id: AceStream */
+	ACE_MODE_PINNED = 3,	/* AceStream, since its peers answer in it alone */
+	ACE_MODE_BT = 4,	/* BitTorrent, for the same reason */
+};
 
 enum swarm_phase {
 	SWARM_JOINING = 0,	/* the first round is under way: not yet an answer */

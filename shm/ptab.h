@@ -30,7 +30,7 @@ const char *swarm_phase_name(int phase);
 
 struct ptab;			/* a view; opaque */
 
-/* What a reader gets: private memory, checked. About 130 KiB: allocate it once. */
+/* What a reader gets: private memory, checked. About 160 KiB: allocate it once. */
 struct swarm_copy {
 	uint32_t slot;
 	uint32_t names_seq;	/* for ptab_names_valid */

@@ -91,23 +91,32 @@ static inline uint32_t rig_npeers(uint64_t v, uint32_t max)
 
 static inline void rig_peer(struct shm_peer *out, uint32_t k, uint64_t v, uint32_t n)
 {
-	uint64_t w[8];
+	uint64_t w[sizeof(*out) / 8];
 
-	for (int i = 0; i < 8; i++)
-		w[i] = rig_mix(v * 1000003 + (uint64_t)k * 65537 + n * 8ull + (uint64_t)i);
+	for (size_t i = 0; i < PS_ARRAY_LEN(w); i++)
+		w[i] = rig_mix(v * 1000003 + (uint64_t)k * 65537 + n * 16ull + i);
 	memcpy(out, w, sizeof(*out));
 	out->client = out->place = 0;
 }
 
-/* The last words of a slot: a mixture shows wherever the writer stopped. */
-static inline void rig_tail(uint8_t out[32], uint64_t v)
+/* The last words of a slot: a mixture shows wherever the writer stopped. The names that
+ * stand between v2 and these are translated by a compaction, so they stay 0. */
+#define RIG_TAIL offsetof(struct shm_swarm, head)
+static inline void rig_tail(struct shm_swarm *s, uint64_t v)
 {
-	for (uint64_t i = 0; i < 4; i++) {
-		uint64_t w = rig_mix(v + 4 + i);
+	uint8_t *end = (uint8_t *)(s + 1);
+	uint64_t w;
 
-		memcpy(out + i * 8, &w, sizeof(w));
+	for (uint8_t *at = s->v2; at < s->v2 + sizeof(s->v2); at += sizeof(w)) {
+		w = rig_mix(v += 4);
+		memcpy(at, &w, sizeof(w));
+	}
+	for (uint8_t *at = (uint8_t *)s + RIG_TAIL; at < end; at += sizeof(w)) {
+		w = rig_mix(v += 4);
+		memcpy(at, &w, sizeof(w));
 	}
 }
+_Static_assert((sizeof(struct shm_swarm) - RIG_TAIL) % 8 == 0, "whole words");
 
 /* Swarm k in its version v; peer has room for max. */
 static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_t k, uint64_t v,
@@ -121,7 +130,7 @@ static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_
 	s->tracker_seeds = (uint32_t)rig_mix(v + 1);
 	s->dht_peers = (uint32_t)rig_mix(v + 2);
 	s->pieces = (uint32_t)rig_mix(v + 3);
-	rig_tail(s->v2, v);
+	rig_tail(s, v);
 	for (uint32_t n = 0; n < s->npeers; n++)
 		rig_peer(&peer[n], k, v, n);
 }
@@ -130,7 +139,7 @@ static inline void rig_swarm(struct shm_swarm *s, struct shm_peer *peer, uint32_
 static inline const char *rig_wrong(const struct swarm_copy *c, uint32_t k, uint32_t max)
 {
 	uint64_t v = c->s.cached_at_ms;
-	uint8_t tail[sizeof(c->s.v2)];
+	struct shm_swarm tail;
 	struct shm_peer want;
 
 	if (c->s.npeers != rig_npeers(v, max) || c->s.total_peers != c->s.npeers + 7 ||
@@ -138,8 +147,10 @@ static inline const char *rig_wrong(const struct swarm_copy *c, uint32_t k, uint
 	    c->s.dht_peers != (uint32_t)rig_mix(v + 2) ||
 	    c->s.pieces != (uint32_t)rig_mix(v + 3))
 		return "header mixed of two versions";
-	rig_tail(tail, v);
-	if (memcmp(tail, c->s.v2, sizeof(tail)) != 0)
+	rig_tail(&tail, v);
+	if (memcmp(tail.v2, c->s.v2, sizeof(tail.v2)) != 0 ||
+	    memcmp((const uint8_t *)&tail + RIG_TAIL, (const uint8_t *)&c->s + RIG_TAIL,
+		   sizeof(tail) - RIG_TAIL) != 0)
 		return "header mixed of two versions";
 	for (uint32_t n = 0; n < c->s.npeers; n++) {
 		struct shm_peer got = c->peer[n];
