@@ -107,6 +107,10 @@ X(vpn, port_file, STR, "", 0, 1000, RELOAD, "file with the forwarded port, read 
 X(vpn, exit_when_dead, BOOL, "off", 0, 1, RELOAD, "leave with code 1 when the Gluetun container whose network we share is gone") \
 X(acestream, engine_url, STR, "", 0, 500, RELOAD, "AceStream engine that resolves content ids; empty: none, ids are infohashes") \
 X(acestream, timeout, MS, "3s", 100, 10000, RELOAD, "how long the engine may take for one id, which is then taken as an infohash") \
+X(acestream, peers, BOOL, "on", 0, 1, RELOAD, "call AceStream engines, who speak a protocol of their own; off: BitTorrent peers only") \
+X(acestream, swarm_connections, INT, "8", 1, 1000, RELOAD, "engines of one swarm that are called at once") \
+X(acestream, connections, INT, "64", 1, 4000, RELOAD, "the same of all swarms; bounded by the descriptor limit too") \
+X(acestream, connection_speed, INT, "20", 1, 2000, RELOAD, "engines called per second; half a second's worth may be called at once") \
 X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
 X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \
 X(log, file, STR, "", 0, 1000, RELOAD, "append to this file instead of stderr; USR1 opens it again") \
