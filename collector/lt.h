@@ -61,6 +61,8 @@ enum lt_kind {
 				 * down_rate: DHT messages sent and received, ever */
 	LT_DHT_LOADED,		/* n: nodes of an earlier life; text: why there are none */
 	LT_DHT_SAVED,		/* n: nodes written to swarm.dht_state; text: why not */
+	LT_DHT_FOUND,		/* id: a key of lt_dht_find; addr, port: who announced there */
+	LT_DHT_OVER,		/* id: that look-up is over */
 };
 enum lt_failure {		/* of an announce: what it says about the way there */
 	LT_FAIL_NONE = 0,
@@ -129,6 +131,10 @@ void lt_reannounce(struct lt_session *lt);
 void lt_dht_again(struct lt_session *lt, const struct conf *c);
 /* The same, with a DHT that is started anew. */
 void lt_dht_restart(struct lt_session *lt, const struct conf *c);
+/* Look up who announced himself under key in the DHT, without doing so: LT_DHT_FOUND for
+ * each endpoint (which may come twice, and be of any kind), LT_DHT_OVER about a second after
+ * the end. A key that is being looked up is not looked up twice. 0; -1: no memory. */
+PS_MUST int lt_dht_find(struct lt_session *lt, const uint8_t key[IH_LEN]);
 /* Write the DHT's nodes to c->swarm_dht_state, in a thread of its own; LT_DHT_SAVED
  * tells how it went. Nothing is written while there are none, or one is under way. */
 void lt_dht_save(struct lt_session *lt);

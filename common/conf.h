@@ -111,6 +111,8 @@ X(acestream, peers, BOOL, "on", 0, 1, RELOAD, "call AceStream engines, who speak
 X(acestream, swarm_connections, INT, "8", 1, 1000, RELOAD, "engines of one swarm that are called at once") \
 X(acestream, connections, INT, "64", 1, 4000, RELOAD, "the same of all swarms; bounded by the descriptor limit too") \
 X(acestream, connection_speed, INT, "20", 1, 2000, RELOAD, "engines called per second; half a second's worth may be called at once") \
+X(acestream, trackers, STR, "udp://t1.torrentstream.org:2710/announce", 0, 4000, RELOAD, "UDP trackers asked about AceStream swarms") \
+X(acestream, lookup, MS, "15m", 1000, 86400000, RELOAD, "the DHT is asked again about an AceStream swarm after this") \
 X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
 X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \
 X(log, file, STR, "", 0, 1000, RELOAD, "append to this file instead of stderr; USR1 opens it again") \

@@ -90,6 +90,13 @@ X(engine_redis, "ids whose meaning was known from Redis") \
 X(engine_full, "ids taken as they are: too many are asked about already") \
 X(engine_evicted, "meanings of ids dropped from memory for room") \
 X(engine_moved, "ids that were found to mean another swarm") \
+X(ace_lookups, "DHT look-ups of AceStream swarms") \
+X(ace_announces, "announces to acestream.trackers") \
+X(ace_tracker_failures, "announces to acestream.trackers that failed") \
+X(ace_trackers_private, "trackers not asked: their address is private") \
+X(ace_found, "endpoints named by look-ups and announces, each time they were") \
+X(ace_found_lost, "endpoints not taken: one look-up named more than 2,000") \
+X(ace_find_full, "AceStream swarms not looked for: no room") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \

@@ -644,6 +644,7 @@ def test_runs_as_any_user_on_a_read_only_root(stage):
         exec setpriv --reuid {uid} --regid {uid} --clear-groups env -i PATH="$PATH" \\
             ASAN_OPTIONS=detect_leaks=0 /dev/shm/peerscope serve \\
             -o http.listen=127.0.0.1:0 -o shm.name={name} -o swarm.trackers= \\
+            -o acestream.trackers= \\
             -o swarm.dht=off -o swarm.listen= -o swarm.allow_private=on -o geo.online=off
     '''
     if not shutil.which('setpriv') or not shutil.which('unshare'):

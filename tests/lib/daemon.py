@@ -47,6 +47,7 @@ class Daemon:
             'shm.name': '/peerscope-test-' + uuid.uuid4().hex[:12],
             'swarm.listen': f'{self.address}:42069', 'swarm.dht': 'off',
             'swarm.trackers': '', 'swarm.allow_private': 'on', 'geo.online': 'off',
+            'acestream.trackers': '',       # its default is a tracker out in the world
             'redis.mode': 'off', 'log.level': 'info', **(conf or {})}
         self.conf = {k: v for k, v in self.conf.items() if v is not None}   # the file says it
         self.damage_expected = ()       # a test that kills on purpose names its words
