@@ -14,6 +14,7 @@
  *   follow.c   the port that Gluetun forwards -> the session
  *   lt.cc      the BitTorrent session          redis.c   the second tier
  *   web.c      outgoing HTTP                    vpn.c     beside Gluetun
+ *   ace.c      calls to AceStream engines
  *
  * One thread. All of it belongs to collector_main's frame.
  */

@@ -7,6 +7,7 @@
  * FIELD-NOTES section 0 and 2.2 say why the settings are what they are.
  */
 extern "C" {
+#include "collector/ace.h"
 #include "collector/lt.h"
 #include "collector/tracksay.h"
 #include "common/file.h"
@@ -709,7 +710,8 @@ std::string listen_interfaces(const conf &c)
 	return out;
 }
 
-/* Descriptors that are not peer connections: listening, UDP, trackers, files, bells. */
+/* Descriptors that are not peer connections: listening, UDP, trackers, files, bells. The
+ * AceStream prober has its own part. */
 constexpr int FDS_KEPT = 256;
 
 /* Sessions for visits may have a quarter as many each, beside those that are meant here. */
@@ -723,7 +725,8 @@ int connections_limit(const conf &c)
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
 		return want;
 	const auto all = static_cast<long>(std::min<rlim_t>(r.rlim_cur, 1 << 20));
-	const long free = all > 2 * FDS_KEPT ? all - FDS_KEPT : all / 2;
+	const long free =
+		(all > 2 * FDS_KEPT ? all - FDS_KEPT : all / 2) - ace_descriptors(&c);
 	return std::min(want,
 			static_cast<int>(free * VISITS_SHARE / (VISITS_SHARE + LT_WAYS)));
 }

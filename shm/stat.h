@@ -97,6 +97,16 @@ X(ace_trackers_private, "trackers not asked: their address is private") \
 X(ace_found, "endpoints named by look-ups and announces, each time they were") \
 X(ace_found_lost, "endpoints not taken: one look-up named more than 2,000") \
 X(ace_find_full, "AceStream swarms not looked for: no room") \
+X(ace_calls, "AceStream engines called") \
+X(ace_connected, "calls that were accepted and heard our handshake") \
+X(ace_answers, "calls answered in the AceStream protocol") \
+X(ace_told, "calls in which the engine said who it is") \
+X(ace_cut, "calls ended because of content, too many bytes or an absurd length") \
+X(ace_busy_all, "calls put off at acestream.connections") \
+X(ace_busy_swarm, "calls put off at acestream.swarm_connections") \
+X(ace_busy_address, "calls put off: that address is called already") \
+X(ace_too_fast, "calls put off at acestream.connection_speed") \
+X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \
@@ -120,6 +130,7 @@ X(vpn_since_s, "when that began, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(engine_state, "AceStream engine: 0 off, 1 unknown, 2 up, 3 down") \
 X(engine_since_s, "when engine_state became so") \
+X(ace_open, "AceStream engines being called") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
