@@ -45,6 +45,7 @@ struct call {
 	enum ace_outcome failed;     /* of FAILED */
 	uint64_t phase_ms, whole_ms; /* when the phase, and all of it, is over */
 	int connected, reporting, hushed;
+	int news; /* ACE_TOLD or ACE_MORE is to be said; 0: neither */
 	struct acewire_in in;
 	struct acewire_told *told; /* 6 KB, only for who shakes hands */
 };
@@ -187,20 +188,24 @@ static int on_shaken(struct call *c)
 	return report(c, ACE_SHAKEN, ACE_SHOOK);
 }
 
+/* 1: this peer is not worth another byte: it sends content, or who it is can't be read. */
 static int on_message(struct call *c, const struct acewire_frame *f)
 {
 	enum acewire_take took = acewire_take(c->told, f, &c->ace->secret);
 
-	if (took == AW_CONTENT) {
-		stat_inc(ace_cut);
-		end(c, so_far(c));
-		return -1;
-	}
-	if (c->phase != SHAKEN || !(c->told->saw & AW_SAW_EXT))
+	if (took == AW_CONTENT)
+		return 1;
+	if (c->phase == LISTENING) {
+		if (took == AW_TOOK && !c->news)
+			c->news = ACE_MORE;
 		return 0;
-	enter(c, LISTENING, c->ace->limits.listen_ms);
-	stat_inc(ace_told);
-	return report(c, ACE_TOLD, ACE_DONE);
+	}
+	if (c->told->saw & AW_SAW_EXT) {
+		enter(c, LISTENING, c->ace->limits.listen_ms);
+		stat_inc(ace_told);
+		c->news = ACE_TOLD;
+	}
+	return f->id == AW_EXTENDED && took == AW_MALFORMED;
 }
 
 static enum ace_outcome verdict(const struct call *c, enum acewire_step step)
@@ -214,22 +219,30 @@ static enum ace_outcome verdict(const struct call *c, enum acewire_step step)
 	}
 }
 
-/* All that can be read out of what came. */
+/* All that can be read out of what came, and then the news of it at once. */
 static void take(struct call *c)
 {
 	struct acewire_frame f;
 	enum acewire_step step;
+	int news, cut = 0;
 
-	while ((step = acewire_in_next(&c->in, &f)) == AW_SHAKEN || step == AW_FRAME)
-		if ((step == AW_SHAKEN ? on_shaken(c) : on_message(c, &f)) != 0)
+	while (!cut &&
+	       ((step = acewire_in_next(&c->in, &f)) == AW_SHAKEN || step == AW_FRAME)) {
+		if (step == AW_FRAME)
+			cut = on_message(c, &f);
+		else if (on_shaken(c) != 0)
 			return;
-	if (step == AW_MORE) {
-		wait_on(c);
-		return;
 	}
-	if (step == AW_ABSURD || step == AW_FLOOD)
+	news = c->news;
+	c->news = 0;
+	if (news && report(c, (enum ace_what)news, so_far(c)) != 0)
+		return;
+	if (cut || step == AW_ABSURD || step == AW_FLOOD)
 		stat_inc(ace_cut);
-	end(c, verdict(c, step));
+	if (!cut && step == AW_MORE)
+		wait_on(c);
+	else
+		end(c, verdict(c, step));
 }
 
 static void on_bytes(struct call *c)

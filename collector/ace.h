@@ -61,7 +61,10 @@ enum ace_rc {
 
 enum ace_what {
 	ACE_SHAKEN,			/* its handshake came: it is an engine of this key */
-	ACE_TOLD,			/* its extended handshake was read; once, before ACE_END */
+	ACE_TOLD,			/* its extended handshake was read, once; told has also
+					 * what came with it */
+	ACE_MORE,			/* it said something after that: its bitfield, mostly;
+					 * any number of times, or never */
 	ACE_END,			/* once, last */
 };
 

@@ -24,6 +24,7 @@
 #define AW_HAND_ID 46			/* where its peer_id begins; an engine pauses there */
 #define AW_ID_LEN 20			/* peer_id, new in each session */
 #define AW_IN_MAX BENC_MAX		/* bytes that one connection may bring in all (9 B) */
+#define AW_EXTENDED 20			/* id of the extended handshake (BEP 10) */
 #define AW_RECS 64			/* neighbours kept per peer; an engine names 50 at most */
 #define AW_CLIENT_MAX 48		/* with the final NUL */
 #define AW_WHO_LEN 16

@@ -12,7 +12,7 @@ enum {
 	TAIL = 10,
 	STATUS = 11,
 	PEX = 12,
-	EXTENDED = 20,
+	EXTENDED = AW_EXTENDED,
 	SOURCE = 36
 };
 
