@@ -154,7 +154,7 @@ e2e: $(BIN)
 # are its own. What it finds stays in build/fuzz/, and FUZZ_SECONDS are for all of them.
 FUZZ_SECONDS ?= 60
 FUZZ_ACE := collector/benc.c $(wildcard collector/acewire*.c) common/buf.c common/err.c \
-	common/addr.c
+	common/addr.c common/ident.c shm/acejson.c
 FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 build/fuzz/fuzz_ace: tests/fuzz/fuzz_ace.c $(FUZZ_ACE) tests/unit/ace_stage.h \
 		$(wildcard collector/benc.h collector/acewire.h common/*.h)

@@ -3,30 +3,13 @@
 #include <string.h>
 
 #include "collector/acewire.h"
+#include "shm/acejson.h"
 
-/* v = major * 10^6 + minor * 10^4 + patch * 100 + build. */
-#define MAJOR 1000000
-#define MINOR 10000
-#define PATCH 100
 #define LINUX 2
 #define FULL 10000
 #define YEAR_MS (365ll * 24 * 3600 * 1000)
 
 /* ---- client ----------------------------------------------------------------------- */
-
-/* "3.2.11", with ".4" for a build; "" below 1.0: no such engine. */
-static void version_text(char *out, size_t size, int64_t v)
-{
-	int n;
-
-	out[0] = '\0';
-	if (v < MAJOR)
-		return;
-	n = snprintf(out, size, "%d.%d.%d", (int)(v / MAJOR), (int)(v / MINOR % 100),
-		     (int)(v / PATCH % 100));
-	if (v % PATCH && n > 0 && (size_t)n < size)
-		snprintf(out + n, size - (size_t)n, ".%d", (int)(v % PATCH));
-}
 
 /* A peer_id has a digit for each part of a version, but engines of all 3.x say R30. */
 static void family_text(char *out, size_t size, const uint8_t *peer_id)
@@ -46,9 +29,9 @@ static void engine_text(char out[AW_CLIENT_MAX], const char *version, int64_t pl
 void acewire_client(char out[AW_CLIENT_MAX], const struct acewire_told *t,
 		    const uint8_t *peer_id)
 {
-	char version[16];
+	char version[ACE_VERSION_MAX];
 
-	version_text(version, sizeof(version), t->version);
+	ace_version_text(version, t->version);
 	if (t->outpace) {
 		snprintf(out, AW_CLIENT_MAX, "outpace (claims %s)", version);
 		return;
@@ -60,10 +43,10 @@ void acewire_client(char out[AW_CLIENT_MAX], const struct acewire_told *t,
 
 void acewire_rec_client(char out[AW_CLIENT_MAX], const struct acewire_rec *r)
 {
-	char version[16];
+	char version[ACE_VERSION_MAX];
 
 	out[0] = '\0';
-	version_text(version, sizeof(version), r->version);
+	ace_version_text(version, r->version);
 	if (version[0])
 		engine_text(out, version, r->platform);
 }

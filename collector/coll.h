@@ -54,8 +54,8 @@
 #define PUBLISH_SOFT_MS 5000
 /* Addresses that are ours: local ones and what the world calls us. */
 #define OWN_MAX 64
-/* Longest JSON written to Redis: 2,000 peers of about 600 bytes. */
-#define REDIS_VALUE_MAX (2u << 20)
+/* Longest JSON written to Redis: 2,000 peers of about 900 bytes. */
+#define REDIS_VALUE_MAX (3u << 20)
 
 struct event_base;
 struct event;

@@ -300,3 +300,19 @@ void json_null(struct json *j, const char *key)
 	json_begin(j, key);
 	buf_str(j->out, "null");
 }
+
+void json_str_or_null(struct json *j, const char *key, const char *s)
+{
+	if (s != NULL)
+		json_str(j, key, s);
+	else
+		json_null(j, key);
+}
+
+void json_uint_known(struct json *j, const char *key, uint64_t v, int known)
+{
+	if (known)
+		json_uint(j, key, v);
+	else
+		json_null(j, key);
+}

@@ -60,5 +60,8 @@ void json_uint(struct json *j, const char *key, uint64_t v);
 void json_fixed(struct json *j, const char *key, int64_t v, int decimals);
 void json_bool(struct json *j, const char *key, int v);
 void json_null(struct json *j, const char *key);
+/* The value, or null: s is NULL; known is 0. */
+void json_str_or_null(struct json *j, const char *key, const char *s);
+void json_uint_known(struct json *j, const char *key, uint64_t v, int known);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shm/acejson.h"
 #include "shm/swarmjson.h"
 #include "shm/verdictjson.h"
 
@@ -179,8 +180,8 @@ static void put_place(struct json *j, const struct place *at)
 	json_str(j, "timezone", at->timezone);
 }
 
-void swarm_peer_json(struct json *j, const struct shm_peer *peer,
-		     const struct swarm_text *text)
+void swarm_peer_json(struct json *j, const struct shm_swarm *s,
+		     const struct shm_peer *peer, const struct swarm_text *text)
 {
 	json_obj(j, NULL);
 	json_str(j, "ip", text->ip);
@@ -196,14 +197,10 @@ void swarm_peer_json(struct json *j, const struct shm_peer *peer,
 	json_str(j, "protocol", swarm_protocol_name(peer->protocol));
 	json_uint(j, "first_seen", peer->first_seen_s);
 	json_uint(j, "last_seen", peer->last_seen_s);
-	if (text->at.asn != 0)
-		json_uint(j, "asn", text->at.asn);
-	else
-		json_null(j, "asn");
-	if (text->at.source[0])
-		json_str(j, "geo_source", text->at.source);
-	else
-		json_null(j, "geo_source");
+	json_uint_known(j, "asn", text->at.asn, text->at.asn != 0);
+	json_str_or_null(j, "geo_source", text->at.source[0] ? text->at.source : NULL);
+	if (peer->protocol == PEER_ACESTREAM)
+		ace_peer_json(j, peer, s->piece_ms);
 	json_obj_end(j);
 }
 
@@ -272,24 +269,31 @@ static const char *resolved_text(int how)
 	}
 }
 
-static void put_or_null(struct json *j, const char *key, const char *text)
-{
-	if (text != NULL)
-		json_str(j, key, text);
-	else
-		json_null(j, key);
-}
-
-/* How the id became the infohash, and the torrent's other hash. */
-static void put_resolution(struct json *j, const struct shm_swarm *s)
+/* How the id became the infohash, what else the engine said, and the torrent's other
+ * hash. */
+static void put_resolution(struct json *j, const struct shm_swarm *s, const char *title)
 {
 	char hex[2 * IH_V2_LEN + 1];
 
 	for (int i = 0; i < IH_V2_LEN; i++)
 		snprintf(hex + 2 * (size_t)i, 3, "%02x", s->v2[i]);
-	put_or_null(j, "infohash_v2", s->has_v2 ? hex : NULL);
-	put_or_null(j, "resolution", swarm_resolved_word(s->resolved));
-	put_or_null(j, "resolution_detail", resolved_text(s->resolved));
+	json_str_or_null(j, "infohash_v2", s->has_v2 ? hex : NULL);
+	json_str_or_null(j, "resolution", swarm_resolved_word(s->resolved));
+	json_str_or_null(j, "resolution_detail", resolved_text(s->resolved));
+	json_str_or_null(j, "title", title[0] ? title : NULL);
+}
+
+/* Texts of a swarm itself, as they are shown. */
+struct words {
+	char said[SHM_STRING_MAX + 1], title[SHM_STRING_MAX + 1];
+};
+
+static void get_words(struct words *out, const struct ptab *p, const struct shm_swarm *s)
+{
+	ptab_client(p, s->tracker_said, out->said);
+	ptab_client(p, s->title, out->title);
+	clean(out->said);
+	clean(out->title);
 }
 
 static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
@@ -303,9 +307,9 @@ static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])
 	json_arr(j, "peers");
 }
 
-/* said: the text of s->tracker_said; cleaned here. */
 static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
-		     const char *error, char *said, const struct swarm_pick *pick)
+		     const char *error, const struct words *words,
+		     const struct swarm_pick *pick)
 {
 	json_arr_end(j);
 	json_uint(j, "peer_count", count);
@@ -313,15 +317,15 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 	if (pick != NULL && pick->filtered)
 		json_uint(j, "matched", pick->n);
 	json_fixed(j, "cached_at", (int64_t)s->cached_at_ms, 3);
-	if (error != NULL)
-		json_str(j, "error", error);
-	else
-		json_null(j, "error");
+	json_str_or_null(j, "error", error);
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
-	put_resolution(j, s);
-	clean(said);
-	verdict_json(j, s, said);
+	put_resolution(j, s, words->title);
+	json_str_or_null(j, "protocol",
+			 s->protocol != PEER_UNSPOKEN ? swarm_protocol_name(s->protocol)
+						      : NULL);
+	ace_swarm_json(j, s);
+	verdict_json(j, s, words->said);
 	if (pick != NULL && pick->more != NULL)
 		pick->more(j, pick->arg);
 	json_obj_end(j);
@@ -339,9 +343,9 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 {
 	uint32_t have = pick != NULL ? pick->n : c->s.npeers;
 	uint32_t n = have < limit ? have : limit;
-	char said[SHM_STRING_MAX + 1];
 	size_t start = out->len;
 	struct swarm_text text;
+	struct words words;
 	struct json j;
 
 	PS_ASSERT(c->s.npeers <= CONF_SLOT_PEERS && have <= c->s.npeers);
@@ -351,10 +355,11 @@ int swarm_json(struct buf *out, const struct ptab *p, const struct swarm_copy *c
 		const struct shm_peer *peer = &c->peer[pick != NULL ? pick->index[i] : i];
 
 		swarm_text(&text, p, peer);
-		swarm_peer_json(&j, peer, &text);
+		swarm_peer_json(&j, &c->s, peer, &text);
 	}
-	ptab_client(p, c->s.tracker_said, said);
-	put_rest(&j, &c->s, n, n > 0 ? NULL : swarm_empty_text(&c->s, have), said, pick);
+	get_words(&words, p, &c->s);
+	put_rest(&j, &c->s, n, n > 0 ? NULL : swarm_empty_text(&c->s, have), &words,
+		 pick);
 	if (out->failed)
 		return -1;
 	if (ptab_names_valid(p, c->names_seq))
@@ -368,12 +373,13 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 		      uint64_t now_wall_ms, const char *error, unsigned path,
 		      const struct swarm_pick *pick)
 {
+	struct words none = {"", ""};
 	struct shm_swarm s;
-	char none[1] = "";
 	struct json j;
 
 	memset(&s, 0, sizeof(s));
 	s.resolved = RESOLVED_UNKNOWN;
+	s.protocol = PEER_UNSPOKEN;
 	s.cached_at_ms = now_wall_ms;
 	s.path = (uint8_t)path;
 	if (PATH_ALL(path) >= PATH_BLOCKED)
@@ -381,5 +387,5 @@ void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LE
 	s.connected_at_s = (uint32_t)(now_wall_ms / 1000);
 	json_init(&j, out);
 	put_ids(&j, asked, id);
-	put_rest(&j, &s, 0, error, none, pick);
+	put_rest(&j, &s, 0, error, &none, pick);
 }

@@ -51,9 +51,9 @@ struct swarm_text {
 };
 void swarm_text(struct swarm_text *out, const struct ptab *p,
 		const struct shm_peer *peer);
-/* The object that stands in "peers". */
-void swarm_peer_json(struct json *j, const struct shm_peer *peer,
-		     const struct swarm_text *text);
+/* The object that stands in "peers" of s. */
+void swarm_peer_json(struct json *j, const struct shm_swarm *s,
+		     const struct shm_peer *peer, const struct swarm_text *text);
 /* Tenths of a percent, rounded down: 1000 means that nothing is missing. */
 uint32_t swarm_progress(const struct shm_peer *peer);
 

@@ -279,10 +279,7 @@ static void show_text(struct buf *b, const struct picture *pic, const struct pic
 
 static void json_age(struct json *j, const char *key, uint64_t ms)
 {
-	if (ms == UINT64_MAX)
-		json_null(j, key);
-	else
-		json_uint(j, key, ms);
+	json_uint_known(j, key, ms, ms != UINT64_MAX);
 }
 
 static void json_processes(struct json *j, const struct picture *pic)

@@ -205,10 +205,7 @@ void verdict_json(struct json *j, const struct shm_swarm *s, const char *said)
 	} else {
 		json_null(j, "dht");
 	}
-	if (s->joined_at_s)
-		json_uint(j, "joined_at", s->joined_at_s);
-	else
-		json_null(j, "joined_at");
+	json_uint_known(j, "joined_at", s->joined_at_s, s->joined_at_s != 0);
 	json_obj_end(j);
 }
 
@@ -219,10 +216,7 @@ static void put_at(struct json *j, const char *key, const struct seg *seg,
 {
 	uint64_t at = stat_gauge_get(seg, gauge);
 
-	if (at)
-		json_uint(j, key, at);
-	else
-		json_null(j, key);
+	json_uint_known(j, key, at, at != 0);
 }
 
 /* Without a collector nobody looks: what it was is history. */

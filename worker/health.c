@@ -85,10 +85,7 @@ static void note(struct json *j, const char *key, const struct seg *seg, enum no
 {
 	char text[NOTE_SIZE];
 
-	if (note_get(seg, n, text) != 0 || !text[0])
-		json_null(j, key);
-	else
-		json_str(j, key, text);
+	json_str_or_null(j, key, note_get(seg, n, text) == 0 && text[0] ? text : NULL);
 }
 
 /* Without a collector nobody asks Gluetun: what it said last is history. */
@@ -104,10 +101,7 @@ static void vpn(struct json *j, const struct worker *w)
 	note(j, "public_ip", w->seg, NOTE_vpn_public_ip);
 	note(j, "country", w->seg, NOTE_vpn_country);
 	note(j, "city", w->seg, NOTE_vpn_city);
-	if (port)
-		json_uint(j, "port", port);
-	else
-		json_null(j, "port");
+	json_uint_known(j, "port", port, port != 0);
 	json_uint(j, "port_generation", stat_total(w->seg, STAT_vpn_ports));
 	json_uint(j, "since", stat_gauge_get(w->seg, GAUGE_vpn_since_s));
 	note(j, "detail", w->seg, NOTE_vpn_detail);

@@ -69,6 +69,12 @@ static void text_keys(struct pick *k, enum shape_sort key, int down, uint32_t *o
 		out[k->index[n]] = t->entry[k->entry[k->index[n]]].count;
 }
 
+/* Of BitTorrent peers none is known. */
+static uint32_t lag_of(const struct shm_peer *peer)
+{
+	return peer->protocol == PEER_ACESTREAM ? peer->lag : SHM_UNKNOWN;
+}
+
 static uint32_t number_key(const struct shm_peer *peer, enum shape_sort key)
 {
 	switch (key) {
@@ -78,6 +84,7 @@ static uint32_t number_key(const struct shm_peer *peer, enum shape_sort key)
 	case SORT_UP: return peer->up_rate;
 	case SORT_FIRST_SEEN: return peer->first_seen_s;
 	case SORT_LAST_SEEN: return peer->last_seen_s;
+	case SORT_LAG: return lag_of(peer);
 	default: return 0;
 	}
 }
@@ -101,6 +108,14 @@ static void address_keys(struct pick *k, uint32_t *out)
 		out[t->order[rank]] = rank;
 }
 
+/* The other way round, but what is unknown stays last. */
+static uint32_t turned(enum shape_sort key, uint32_t is)
+{
+	if (key == SORT_LAG)
+		return is == SHM_UNKNOWN ? is : SHM_UNKNOWN - 1 - is;
+	return ~is;
+}
+
 static void fill_keys(struct pick *k, enum shape_sort key, int down, uint32_t *out)
 {
 	struct swarm_text none;
@@ -116,7 +131,7 @@ static void fill_keys(struct pick *k, enum shape_sort key, int down, uint32_t *o
 			out[k->index[n]] = number_key(&k->copy->peer[k->index[n]], key);
 	if (down)
 		for (uint32_t n = 0; n < k->n; n++)
-			out[k->index[n]] = ~out[k->index[n]];
+			out[k->index[n]] = turned(key, out[k->index[n]]);
 }
 
 static int by_keys(const void *arg, uint16_t a, uint16_t b)

@@ -132,7 +132,7 @@ static const char *sort_name(int i)
 {
 	static const char *const name[SORT_KEYS] = {
 		"state", "progress", "down", "up",         "country",   "city",
-		"isp",   "client",   "ip",   "first_seen", "last_seen",
+		"isp",   "client",   "ip",   "first_seen", "last_seen", "lag",
 	};
 
 	return name[i];

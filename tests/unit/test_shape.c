@@ -280,9 +280,30 @@ static const struct {
 	{"10.0.0.9", "qbittorrent 4.6", "DE", "Germany", "Aachen", "NetAachen \xff\xfe",
 	 PEER_KNOWN,
 	 PEER_SRC_TRACKER | PEER_SRC_DHT | PEER_SRC_PEX | PEER_SRC_LSD | PEER_SRC_GIVEN,
-	 PEER_BITTORRENT, 0, 0, 0, 400, 500},
+	 PEER_ACESTREAM, 0, 0, 0, 400, 500},
 };
 #define CAST ((uint32_t)PS_ARRAY_LEN(cast))
+
+/* What the third one said, and one that others only speak of. */
+static void say(struct shm_peer *met, struct shm_peer *gossiped)
+{
+	met->version = 3021100;
+	met->platform = 2;
+	met->role = ROLE_SOURCE_LIKE;
+	met->kind = KIND_LIVE;
+	met->head = 5063;
+	met->position = 5060;
+	met->lag = 3;
+	met->distance = -1;
+	met->accessible = ACCESS_YES;
+	memcpy(met->country, "ZZ", 2);
+	met->asn = 64501;
+	met->key = KEY_CONTENT;
+	met->told_s = 1705343670;
+	shm_peer_ace_unknown(gossiped);
+	gossiped->flags = PEER_F_GOSSIPED;
+	gossiped->lag = 7;
+}
 
 static struct pick *scratch;
 static struct buf out;
@@ -319,7 +340,9 @@ static int raise_curtain(void **state)
 		p->client = ptab_string(st->p, cast[i].client, strlen(cast[i].client));
 		p->place = cast[i].code[0] ? ptab_intern_place(st->p, &at) : 0;
 	}
+	say(&st->peer[2], &st->peer[4]);
 	s.phase = SWARM_SETTLED;
+	s.piece_ms = 1200;
 	assert_int_equal(ptab_put(st->p, &s, st->peer), PTAB_PUT);
 	assert_int_equal(ptab_get(st->reader, s.id, CONF_SLOT_PEERS, &st->copy), PTAB_OK);
 	scratch = pick_new(st->reader, 4711);
@@ -395,7 +418,7 @@ static void filters_let_through_what_they_say(void **state)
 		{"source=pex", "04"},
 		{"source=incoming,lsd", "24"},
 		{"source=x.pe", "4"},
-		{"protocol=acestream", "2"},
+		{"protocol=acestream", "24"},
 		{"protocol=bittorrent,acestream", "01234"},
 		{"source=tracker&state=connected,known&client=qb&isp=net&country=DE",
 		 "4"},
@@ -431,6 +454,8 @@ static void orders_are_total_and_turn_round(void **state)
 		{"sort=first_seen", "30214"},
 		{"sort=last_seen", "43120"},
 		{"sort=-last_seen", "02134"},
+		{"sort=lag", "24013"}, /* unknown comes last, whichever way */
+		{"sort=-lag", "42013"},
 		{"sort=-state,country,city&source=tracker", "430"},
 		{"country=de&sort=city", "40"},
 		{"state=known&sort=-ip,up,down", "4"},
@@ -528,7 +553,7 @@ static void a_summary_counts_what_passed(void **state)
 		    "qBittorrent 4.5:1;qbittorrent 4.6:1;");
 	expect_list(j, "source", "tracker:3;dht:2;pex:2;incoming:1;lsd:1;x.pe:1;");
 	expect_list(j, "state", "connected:2;contacted:1;known:1;tried:1;");
-	expect_list(j, "protocol", "bittorrent:4;acestream:1;");
+	expect_list(j, "protocol", "bittorrent:3;acestream:2;");
 	cJSON_Delete(j);
 	j = json_of(st, "summary=1&country=de,us");
 	assert_int_equal(number_in(cJSON_GetObjectItem(j, "summary"), "peers"), 3);
@@ -633,22 +658,28 @@ static void csv_is_the_fields_of_json(void **state)
 	struct swarm_pick p = pick(st, "format=csv&sort=state");
 
 	buf_reset(&out);
-	assert_int_equal(lines_csv(&out, st->reader, &st->copy, 4, &p), 0);
+	assert_int_equal(lines_csv(&out, st->reader, &st->copy, 5, &p), 0);
 	assert_string_equal(
 		out.p,
 		"ip,port,client,progress,download_rate,upload_rate,country,country_code,city,"
 		"isp,region,latitude,longitude,timezone,flags,state,sources,protocol,"
-		"first_seen,last_seen,asn,geo_source\r\n"
+		"first_seen,last_seen,asn,geo_source,ace_version,ace_platform,ace_role,"
+		"ace_kind,ace_head,ace_position,ace_lag,ace_lag_seconds,ace_distance,"
+		"ace_accessible,ace_country,ace_asn,ace_key,ace_gossiped,ace_told_at\r\n"
 		"10.0.0.9,6881,qBittorrent 4.5,100.0,10,5,Germany,DE,Berlin,"
 		"Deutsche Telekom AG,Unknown,-35.0,0.00001,Unknown,,connected,tracker pex,"
-		"bittorrent,100,900,64500,\r\n"
+		"bittorrent,100,900,64500,,,,,,,,,,,,,,,,\r\n"
 		"10.0.0.10,6882,'=cmd|' /C calc'!A0,99.9,0,7,Brazil,BR,São Paulo,TELEFÔNICA,"
-		"Unknown,-35.0,0.00001,Unknown,,connected,dht,bittorrent,300,700,64500,\r\n"
+		"Unknown,-35.0,0.00001,Unknown,,connected,dht,bittorrent,300,700,64500,,,,,,,,,,,,,,,,\r\n"
 		"2001:db8::1,6883,Unknown,0.0,0,0,Unknown,??,Unknown,Unknown,Unknown,,,"
-		"Unknown,I,contacted,incoming,acestream,200,800,,\r\n"
+		"Unknown,I,contacted,incoming,acestream,200,800,,,3.2.11,2,source-like,live,"
+		"5063,5060,3,3.6,-1,true,ZZ,64501,content_id,false,1705343670\r\n"
 		"9.9.9.9,6884,\"Trans\"\"mission\"\", 3??\",0.0,0,0,United States,US,New York,"
 		"\"Cloudflare, Inc.\",Unknown,-35.0,0.00001,Unknown,,tried,tracker,"
-		"bittorrent,50,600,64500,\r\n");
+		"bittorrent,50,600,64500,,,,,,,,,,,,,,,,\r\n"
+		"10.0.0.9,6885,qbittorrent 4.6,0.0,0,0,Germany,DE,Aachen,NetAachen ??,"
+		"Unknown,-35.0,0.00001,Unknown,,known,tracker dht pex lsd x.pe,acestream,"
+		"400,500,64500,,,,,,,,7,8.4,,,,,,true,\r\n");
 }
 
 static void ndjson_is_the_list_line_by_line(void **state)

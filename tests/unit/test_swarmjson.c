@@ -87,7 +87,8 @@ static const char *render(struct stage *st, uint32_t limit)
 
 #define SAID "udp://a.b:1 answered no \033such torrent"
 
-static void a_whole_answer_is_the_contract(void **state)
+/* Two peers of whom all and nothing is known. */
+static void two_peers(struct stage *st)
 {
 	static const struct place ny = {
 		.country = "United States",
@@ -102,7 +103,6 @@ static void a_whole_answer_is_the_contract(void **state)
 		.lon_e5 = -7400000,
 		.asn = 64500,
 	};
-	struct stage *st = *state;
 	struct shm_peer *p = st->peer;
 
 	assert_int_equal(addr_parse(p[0].addr, "1.2.3.4"), 0);
@@ -121,6 +121,14 @@ static void a_whole_answer_is_the_contract(void **state)
 	p[1].sources = PEER_SRC_INCOMING;
 	p[1].protocol = PEER_ACESTREAM;
 	p[1].progress = 9999;
+	shm_peer_ace_unknown(&p[1]);
+}
+
+static void a_whole_answer_is_the_contract(void **state)
+{
+	struct stage *st = *state;
+
+	two_peers(st);
 	st->s.cached_at_ms = 1705343674007;
 	st->s.total_peers = 9;
 	st->s.phase = SWARM_SETTLED;
@@ -153,13 +161,18 @@ static void a_whole_answer_is_the_contract(void **state)
 		"\"city\":\"Unknown\",\"isp\":\"Unknown\",\"region\":\"Unknown\",\"latitude\":null,"
 		"\"longitude\":null,\"timezone\":\"Unknown\",\"flags\":\"I\",\"state\":\"known\","
 		"\"sources\":[\"incoming\"],\"protocol\":\"acestream\",\"first_seen\":0,"
-		"\"last_seen\":0,\"asn\":null,\"geo_source\":null}],"
+		"\"last_seen\":0,\"asn\":null,\"geo_source\":null,\"ace\":{\"version\":null,"
+		"\"platform\":null,\"role\":null,\"kind\":null,\"head\":null,\"position\":null,"
+		"\"lag\":null,\"lag_seconds\":null,\"distance\":null,\"accessible\":null,"
+		"\"country\":null,\"asn\":null,\"key\":null,\"gossiped\":false,"
+		"\"told_at\":null}}],"
 		"\"peer_count\":2,\"total_peers\":9,\"cached_at\":1705343674.007,\"error\":null,"
 		"\"phase\":\"settled\",\"counts\":{\"tracker\":{\"seeds\":3,\"leechers\":4,"
 		"\"at\":1705343671},\"dht\":null,\"connected\":{\"peers\":1,\"at\":1705343674},"
 		"\"trackers\":{\"asked\":5,\"answered\":2}},\"infohash_v2\":null,"
 		"\"resolution\":\"taken\",\"resolution_detail\":\"the id is taken as an "
-		"infohash; no engine was asked\","
+		"infohash; no engine was asked\",\"title\":null,"
+		"\"protocol\":\"bittorrent\",\"ace\":null,"
 		"\"verdict\":\"alive\",\"evidence\":{"
 		"\"says\":\"peers were reached in the last ten minutes\","
 		"\"path\":{\"verdict\":\"open\",\"udp\":\"blocked\",\"tcp\":\"open\"},"
@@ -169,6 +182,129 @@ static void a_whole_answer_is_the_contract(void **state)
 		"{\"tracker\":\"udp://a.b:1\",\"kind\":\"answered\","
 		"\"says\":\"no ?such torrent\"}},\"dht\":null,"
 		"\"joined_at\":1705343600}}");
+}
+
+/* The members of "ace", as they stand there. */
+static const char *ace_of(const char *answer, int of_peer)
+{
+	static char text[512];
+	const char *from =
+		strstr(answer, of_peer ? "\"ace\":{\"version" : "\"ace\":{\"mode");
+	size_t n;
+
+	assert_non_null(from);
+	n = strcspn(from, "}");
+	assert_true(n < sizeof(text));
+	memcpy(text, from, n);
+	text[n] = '\0';
+	return text;
+}
+
+static void an_acestream_peer_says_what_it_told(void **state)
+{
+	static const struct shm_peer told = {
+		.protocol = PEER_ACESTREAM,
+		.version = 3021904,
+		.platform = 2,
+		.role = ROLE_SOURCE,
+		.kind = KIND_LIVE,
+		.head = 0,
+		.position = 4294967294u,
+		.lag = 43,
+		.distance = -1,
+		.accessible = ACCESS_NO,
+		.country = {'Z', 'Z'},
+		.asn = 4294967295u,
+		.key = KEY_INFOHASH,
+		.told_s = 1705343600,
+	};
+	struct stage *st = *state;
+
+	st->peer[0] = told;
+	publish(st, 1);
+	assert_string_equal(
+		ace_of(render(st, 1), 1),
+		"\"ace\":{\"version\":\"3.2.19.4\",\"platform\":2,\"role\":\"source\","
+		"\"kind\":\"live\",\"head\":0,\"position\":4294967294,\"lag\":43,"
+		"\"lag_seconds\":null,\"distance\":-1,\"accessible\":false,"
+		"\"country\":\"ZZ\",\"asn\":4294967295,\"key\":\"infohash\","
+		"\"gossiped\":false,\"told_at\":1705343600");
+	/* seconds only where the time of a piece was measured: 43 * 1.234 = 53.062 */
+	st->s.piece_ms = 1234;
+	publish(st, 1);
+	assert_non_null(strstr(render(st, 1), "\"lag\":43,\"lag_seconds\":53.1,"));
+	st->peer[0].lag = SHM_UNKNOWN;
+	st->peer[0].flags = PEER_F_GOSSIPED;
+	publish(st, 1);
+	assert_non_null(strstr(render(st, 1), "\"lag\":null,\"lag_seconds\":null,"));
+	assert_non_null(strstr(st->out.p, "\"gossiped\":true"));
+	/* what never was an engine's */
+	st->peer[0].version = 999999;
+	st->peer[0].role = st->peer[0].kind = st->peer[0].key = 99;
+	st->peer[0].accessible = 99;
+	publish(st, 1);
+	assert_non_null(strstr(render(st, 1), "\"version\":null,\"platform\":2,"
+					      "\"role\":null,\"kind\":null,"));
+	assert_non_null(strstr(st->out.p, "\"accessible\":null,"));
+	assert_non_null(strstr(st->out.p, "\"key\":null,"));
+	st->peer[0].protocol = PEER_BITTORRENT;
+	publish(st, 1);
+	assert_null(strstr(render(st, 1), "\"version\""));
+}
+
+static void a_swarm_of_engines_says_what_was_made_of_it(void **state)
+{
+	static const char *const mode[] = {NULL, "maybe", "first", "pinned", NULL, NULL};
+	static const char *const motion[] = {"unproven", "advancing", "stale",
+					     "unproven"};
+	struct stage *st = *state;
+
+	st->s.ace_mode = ACE_MODE_FIRST;
+	st->s.protocol = PEER_UNSPOKEN;
+	st->s.head = SHM_UNKNOWN;
+	publish(st, 0);
+	assert_string_equal(
+		ace_of(render(st, 1), 0),
+		"\"ace\":{\"mode\":\"first\",\"motion\":\"unproven\",\"motion_at\":null,"
+		"\"kind\":null,\"head\":null,\"head_at\":null,\"piece_seconds\":null,"
+		"\"sources\":0,\"source_like\":0,\"discovered\":0,\"reachable\":0,"
+		"\"gossiped\":0,\"content_id\":null");
+	assert_non_null(strstr(st->out.p, "\"protocol\":null,\"ace\":{"));
+	st->s.ace_mode = ACE_MODE_PINNED;
+	st->s.protocol = PEER_ACESTREAM;
+	st->s.motion = MOTION_ADVANCING;
+	st->s.motion_s = 1705343640;
+	st->s.kind = KIND_VOD;
+	st->s.head = 5063;
+	st->s.head_s = 1705343600;
+	st->s.piece_ms = 1234;
+	st->s.sources = 1;
+	st->s.source_like = 2;
+	st->s.discovered = 40;
+	st->s.reachable = 5;
+	st->s.gossiped = 12;
+	st->s.has_content = 1;
+	memset(st->s.content, 0xab, sizeof(st->s.content));
+	publish(st, 0);
+	assert_string_equal(
+		ace_of(render(st, 1), 0),
+		"\"ace\":{\"mode\":\"pinned\",\"motion\":\"advancing\","
+		"\"motion_at\":1705343640,\"kind\":\"vod\",\"head\":5063,"
+		"\"head_at\":1705343600,\"piece_seconds\":1.234,\"sources\":1,"
+		"\"source_like\":2,\"discovered\":40,\"reachable\":5,\"gossiped\":12,"
+		"\"content_id\":\"abababababababababababababababababababab\"");
+	assert_non_null(strstr(st->out.p, "\"protocol\":\"acestream\",\"ace\":{"));
+	for (uint8_t i = 0; i < PS_ARRAY_LEN(mode); i++) {
+		st->s.ace_mode = i;
+		st->s.motion = i % PS_ARRAY_LEN(motion);
+		publish(st, 0);
+		if (mode[i] == NULL)
+			assert_non_null(strstr(render(st, 1), "\"ace\":null"));
+		else
+			assert_non_null(strstr(render(st, 1), mode[i]));
+		if (mode[i] != NULL)
+			assert_non_null(strstr(st->out.p, motion[st->s.motion]));
+	}
 }
 
 /* Every verdict has its word and a sentence that fits it. */
@@ -390,6 +526,32 @@ static void a_compaction_keeps_what_a_tracker_said(void **state)
 	assert_non_null(strstr(render(st, 50), "\"says\":\"no ?such torrent\""));
 }
 
+/* A stranger's words, as a client's name is; and they go along in a compaction. */
+static void a_title_is_printable_and_stays(void **state)
+{
+	static const char raw[] = "Canal \"+\" \\ \xff\x1b[2J \xc3\xa9\xe2\x80\xae!";
+	static const char shown[] = "Canal \"+\" \\ ??[2J \xc3\xa9?!";
+	struct stage *st = *state;
+
+	(void)ptab_string(st->p, "nobody refers to this", 21);
+	st->s.title = ptab_string(st->p, raw, strlen(raw));
+	publish(st, 0);
+	for (int i = 0; i < 2; i++) {
+		cJSON *j = cJSON_Parse(render(st, 50));
+
+		assert_string_equal(string_of(j, "title"), shown);
+		cJSON_Delete(j);
+		ptab_compact_begin(st->p);
+		ptab_compact_end(st->p);
+		assert_int_equal(ptab_get(st->p, st->s.id, 50, &st->copy), PTAB_OK);
+		assert_int_equal(st->copy.s.version, st->s.version);
+		assert_int_not_equal(st->copy.s.title, st->s.title);
+	}
+	st->s.title = 0;
+	publish(st, 0);
+	assert_non_null(strstr(render(st, 50), "\"title\":null"));
+}
+
 /* Which of the two it is, and of a device what is wrong with it; and the failure of a
  * tracker with its name. */
 static void the_path_says_what_is_known(void **state)
@@ -507,6 +669,12 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_compaction_keeps_what_a_tracker_said,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_title_is_printable_and_stays, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_acestream_peer_says_what_it_told,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_swarm_of_engines_says_what_was_made_of_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_path_says_what_is_known, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_whole_answer_is_the_contract, setup,
