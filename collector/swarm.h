@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "collector/lt.h"
+#include "collector/swarm_ace.h"
 #include "common/conf.h"
 #include "common/ident.h"
 #include "shm/layout.h"
@@ -70,6 +71,7 @@ struct peer {
 	uint64_t second_ms;		/* monotonic, when another way was seen to be needed; 0 */
 	uint64_t named_ms;		/* monotonic, when a TOLD_ bit about its name was set */
 	uint32_t client, place;		/* references into the names table */
+	struct peer_ace ace;
 };
 #define TOLD_CLIENT 1u			/* the name that it gives itself */
 #define TOLD_PIECES 2u
@@ -132,6 +134,7 @@ struct swarm {
 	int control;			/* a probe of ours, not a question of anybody's */
 	int round_done;			/* the first round is over: stays set */
 	int away;			/* not in the session: the network is gone or changing */
+	struct swarm_ace ace;
 	uint32_t waiters;
 	uint64_t judged;		/* jobs.c: number of the pass that looked at it last */
 	int ready, settled;		/* what that pass found */
