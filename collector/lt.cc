@@ -413,7 +413,7 @@ class peer_watch final : public lt::peer_plugin
 			return (ticks_ + port_) % 4 == 0;
 		if (!handle_.is_outgoing())
 			return false;
-		if (at_->visit && (at_->way == LT_WAY_PLAIN || at_->hurry))
+		if (at_->visit && (lt_transport(at_->way) == LT_WAY_PLAIN || at_->hurry))
 			return ticks_ >= REVISIT_HOLD_S;
 		return ticks_ >= static_cast<unsigned>(out_->hold_s) &&
 		       (at_->visit || at_->open > out_->keep);
@@ -727,8 +727,8 @@ int connections_limit(const conf &c)
 	const auto all = static_cast<long>(std::min<rlim_t>(r.rlim_cur, 1 << 20));
 	const long free =
 		(all > 2 * FDS_KEPT ? all - FDS_KEPT : all / 2) - ace_descriptors(&c);
-	return std::min(want,
-			static_cast<int>(free * VISITS_SHARE / (VISITS_SHARE + LT_WAYS)));
+	return std::min(want, static_cast<int>(free * VISITS_SHARE /
+					       (VISITS_SHARE + LT_TRANSPORTS)));
 }
 
 void tune(lt::settings_pack &s, const conf &c)
@@ -963,7 +963,7 @@ struct lt_session {
 	std::unique_ptr<libtorrent::session> session;
 	/* Sessions for visits, made when they are first needed: what libtorrent dials with
 	 * is a setting of a session. */
-	std::unique_ptr<libtorrent::session> visitor[LT_WAYS];
+	std::unique_ptr<libtorrent::session> visitor[LT_TRANSPORTS];
 	struct visit {
 		std::shared_ptr<torrent_at> at;
 		/* A torrent dials an endpoint once. Whoever is to be dialled a second time
@@ -982,7 +982,6 @@ struct lt_session {
 	struct joined {
 		uint32_t life = 0;
 		libtorrent::torrent_handle handle;
-		libtorrent::info_hash_t hashes;
 		bool leaving = false;
 		lt_ids ids{}; /* as joined, then as the metadata says */
 		/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
@@ -1118,6 +1117,17 @@ void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const ke
 	} catch (const std::exception &) {
 		/* the torrent is gone */
 	}
+}
+
+lt::info_hash_t hashes_of(const lt_ids &ids)
+{
+	lt::info_hash_t ih;
+
+	if (ids.has_v1)
+		ih.v1 = lt::sha1_hash(reinterpret_cast<const char *>(ids.v1));
+	if (ids.has_v2)
+		ih.v2 = lt::sha256_hash(reinterpret_cast<const char *>(ids.v2));
+	return ih;
 }
 
 void set_ids(lt_event &e, const lt::info_hash_t &ih)
@@ -1336,15 +1346,28 @@ lt::torrent_handle handle_of(torrent_at &at)
 
 lt::session &visitor_of(struct lt_session *l, lt_way way)
 {
-	if (!l->visitor[way]) {
+	auto &visitor = l->visitor[lt_transport(way)];
+
+	if (!visitor) {
 		auto s = first_settings(l->settings);
-		tune_visit(s, l->settings, way);
+		tune_visit(s, l->settings, lt_transport(way));
 		lt::session_params p(std::move(s), {});
 		p.disk_io_constructor = lt::disabled_disk_io_constructor;
 		p.ip_filter = private_filter(l->settings);
-		l->visitor[way] = std::make_unique<lt::session>(std::move(p));
+		visitor = std::make_unique<lt::session>(std::move(p));
 	}
-	return *l->visitor[way];
+	return *visitor;
+}
+
+/* What libtorrent greets the peers of a torrent with is its v1 hash, unless a source has
+ * named them under the other. A torrent with one hash leaves no choice. */
+lt_ids one_hash(lt_ids ids, lt_way way)
+{
+	if (way >= LT_WAY_V2 && ids.has_v2)
+		ids.has_v1 = 0;
+	else if (ids.has_v1)
+		ids.has_v2 = 0;
+	return ids;
 }
 
 void visit_begin(struct lt_session *l, lt_way way, const key &k,
@@ -1365,7 +1388,7 @@ void visit_begin(struct lt_session *l, lt_way way, const key &k,
 	v.given.insert(peers.begin(), peers.end());
 	v.next = std::move(peers);
 	l->pushing = true;
-	p.info_hashes = join.hashes;
+	p.info_hashes = hashes_of(one_hash(join.ids, way));
 	watch(p, v.at);
 	p.flags |= lt::torrent_flags::disable_dht | lt::torrent_flags::disable_lsd |
 		   lt::torrent_flags::disable_pex;
@@ -1407,21 +1430,21 @@ void visit_end(struct lt_session *l, lt_way way, const key &k)
 	 * torrent that is there already would not be made anew. */
 	const auto h = handle_of(*it->second.at);
 	if (h.is_valid())
-		l->visitor[way]->remove_torrent(h);
+		visitor_of(l, way).remove_torrent(h);
 	else
 		l->ending[way].push_back(it->second.at);
 	l->visits[way].erase(it);
 }
 
 /* Torrents that were left, or whose peers all have had their turn. */
-void visits_remove(struct lt_session *l, int way)
+void visits_remove(struct lt_session *l, lt_way way)
 {
 	auto keep = l->ending[way].begin();
 
 	for (auto &at : l->ending[way]) {
 		const auto h = handle_of(*at);
 		if (h.is_valid())
-			l->visitor[way]->remove_torrent(h);
+			visitor_of(l, way).remove_torrent(h);
 		else if (at->waited++ < VISIT_ADD_S)
 			*keep++ = at; /* it is still being added */
 	}
@@ -1433,9 +1456,6 @@ void visits_tick(struct lt_session *l, lt_way way)
 	const auto now = std::chrono::steady_clock::now();
 	std::vector<std::pair<key, std::vector<lt::tcp::endpoint>>> over;
 
-	/* Whatever the mask, each torrent makes two alerts; unread, they keep it alive. */
-	if (l->visitor[way])
-		l->visitor[way]->pop_alerts(&l->alerts);
 	for (auto &pair : l->visits[way]) {
 		auto &v = pair.second;
 		if (v.at->open == 0 && v.next.empty() && now - v.used > VISIT_IDLE)
@@ -1573,11 +1593,11 @@ int lt_close(struct lt_session **session, int wait_ms)
 				l->saver.join();
 			dht_write(*l->session, *l->dht, *l->out);
 			{ /* the end of the proxies waits */
-				libtorrent::session_proxy proxy[LT_WAYS + 1];
-				for (int w = 0; w < LT_WAYS; w++)
+				libtorrent::session_proxy proxy[LT_TRANSPORTS + 1];
+				for (int w = 0; w < LT_TRANSPORTS; w++)
 					if (l->visitor[w])
 						proxy[w] = l->visitor[w]->abort();
-				proxy[LT_WAYS] = l->session->abort();
+				proxy[LT_TRANSPORTS] = l->session->abort();
 				for (auto &v : l->visitor)
 					v.reset();
 				l->session.reset();
@@ -1609,7 +1629,7 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 					trackers_of(*c, c->swarm_max_trackers));
 		l->trackers = c->swarm_trackers;
 		remember_settings(l, *c);
-		for (int w = 0; w < LT_WAYS; w++) {
+		for (int w = 0; w < LT_TRANSPORTS; w++) {
 			libtorrent::settings_pack v;
 			if (!l->visitor[w])
 				continue;
@@ -1642,13 +1662,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		}
 		*life = join.life = ++l->lives;
 		join.ids = *ids;
-		if (ids->has_v1)
-			p.info_hashes.v1 = libtorrent::sha1_hash(
-				reinterpret_cast<const char *>(ids->v1));
-		if (ids->has_v2)
-			p.info_hashes.v2 = libtorrent::sha256_hash(
-				reinterpret_cast<const char *>(ids->v2));
-		join.hashes = p.info_hashes;
+		p.info_hashes = hashes_of(*ids);
 		const auto at = std::make_shared<torrent_at>();
 		at->out = l->out;
 		at->id = k;
@@ -1920,6 +1934,11 @@ void lt_dht_save(struct lt_session *l)
 void lt_poll(struct lt_session *l)
 {
 	try {
+		/* Whatever the mask, each torrent makes two alerts; unread, they keep it
+		 * alive. */
+		for (auto &visitor : l->visitor)
+			if (visitor)
+				visitor->pop_alerts(&l->alerts);
 		for (int w = 0; w < LT_WAYS; w++)
 			visits_tick(l, static_cast<lt_way>(w));
 		bound_dials(l);

@@ -37,8 +37,15 @@ enum lt_way {
 	LT_WAY_PLAIN = 0,	/* TCP; quickest with most peers */
 	LT_WAY_ENCRYPTED = 1,	/* TCP, encrypted (MSE) or not at all */
 	LT_WAY_UTP = 2,		/* uTP (BEP 29), encrypted, then plain */
+	LT_WAY_V2 = 3,		/* added to one of these: with the v2 hash of a hybrid */
 };
-#define LT_WAYS 3
+#define LT_TRANSPORTS 3
+#define LT_WAYS 6
+/* The same with whichever hash. */
+static inline enum lt_way lt_transport(int way)
+{
+	return (enum lt_way)(way % LT_TRANSPORTS);
+}
 
 enum lt_kind {
 	LT_PEER_LEARNED = 1,	/* addr, port, source: an endpoint was heard of */
@@ -151,7 +158,8 @@ PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const struc
 void lt_ask_trackers(struct lt_session *lt, const uint8_t id[IH_LEN], const struct conf *c);
 void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
 
-/* Dial peers of a joined swarm in one way, beside what the swarm does by itself. Their
+/* Dial peers of a joined swarm in one way, beside what the swarm does by itself: with the
+ * v1 hash, if there is one, or with what LT_WAY_V2 asks for. Their
  * records look like all others. Nothing is announced anywhere for it; a connection ends
  * by itself when the peer has told everything. An endpoint is given again only after
  * its LT_PEER_GONE. 0; -1: not joined, or no memory. */

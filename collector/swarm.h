@@ -59,7 +59,7 @@ struct peer {
 	uint8_t next;			/* enum lt_way of the visit it waits for, + 1; 0: none */
 	uint8_t tried;			/* bit per way: used in this round */
 	uint8_t reached;		/* answered in this round */
-	uint8_t stood;			/* a TCP connection stood in this round */
+	uint8_t stood;			/* bit per way: a connection stood in this round */
 	uint8_t failed;			/* this round was counted in fails */
 	uint8_t fails;			/* rounds without an answer */
 	uint16_t progress;		/* hundredths of a percent */
@@ -158,6 +158,9 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
  *
  *	plain TCP --stood, no handshake--> encrypted TCP --no--> uTP --no--> a failed round
  *	    |------refused, or silent for a second------------->
+ *
+ * A peer of a hybrid torrent may know it by one of its hashes only, and hangs up on who says
+ * the other: where a connection stood without a handshake, the other hash comes next.
  *
  * A round is the first contact, or a revisit; that one begins with the way that worked.
  */

@@ -18,17 +18,44 @@ void swarm_unwant(struct swarm *w, struct peer *p)
 	p->next = 0;
 }
 
-/* The way to go after one failed; -1: all were tried. */
-static int next_way(const struct peer *p)
+static unsigned bit(int way)
 {
-	int unused = ~p->tried;
+	return 1u << way;
+}
+
+/* A transport, with whichever hash. */
+static unsigned bits(enum lt_way way)
+{
+	return bit(way) | bit(way + LT_WAY_V2);
+}
+
+/* A way that stood, with the other hash of a hybrid; -1: none, or both were said. */
+static int other_hash(const struct swarm *w, const struct peer *p)
+{
+	if (!w->ih.has_v1 || !w->ih.has_v2)
+		return -1;
+	for (int way = 0; way < LT_WAYS; way++) {
+		int other = (way + LT_WAY_V2) % LT_WAYS;
+
+		if ((p->stood & bit(way)) && !(p->tried & bit(other)))
+			return other;
+	}
+	return -1;
+}
+
+/* The way to go after one failed; -1: all were tried. */
+static int next_way(const struct swarm *w, const struct peer *p)
+{
+	int other = other_hash(w, p);
 
 	/* Whoever accepts a connection and then hangs up wants something else on it. */
-	if (p->stood && (unused & 1 << LT_WAY_ENCRYPTED))
+	if (other >= 0)
+		return other;
+	if ((p->stood & ~bits(LT_WAY_UTP)) && !(p->tried & bits(LT_WAY_ENCRYPTED)))
 		return LT_WAY_ENCRYPTED;
-	if (unused & 1 << LT_WAY_UTP)
+	if (!(p->tried & bits(LT_WAY_UTP)))
 		return LT_WAY_UTP;
-	return unused & 1 << LT_WAY_PLAIN ? LT_WAY_PLAIN : -1;
+	return p->tried & bits(LT_WAY_PLAIN) ? -1 : LT_WAY_PLAIN;
 }
 
 void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event *e,
@@ -36,8 +63,9 @@ void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event
 {
 	int way;
 
-	p->stood |= e->connected && e->way != LT_WAY_UTP;
-	way = next_way(p);
+	if (e->connected)
+		p->stood |= (uint8_t)bit(e->way);
+	way = next_way(w, p);
 	if (p->reached || p->next)
 		return;
 	if (way >= 0) {
@@ -62,7 +90,7 @@ size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, s
 		out[n].way = (enum lt_way)(p->next - 1);
 		memcpy(out[n].to.addr, p->addr, ADDR_LEN);
 		out[n++].to.port = p->port;
-		p->tried |= (uint8_t)(1u << (p->next - 1));
+		p->tried |= (uint8_t)bit(p->next - 1);
 		if (p->dialled_ms == 0)
 			p->dialled_ms = now_ms;
 		swarm_unwant(w, p);
@@ -73,7 +101,7 @@ size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, s
 static void look_for_silence(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	if (p->links == 0 || p->reached || p->next || p->state == PEER_CONNECTED ||
-	    now_ms - p->dialled_ms < SWARM_SILENT_MS || (p->tried & 1 << LT_WAY_UTP))
+	    now_ms - p->dialled_ms < SWARM_SILENT_MS || (p->tried & bits(LT_WAY_UTP)))
 		return;
 	swarm_want(w, p, LT_WAY_UTP);
 	if (p->second_ms == 0)

@@ -151,7 +151,7 @@ static void told(struct path *p, const struct lt_event *e, uint64_t now_ms)
 /* The transport stood, though the peer then said nothing. */
 static void gone(struct path *p, const struct lt_event *e, uint64_t now_ms)
 {
-	if (e->connected && e->way == LT_WAY_UTP)
+	if (e->connected && lt_transport(e->way) == LT_WAY_UTP)
 		udp_answered(p, now_ms);
 	else if (e->connected)
 		tcp_answered(p, now_ms);

@@ -131,6 +131,86 @@ static void test_a_late_hang_up_is_remembered(void **state)
 	assert_int_equal(w->peer[0].fails, 1);
 }
 
+static void now_a_hybrid(void)
+{
+	w->ih.has_v1 = w->ih.has_v2 = 1;
+}
+
+/* A peer that knows a hybrid by one hash hangs up on the other. */
+static void test_the_other_hash_comes_next_where_a_connection_stood(void **state)
+{
+	(void)state;
+	now_a_hybrid();
+	fails(LT_WAY_PLAIN, 1);
+	assert_int_equal(due(), LT_WAY_PLAIN + LT_WAY_V2);
+	fails(LT_WAY_PLAIN + LT_WAY_V2, 1);
+	assert_int_equal(due(), LT_WAY_ENCRYPTED);
+	fails(LT_WAY_ENCRYPTED, 1);
+	assert_int_equal(due(), LT_WAY_ENCRYPTED + LT_WAY_V2);
+	fails(LT_WAY_ENCRYPTED + LT_WAY_V2, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 1);
+	assert_int_equal(w->peer[0].fails, 0);
+	assert_int_equal(due(), LT_WAY_UTP + LT_WAY_V2);
+	fails(LT_WAY_UTP + LT_WAY_V2, 0);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
+static void test_no_hash_is_asked_of_who_does_not_accept(void **state)
+{
+	(void)state;
+	now_a_hybrid();
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
+/* What was learned under one hash is not forgotten when uTP was planned for its silence, nor
+ * when the metadata tells only then that there is another. */
+static void test_a_hang_up_is_remembered_until_it_is_a_hybrid(void **state)
+{
+	(void)state;
+	say(LT_PEER_DIALLED, 1, LT_WAY_PLAIN, 0);
+	now += SWARM_SILENT_MS;
+	swarm_plan(w, now, GAP, MAX);
+	say(LT_PEER_GONE, 1, LT_WAY_PLAIN, 1);
+	assert_int_equal(due(), LT_WAY_UTP);
+	now_a_hybrid();
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_PLAIN + LT_WAY_V2);
+	say(LT_PEER_DIALLED, 1, LT_WAY_PLAIN + LT_WAY_V2, 0);
+	say(LT_PEER_HANDSHAKE, 1, LT_WAY_PLAIN + LT_WAY_V2, 1);
+	say(LT_PEER_GONE, 1, LT_WAY_PLAIN + LT_WAY_V2, 1);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 0);
+}
+
+/* A revisit begins with the hash that worked; the other one is tried if it no longer does,
+ * and no transport twice for nothing. */
+static void test_a_revisit_says_the_hash_that_worked(void **state)
+{
+	(void)state;
+	now_a_hybrid();
+	w->round_done = 1;
+	say(LT_PEER_DIALLED, 1, LT_WAY_UTP + LT_WAY_V2, 0);
+	say(LT_PEER_HANDSHAKE, 1, LT_WAY_UTP + LT_WAY_V2, 1);
+	say(LT_PEER_GONE, 1, LT_WAY_UTP + LT_WAY_V2, 1);
+	swarm_plan(w, now, GAP, MAX);
+	now += GAP;
+	swarm_plan(w, now, GAP, MAX);
+	assert_int_equal(due(), LT_WAY_UTP + LT_WAY_V2);
+	fails(LT_WAY_UTP + LT_WAY_V2, 1);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_PLAIN);
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(due(), -1);
+	assert_int_equal(w->peer[0].fails, 1);
+}
+
 static void test_a_second_way_is_part_of_the_first_round_for_a_while(void **state)
 {
 	uint64_t recheck;
@@ -305,6 +385,10 @@ int main(void)
 		TEST(test_who_refuses_is_asked_by_utp),
 		TEST(test_silence_is_not_waited_for),
 		TEST(test_a_late_hang_up_is_remembered),
+		TEST(test_the_other_hash_comes_next_where_a_connection_stood),
+		TEST(test_no_hash_is_asked_of_who_does_not_accept),
+		TEST(test_a_hang_up_is_remembered_until_it_is_a_hybrid),
+		TEST(test_a_revisit_says_the_hash_that_worked),
 		TEST(test_a_second_way_is_part_of_the_first_round_for_a_while),
 		TEST(test_revisits_come_at_a_growing_pace),
 		TEST(test_a_revisit_tries_other_ways_if_the_old_one_fails),
