@@ -153,6 +153,7 @@ static void no_answer(struct resolved *r, const uint8_t id[IH_LEN])
 {
 	memcpy(r->infohash, id, IH_LEN);
 	r->how = RESOLVED_NO_ANSWER;
+	r->title[0] = '\0';
 }
 
 /* unasked: only because the engine is down; when it is up that is no longer true. */

@@ -82,6 +82,7 @@ void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 static void remember_slot(const struct coll *c, const uint8_t id[IH_LEN],
 			  struct resolved *r)
 {
+	char title[SHM_STRING_MAX + 1];
 	uint32_t any = UINT32_MAX;
 	struct shm_swarm s;
 
@@ -89,6 +90,8 @@ static void remember_slot(const struct coll *c, const uint8_t id[IH_LEN],
 		return;
 	memcpy(r->infohash, s.infohash, IH_LEN);
 	r->how = RESOLVED_ENGINE;
+	ptab_client(c->ptab, s.title, title);
+	resolve_set_title(r, title);
 }
 
 int ids_is_cold(const struct coll *c, const struct shm_job *job)
@@ -112,6 +115,7 @@ int ids_known(struct coll *c, const struct shm_job *job, struct resolved *r)
 
 	memcpy(r->infohash, job->id, IH_LEN);
 	r->how = RESOLVED_TAKEN;
+	r->title[0] = '\0';
 	if (!(job->flags & (JOB_F_V2 | JOB_F_INFOHASH)))
 		rc = engine_ask(c->engine, job->id, r);
 	if (rc == ENGINE_KNOWN && r->how == RESOLVED_NO_ANSWER)
@@ -144,6 +148,18 @@ static struct swarm *move(struct coll *c, struct swarm_id *e, const struct resol
 	return swarms_find(c->swarms, r->infohash);
 }
 
+/* What the engine calls it; no word of it says nothing against an older one. */
+static void entitle(struct coll *c, struct swarm *w, const struct resolved *r)
+{
+	uint32_t title = ptab_string(c->ptab, r->title, strlen(r->title));
+
+	if (title == 0 || title == w->title)
+		return;
+	w->title = title;
+	w->changed_ms = clock_ms();
+	w->important = 1;
+}
+
 struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 			const struct resolved *r, const uint8_t *v2, enum lane_rc *why)
 {
@@ -159,10 +175,12 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	if (!w)
 		w = jobs_join(c, id, r->infohash, v2, why);
 	given_found(c, w, id);
-	if (w)
+	if (w) {
+		entitle(c, w, r);
 		wait_found(c, w, id);
-	else
+	} else {
 		wait_refuse(c, id, *why);
+	}
 	return w;
 }
 

@@ -169,6 +169,7 @@ static void translate_names(struct swarm *w, void *arg)
 	struct coll *c = arg;
 
 	w->said = ptab_old_client(c->ptab, w->said);
+	w->title = ptab_old_client(c->ptab, w->title);
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		w->peer[i].client = ptab_old_client(c->ptab, w->peer[i].client);
 		w->peer[i].place = ptab_old_place(c->ptab, w->peer[i].place);

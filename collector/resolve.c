@@ -11,6 +11,18 @@
 
 /* ---- the engine's words -------------------------------------------------------- */
 
+void resolve_set_title(struct resolved *r, const char *text)
+{
+	size_t n = text ? strnlen(text, RESOLVE_TITLE_MAX - 1) : 0;
+
+	/* the first byte that is left out must not be inside a character */
+	while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(r->title, text ? text : "", n);
+	r->title[n] = '\0';
+	(void)swarm_clean_text(r->title);
+}
+
 /* Exactly 40 hexadecimal digits, not all of them zero. */
 static int parse_infohash(uint8_t out[IH_LEN], const char *text)
 {
@@ -29,7 +41,14 @@ static int taken_as_it_is(struct resolved *out, const uint8_t id[IH_LEN],
 {
 	memcpy(out->infohash, id, IH_LEN);
 	out->how = (uint8_t)how;
+	out->title[0] = '\0';
 	return 0;
+}
+
+/* NULL: no such string. */
+static const char *text_in(const cJSON *o, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
 }
 
 static int parse_result(struct resolved *out, const uint8_t id[IH_LEN],
@@ -43,6 +62,7 @@ static int parse_result(struct resolved *out, const uint8_t id[IH_LEN],
 		return err_set(err, "its infohash is not 40 hexadecimal digits");
 	out->how =
 		memcmp(out->infohash, id, IH_LEN) == 0 ? RESOLVED_SAME : RESOLVED_ENGINE;
+	resolve_set_title(out, text_in(result, "title"));
 	return 0;
 }
 
@@ -89,6 +109,7 @@ void resolve_write(struct buf *out, const struct resolved *r, uint64_t until_wal
 	json_obj(&j, NULL);
 	json_str(&j, "infohash", hex);
 	json_str(&j, "resolution", swarm_resolved_word(r->how));
+	json_str_or_null(&j, "title", r->title[0] ? r->title : NULL);
 	json_uint(&j, "until", until_wall_ms);
 	json_obj_end(&j);
 }
@@ -130,6 +151,7 @@ int resolve_read(struct resolved *out, uint64_t *left_ms, const uint8_t id[IH_LE
 		uint64_t most = resolve_ttl_ms(out); /* clocks differ */
 
 		*left_ms = left < (double)most ? (uint64_t)left : most;
+		resolve_set_title(out, text_in(j, "title"));
 		rc = 0;
 	}
 	cJSON_Delete(j);

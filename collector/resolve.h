@@ -24,20 +24,27 @@
 #define RESOLVE_KNOWN_MS (24ull * 3600 * 1000)
 #define RESOLVE_NOT_FOUND_MS (10ull * 60 * 1000)
 #define RESOLVE_NO_ANSWER_MS 30000ull
-/* Answers kept in memory: about as many as the peer table has slots; 400 KiB. */
+/* Answers kept in memory: about as many as the peer table has slots; 900 KiB. */
 #define RESOLVE_MAX 4096u
+/* With its NUL. Names of channels and films are shorter; of a longer one the end goes. */
+#define RESOLVE_TITLE_MAX 128
 
 struct resolved {
 	uint8_t infohash[IH_LEN];	/* of the swarm; the id itself unless how is ENGINE */
 	uint8_t how;			/* RESOLVED_ENGINE, _SAME, _NOT_FOUND, _NO_ANSWER */
+	char title[RESOLVE_TITLE_MAX];	/* of the stream; printable UTF-8; "": none */
 };
+
+/* Whoever published the stream chose its title: cut between characters, and made
+ * printable as names of clients are. NULL: none. */
+void resolve_set_title(struct resolved *r, const char *text);
 
 /* The engine's answer about id. 0, or -1 with a sentence: it makes no sense. */
 PS_MUST int resolve_parse(struct resolved *out, const uint8_t id[IH_LEN], const char *body,
 			  size_t len, char err[ERRLEN]);
 uint64_t resolve_ttl_ms(const struct resolved *r);
 
-/* {"infohash", "resolution", "until"}; until in wall milliseconds. */
+/* {"infohash", "resolution", "title", "until"}; until in wall milliseconds. */
 void resolve_write(struct buf *out, const struct resolved *r, uint64_t until_wall_ms);
 /* The same read; *left_ms is how long it is still good. -1: not one of ours, or over. */
 PS_MUST int resolve_read(struct resolved *out, uint64_t *left_ms, const uint8_t id[IH_LEN],

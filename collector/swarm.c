@@ -293,6 +293,8 @@ void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms)
 	}
 	if (!w->pieces)
 		w->pieces = from->pieces;
+	if (!w->title)
+		w->title = from->title;
 	w->changed_ms = now_ms;
 	w->important = 1;
 }

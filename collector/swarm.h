@@ -110,6 +110,7 @@ struct swarm {
 	struct swarm_tracker tracker[SWARM_TRACKERS];
 	uint32_t ntrackers;		/* seen so far */
 	uint32_t said, said_by;		/* text of the last failure (names table), and whose */
+	uint32_t title;			/* by an engine (names table); 0: none */
 	uint32_t trackers_expected;	/* to be asked now; 0 while trackers_at_ms is in the way */
 	uint64_t announced_ms;		/* monotonic; a tracker was asked last; 0: never */
 	uint64_t trackers_at_ms;	/* trackers are asked then, not before; 0: they are */

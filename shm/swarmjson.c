@@ -63,8 +63,7 @@ static size_t unprintable(const uint8_t *s, size_t left)
 	return 0;
 }
 
-/* A question mark for each, and for each byte that is not UTF-8. Works in place. */
-static size_t clean(char *text)
+size_t swarm_clean_text(char *text)
 {
 	uint8_t *s = (uint8_t *)text;
 	size_t len = strlen(text), from = 0, to = 0;
@@ -86,7 +85,7 @@ static size_t clean(char *text)
 
 static void show(char *text, size_t size, const char *unknown)
 {
-	if (clean(text) == 0)
+	if (swarm_clean_text(text) == 0)
 		snprintf(text, size, "%s", unknown);
 }
 
@@ -292,8 +291,8 @@ static void get_words(struct words *out, const struct ptab *p, const struct shm_
 {
 	ptab_client(p, s->tracker_said, out->said);
 	ptab_client(p, s->title, out->title);
-	clean(out->said);
-	clean(out->title);
+	(void)swarm_clean_text(out->said);
+	(void)swarm_clean_text(out->title);
 }
 
 static void put_ids(struct json *j, const char *asked, const uint8_t id[IH_LEN])

@@ -31,6 +31,9 @@ PS_MUST int swarm_json(struct buf *out, const struct ptab *p, const struct swarm
 void swarm_json_empty(struct buf *out, const char *asked, const uint8_t id[IH_LEN],
 		      uint64_t now_wall_ms, const char *error, unsigned path,
 		      const struct swarm_pick *pick);
+/* A text that a stranger chose, in place, as it is shown: a question mark for whatever is
+ * not UTF-8, moves a cursor, turns the direction or breaks a line. Its length. */
+size_t swarm_clean_text(char *text);
 /* The sentence for an enum swarm_why: why a list is empty. */
 const char *swarm_why_text(int why);
 /* The word for an enum swarm_resolved; NULL: nothing is known of the id yet. */

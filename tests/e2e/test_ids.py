@@ -67,6 +67,7 @@ def test_a_content_id_is_resolved(world):
     answer = d.peers(CONTENT)
     expect(answer, CONTENT, s.infohash, 'resolved')
     assert answer['total_peers'] == 5 and answer['error'] is None
+    assert answer['title'] == 'A title'
     other = d.peers(s.infohash)
     wait_until(lambda: d.peers(s.infohash, wait='1s')['resolution'] == 'not_found',
                what='the engine was asked about the infohash, too')
@@ -77,6 +78,17 @@ def test_a_content_id_is_resolved(world):
     assert {a['infohash'] for a in t.announces()} == {s.infohash}
     until_swarms(d, 1)
     assert counter(d, 'joins') == 1
+
+
+@pytest.mark.parametrize('title, shown', [
+    ('Fußball "1" \\ \n\x1b[2J\u202e 世界', 'Fußball "1" \\ ??[2J? 世界'), ('é' * 200, 'é' * 63),
+    ('', None), (None, None), (7, None), (['x'], None)])
+def test_a_title_is_a_strangers_text(world, title, shown):
+    d, s, e, _ = world()
+    e.title = title
+    answer = d.peers(CONTENT)
+    expect(answer, CONTENT, s.infohash, 'resolved')
+    assert answer['title'] == shown
 
 
 def test_many_askers_are_one_question(world):
@@ -234,10 +246,13 @@ def test_a_restart_knows_from_redis(world, redis_server):
     key = f'peerscope:resolved:{CONTENT}'
     stored = json.loads(wait_until(lambda: r.client().get(key), what='it is written down'))
     assert (stored['infohash'], stored['resolution']) == (s.infohash, 'resolved')
+    assert stored['title'] == 'A title'
     assert 86000 < r.client().ttl(key) <= 86400
     wait_until(lambda: r.client().ttl('peerscope:resolved:' + 'beef' * 10) > 500,
                what='what was not found, too')
-    wait_until(lambda: r.client().get(f'peer_stats:{CONTENT}'), what='the answer under its id')
+    stats = json.loads(wait_until(lambda: r.client().get(f'peer_stats:{CONTENT}'),
+                                  what='the answer under its id'))
+    assert stats['title'] == 'A title'
     d.stop(signal.SIGTERM)
     d.finish()
     asked = len(e.asked)
@@ -245,7 +260,9 @@ def test_a_restart_knows_from_redis(world, redis_server):
     d2, s2, _, _ = world({**conf, 'acestream.engine_url': e.url})
     wait_until(lambda: d2.get('/health').json['redis_available'], what='Redis is up')
     until_engine(d2, 'down')
-    expect(d2.peers(CONTENT, wait='1s'), CONTENT, s.infohash, 'resolved')
+    answer = d2.peers(CONTENT, wait='1s')
+    expect(answer, CONTENT, s.infohash, 'resolved')
+    assert answer['title'] == 'A title'
     expect(d2.peers('beef' * 10, wait='500ms'), 'beef' * 10, 'beef' * 10, 'not_found')
     assert len(e.asked) == asked and s2.infohash != s.infohash
     assert counter(d2, 'engine_redis') == 2
@@ -298,7 +315,7 @@ def test_a_killed_collector_remembers_from_the_table(world):
     until_engine(d, 'down')
     answer = wait_until(lambda: d.peers(CONTENT, wait='2s'), what='an answer')
     expect(answer, CONTENT, s.infohash, 'resolved')
-    assert answer['total_peers'] == 5
+    assert answer['total_peers'] == 5 and answer['title'] == 'A title'
     until_swarms(d, 1)
 
 

@@ -71,6 +71,7 @@ class Engine:
         self.address = stage.net.take()
         self.url = f'http://{self.address}:{PORT}'
         self.known, self.mode, self.delay_s = dict(known or {}), 'ok', 0
+        self.title = 'A title'
         self.asked, self.seen = [], []  # ids; targets of all requests
         self.probes = True              # False: get_version hangs in mode 'hang', too
         self.server = None
@@ -112,5 +113,5 @@ class Engine:
         if asked not in self.known:
             return {'result': None, 'error': 'cannot load transport file'}
         return {'result': {'infohash': self.known[asked], 'content_id': asked, 'is_live': 1,
-                           'title': 'A title', 'categories': [], 'transport_type': 'bt'},
+                           'title': self.title, 'categories': [], 'transport_type': 'bt'},
                 'error': None}

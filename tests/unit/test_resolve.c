@@ -49,6 +49,65 @@ static void test_answers(void **state)
 			 RESOLVED_NOT_FOUND);
 }
 
+static void test_titles(void **state)
+{
+	static const struct {
+		const char *json, *title;
+	} want[] = {
+		{"", ""},
+		{",\"title\":null", ""},
+		{",\"title\":7", ""},
+		{",\"title\":\"\"", ""},
+		{",\"title\":\"A \\\"b\\\" \\u00e9\"", "A \"b\" \xc3\xa9"},
+		{",\"title\":\"a\\u001b[2J\\u202e\\n\xff\"", "a?[2J???"},
+	};
+	struct resolved r;
+	char text[400], err[ERRLEN];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(want); i++) {
+		snprintf(text, sizeof(text), "{\"result\":{\"infohash\":\"%s\"%s}}",
+			 OTHER, want[i].json);
+		memset(&r, 'x', sizeof(r));
+		assert_int_equal(resolve_parse(&r, ID, text, strlen(text), err), 0);
+		assert_string_equal(r.title, want[i].title);
+	}
+	snprintf(text, sizeof(text), "{\"result\":{\"title\":\"of no swarm\"}}");
+	assert_int_equal(resolve_parse(&r, ID, text, strlen(text), err), 0);
+	assert_string_equal(r.title, "");
+	resolve_set_title(&r, NULL);
+	assert_string_equal(r.title, "");
+}
+
+/* Of one that is too long the end goes, never half of a character. */
+static void test_a_long_title_is_cut(void **state)
+{
+	struct resolved r;
+	char text[400];
+
+	(void)state;
+	for (size_t lead = 0; lead < 4; lead++) {
+		size_t n;
+
+		memset(text, 'a', sizeof(text));
+		for (size_t at = lead; at + 3 < sizeof(text); at += 3)
+			memcpy(text + at, "\xe4\xb8\x96", 3);
+		text[sizeof(text) - 1] = '\0';
+		resolve_set_title(&r, text);
+		n = strlen(r.title);
+		assert_true(n > RESOLVE_TITLE_MAX - 4 && n < RESOLVE_TITLE_MAX);
+		assert_int_equal((n - lead) % 3, 0);
+		assert_memory_equal(r.title, text, n);
+	}
+	memset(text, 0x80, sizeof(text) - 1); /* nothing but middles of characters */
+	resolve_set_title(&r, text);
+	assert_string_equal(r.title, "");
+	memset(text, 'a', RESOLVE_TITLE_MAX - 1);
+	text[RESOLVE_TITLE_MAX - 1] = '\0';
+	resolve_set_title(&r, text);
+	assert_string_equal(r.title, text);
+}
+
 static void test_what_makes_no_sense(void **state)
 {
 	static const char *const bad[] = {
@@ -96,11 +155,15 @@ static void test_written_and_read(void **state)
 		uint64_t left = 0;
 		struct buf b;
 
+		if (i < 2)
+			resolve_set_title(&r, "Canal \"+\" \xc3\xa9");
+		memset(&got, 'x', sizeof(got));
 		buf_init(&b, 4096);
 		resolve_write(&b, &r, NOW + 5000);
 		assert_int_equal(resolve_read(&got, &left, ID, b.p, b.len, NOW), 0);
 		assert_memory_equal(got.infohash, r.infohash, IH_LEN);
 		assert_int_equal(got.how, r.how);
+		assert_string_equal(got.title, r.title);
 		assert_int_equal(left, 5000);
 		assert_int_equal(resolve_read(&got, &left, ID, b.p, b.len, NOW + 5000),
 				 -1);
@@ -124,6 +187,10 @@ static int reads(const char *text)
 static void test_what_others_wrote(void **state)
 {
 	(void)state;
+	/* as it was before there were titles; and with one that is none */
+	assert_int_equal(reads("{\"infohash\":\"" OTHER "\",\"resolution\":\"resolved\","
+			       "\"title\":[],\"until\":9999999999999}"),
+			 0);
 	assert_int_equal(reads("{\"infohash\":\"" OTHER "\",\"resolution\":\"resolved\","
 			       "\"until\":9999999999999}"),
 			 0);
@@ -220,6 +287,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_titles),
+		cmocka_unit_test(test_a_long_title_is_cut),
 		cmocka_unit_test(test_what_makes_no_sense),
 		cmocka_unit_test(test_written_and_read),
 		cmocka_unit_test(test_what_others_wrote),
