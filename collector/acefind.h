@@ -40,7 +40,8 @@ struct event_base;
 struct acefind;				/* opaque */
 
 enum acefind_what {
-	ACEFIND_FOUND,			/* peer[n]; n 0: an answer that names nobody */
+	ACEFIND_FOUND,			/* peer[n], n > 0; the same one may come again */
+	ACEFIND_LOOKED,			/* a DHT look-up is over; n: endpoints named in all */
 	ACEFIND_ASKED,			/* tracker: one announce went out */
 	ACEFIND_ANSWERED,		/* tracker, seeds, leechers, n; its peers came as FOUND */
 	ACEFIND_FAILED,			/* tracker, failure, text */
@@ -91,7 +92,7 @@ void acefind_suspend(struct acefind *f);
  * had not answered. */
 void acefind_resume(struct acefind *f);
 
-/* LT_DHT_FOUND and LT_DHT_OVER of the session; may call fn. */
+/* LT_DHT_FOUND, LT_DHT_AT_WORK and LT_STATS of the session; may call fn. */
 void acefind_event(struct acefind *f, const struct lt_event *e);
 
 /* Pure: milliseconds until a tracker is asked again, that said interval_s when it answered,

@@ -800,9 +800,10 @@ lt::settings_pack first_settings(const conf &c)
 	s.set_str(sp::handshake_client_version, "Peerscope/" PEERSCOPE_VERSION);
 	s.set_str(sp::peer_fingerprint, lt::generate_fingerprint("Ps", 0, 1, 0, 0));
 	s.set_int(sp::alert_mask,
-		  static_cast<int>(static_cast<uint32_t>(lt::alert_category::status |
-							 lt::alert_category::tracker |
-							 lt::alert_category::error)));
+		  static_cast<int>(static_cast<uint32_t>(
+			  lt::alert_category::status | lt::alert_category::tracker |
+			  lt::alert_category::dht_operation |
+			  lt::alert_category::error)));
 	s.set_bool(sp::enable_upnp, false);
 	s.set_bool(sp::enable_natpmp, false);
 	/* TCP first: an outgoing uTP attempt costs seconds before TCP gets its turn. */
@@ -996,6 +997,7 @@ struct lt_session {
 	 * reported before it. Hash of the URL; at most EARLY_MAX. */
 	std::vector<std::pair<libtorrent::torrent_handle, uint32_t>> early;
 	std::string trackers; /* swarm.trackers, as last seen */
+	int finding = 0;      /* polls that ask for look-ups, too */
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
@@ -1258,6 +1260,28 @@ void stats_event(struct lt_session *l, const lt::session_stats_alert &a)
 	l->taken.push_back(e);
 }
 
+void find_event(struct lt_session *l, lt_kind kind, const lt::sha1_hash &target,
+		const lt::tcp::endpoint &ep)
+{
+	lt_event e{};
+	e.kind = kind;
+	memcpy(e.id, target.data(), IH_LEN);
+	set_addr(e, ep.address());
+	e.port = ep.port();
+	l->taken.push_back(e);
+}
+
+/* What lt_dht_find finds, and that it is still at it. */
+void find_events(struct lt_session *l, const lt::alert *a)
+{
+	if (const auto *d = lt::alert_cast<lt::dht_stats_alert>(a))
+		for (const auto &r : d->active_requests)
+			find_event(l, LT_DHT_AT_WORK, r.target, {});
+	if (const auto *f = lt::alert_cast<lt::dht_get_peers_reply_alert>(a))
+		for (const auto &ep : f->peers())
+			find_event(l, LT_DHT_FOUND, f->info_hash, ep);
+}
+
 void added(struct lt_session *l, const lt::add_torrent_alert &a)
 {
 	const auto *at = a.params.userdata.get<key>();
@@ -1327,6 +1351,7 @@ void take_alerts(struct lt_session *l)
 		else if (lt::alert_cast<lt::alerts_dropped_alert>(a))
 			l->alerts_dropped++;
 		else {
+			find_events(l, a);
 			listen_events(l, a);
 			torrent_events(l, a);
 		}
@@ -1914,6 +1939,18 @@ void lt_dht_restart(struct lt_session *l, const struct conf *c)
 	}
 }
 
+int lt_dht_find(struct lt_session *l, const uint8_t id[IH_LEN])
+{
+	try {
+		l->session->dht_get_peers(
+			libtorrent::sha1_hash(reinterpret_cast<const char *>(id)));
+		l->finding = LT_DHT_FIND_S;
+		return 0;
+	} catch (const std::exception &) {
+		return -1;
+	}
+}
+
 void lt_dht_save(struct lt_session *l)
 {
 	try {
@@ -1942,29 +1979,11 @@ void lt_poll(struct lt_session *l)
 		for (int w = 0; w < LT_WAYS; w++)
 			visits_tick(l, static_cast<lt_way>(w));
 		bound_dials(l);
+		if (l->finding > 0 && l->finding--)
+			l->session->post_dht_stats();
 		l->session->post_session_stats();
 	} catch (const std::exception &) {
 		/* asked again in a second */
-	}
-}
-
-uint32_t lt_tracker_count(const struct conf *c)
-{
-	try {
-		return static_cast<uint32_t>(
-			trackers_of(*c, c->swarm_max_trackers).size());
-	} catch (const std::exception &) {
-		return 0;
-	}
-}
-
-uint32_t lt_trackers_left_out(const struct conf *c)
-{
-	try {
-		return static_cast<uint32_t>(trackers_of(*c, INT64_MAX).size()) -
-		       lt_tracker_count(c);
-	} catch (const std::exception &) {
-		return 0;
 	}
 }
 

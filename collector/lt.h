@@ -69,7 +69,7 @@ enum lt_kind {
 	LT_DHT_LOADED,		/* n: nodes of an earlier life; text: why there are none */
 	LT_DHT_SAVED,		/* n: nodes written to swarm.dht_state; text: why not */
 	LT_DHT_FOUND,		/* id: a key of lt_dht_find; addr, port: who announced there */
-	LT_DHT_OVER,		/* id: that look-up is over */
+	LT_DHT_AT_WORK,		/* id: it is being looked up; LT_STATS follows the last of these */
 };
 enum lt_failure {		/* of an announce: what it says about the way there */
 	LT_FAIL_NONE = 0,
@@ -139,8 +139,10 @@ void lt_dht_again(struct lt_session *lt, const struct conf *c);
 /* The same, with a DHT that is started anew. */
 void lt_dht_restart(struct lt_session *lt, const struct conf *c);
 /* Look up who announced himself under key in the DHT, without doing so: LT_DHT_FOUND for
- * each endpoint (which may come twice, and be of any kind), LT_DHT_OVER about a second after
- * the end. A key that is being looked up is not looked up twice. 0; -1: no memory. */
+ * each endpoint, as replies come (the same one may come often, and of any kind). libtorrent
+ * does not say when it ends: for LT_DHT_FIND_S seconds each LT_STATS comes with an
+ * LT_DHT_AT_WORK of each look-up that was under way then. 0; -1: no memory. */
+#define LT_DHT_FIND_S 40
 PS_MUST int lt_dht_find(struct lt_session *lt, const uint8_t key[IH_LEN]);
 /* Write the DHT's nodes to c->swarm_dht_state, in a thread of its own; LT_DHT_SAVED
  * tells how it went. Nothing is written while there are none, or one is under way. */
@@ -184,7 +186,7 @@ size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
 /* Once a second: ends visits that are over, sets what swarms may dial by themselves in the
  * next one, and asks for LT_STATS, which comes as a record. */
 void lt_poll(struct lt_session *lt);
-/* Distinct trackers that a swarm joined with this configuration asks. */
+/* Distinct trackers that a swarm joined with this configuration asks; in tracksay.c. */
 uint32_t lt_tracker_count(const struct conf *c);
 /* Distinct trackers of the configuration that swarm.max_trackers leaves out. */
 uint32_t lt_trackers_left_out(const struct conf *c);

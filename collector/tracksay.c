@@ -1,5 +1,5 @@
 /*
- * tracksay.c -- see tracksay.h.
+ * tracksay.c -- see tracksay.h; and, of lt.h, how many trackers a swarm asks.
  */
 #include "collector/tracksay.h"
 
@@ -84,4 +84,41 @@ int tracksay_is_news(struct tracksay *t, uint32_t tracker, const char *text,
 	t->said[oldest].text = what;
 	t->said[oldest].at_ms = now_ms;
 	return 1;
+}
+
+static int stands_before(const char *list, const char *end, const char *url)
+{
+	char item[512];
+
+	while (list < end) {
+		list = conf_list_next(list, item, sizeof(item));
+		if (strcmp(item, url) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* Distinct ones, as trackers_of() in lt.cc takes them. */
+static uint32_t trackers_in(const char *list)
+{
+	const char *rest, *at = list;
+	char url[512];
+	uint32_t n = 0;
+
+	for (; (rest = conf_list_next(at, url, sizeof(url))); at = rest)
+		n += url[0] && !stands_before(list, at, url);
+	return n;
+}
+
+uint32_t lt_tracker_count(const struct conf *c)
+{
+	uint32_t n = trackers_in(c->swarm_trackers),
+		 max = (uint32_t)c->swarm_max_trackers;
+
+	return n < max ? n : max;
+}
+
+uint32_t lt_trackers_left_out(const struct conf *c)
+{
+	return trackers_in(c->swarm_trackers) - lt_tracker_count(c);
 }

@@ -184,6 +184,7 @@ void path_event(struct path *p, const struct lt_event *e, uint64_t now_ms)
 	case LT_PEER_TOLD: told(p, e, now_ms); break;
 	case LT_PEER_GONE: gone(p, e, now_ms); break;
 	case LT_DHT_REPLY:
+	case LT_DHT_FOUND:
 		p->dht_ms = now_ms;
 		udp_answered(p, now_ms);
 		break;

@@ -91,6 +91,29 @@ static void a_full_table_makes_room(void **state)
 	assert_true(tracksay_is_news(&t, 7, "1", 2001));
 }
 
+static void trackers_are_counted_once_each(void **state)
+{
+	static const struct {
+		const char *list;
+		uint32_t max, count, left_out;
+	} want[] = {
+		{"", 20, 0, 0},
+		{"udp://a:1", 20, 1, 0},
+		{" udp://a:1 ,udp://b:1,udp://a:1,", 20, 2, 0},
+		{"udp://a:1,udp://b:1,udp://c:1,udp://b:1", 2, 2, 1},
+		{"udp://a:1,udp://b:1", 0, 0, 2},
+	};
+	static struct conf c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		snprintf(c.swarm_trackers, sizeof(c.swarm_trackers), "%s", want[i].list);
+		c.swarm_max_trackers = want[i].max;
+		assert_int_equal(lt_tracker_count(&c), want[i].count);
+		assert_int_equal(lt_trackers_left_out(&c), want[i].left_out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +121,7 @@ int main(void)
 		cmocka_unit_test(a_tracker_is_found_by_its_hash),
 		cmocka_unit_test(a_word_is_said_once_in_a_while),
 		cmocka_unit_test(a_full_table_makes_room),
+		cmocka_unit_test(trackers_are_counted_once_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
