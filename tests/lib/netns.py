@@ -181,11 +181,13 @@ PACKET_OUTGOING = 4
 SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 263, 6, 33
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86dd
 TRACKER_MAGIC = (0x41727101980).to_bytes(8, 'big')
+TCP_FLAGS = ('FIN', 'SYN', 'RST', 'PSH', 'ACK')
 
 
 class Packet:
     """One that crossed a device of the house. kind: what it is of BitTorrent, or 'dns',
-    'tcp' (of whatever: a SYN, or an encrypted stream), 'udp'; None: neither TCP nor UDP."""
+    'tcp' (of whatever: a SYN, or an encrypted stream), 'udp'; None: neither TCP nor UDP.
+    flags, seq, ack: of a TCP segment."""
 
     def __init__(self, device, outgoing, raw):
         self.device, self.outgoing, self.kind = device, outgoing, None
@@ -196,7 +198,8 @@ class Packet:
             proto, head = raw[6], 40
             self.here, self.there = (socket.inet_ntop(socket.AF_INET6, raw[i:i + 16])
                                      for i in (8, 24))
-        self.port = self.own_port = self.length = self.syn = self.rst = 0
+        self.port = self.own_port = self.length = self.seq = self.ack = 0
+        self.flags = set()
         if proto in (TCP, UDP):
             self.own_port = int.from_bytes(raw[head:head + 2], 'big')
             self.port = int.from_bytes(raw[head + 2:head + 4], 'big')
@@ -204,7 +207,8 @@ class Packet:
 
     def tcp(self, segment):
         data = segment[(segment[12] >> 4) * 4:]
-        self.syn, self.rst = segment[13] & 2, segment[13] & 4
+        self.seq, self.ack = (int.from_bytes(segment[i:i + 4], 'big') for i in (4, 8))
+        self.flags = {name for i, name in enumerate(TCP_FLAGS) if segment[13] >> i & 1}
         self.length = len(data)
         if data.startswith(b'\x13BitTorrent protocol'):
             return 'bittorrent'
@@ -225,9 +229,10 @@ class Packet:
         return 'udp'
 
     def __repr__(self):
-        flags = ' SYN' * bool(self.syn) + ' RST' * bool(self.rst)
+        flags = ''.join(' ' + name for name in TCP_FLAGS if name in self.flags)
+        numbers = f' {self.seq}/{self.ack}' if flags else ''
         way = 'out' if self.outgoing else 'in'
-        return (f'<{self.kind}{flags} {self.length} {self.device} {way} '
+        return (f'<{self.kind}{flags}{numbers} {self.length} {self.device} {way} '
                 f'{self.here}:{self.own_port} -> {self.there}:{self.port}>')
 
 
