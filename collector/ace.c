@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "collector/bind6.h"
 #include "common/clock.h"
 #include "shm/stat.h"
 
@@ -340,6 +341,7 @@ static int set_up(int fd, const char *device)
 	if (device[0] && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device,
 				    (socklen_t)strlen(device) + 1) != 0)
 		return -1;
+	bind6_keep_end(fd);
 	/* Without them it works as well, if less politely. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));

@@ -26,6 +26,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "collector/bind6.h"
+
 #define LINGER_S 120 /* the most that Linux takes (since 5.8): 60 s as a whole socket */
 
 static int is_any_v4(const struct sockaddr *addr, socklen_t len, in_port_t *port)
@@ -48,14 +50,15 @@ static int is_v6_socket(int fd)
 	       domain == AF_INET6;
 }
 
-/* UDP has no such option, and no end to linger over. */
-static void end_on_its_device(int fd)
+/* UDP has no such option, and no end to keep. */
+void bind6_keep_end(int fd)
 {
 	char name[IF_NAMESIZE];
 	socklen_t len = sizeof(name);
 	int was = errno, s = LINGER_S;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) == 0 && len > 0)
+	if (is_v6_socket(fd) &&
+	    getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) == 0 && len > 0)
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &s, sizeof(s));
 	errno = was;
 }
@@ -65,10 +68,8 @@ int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6,
 				   .sin6_addr = IN6ADDR_ANY_INIT};
 
-	if (!is_v6_socket(fd))
-		return (int)syscall(SYS_bind, fd, addr, len);
-	end_on_its_device(fd);
-	if (!is_any_v4(addr, len, &any.sin6_port))
+	bind6_keep_end(fd);
+	if (!is_any_v4(addr, len, &any.sin6_port) || !is_v6_socket(fd))
 		return (int)syscall(SYS_bind, fd, addr, len);
 	return (int)syscall(SYS_bind, fd, &any, sizeof(any));
 }
