@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/lru.h"
 #include "shm/swarmjson.h"
 
 /* ---- the engine's words -------------------------------------------------------- */
@@ -158,30 +159,12 @@ int resolve_read(struct resolved *out, uint64_t *left_ms, const uint8_t id[IH_LE
 	return rc;
 }
 
-/* ---- in memory: a chained hash, and a list by last use ------------------------------ */
-
-#define NONE UINT32_MAX
-
-struct node {
-	struct resentry e;
-	uint32_t chain; /* next of the bucket */
-	uint32_t newer, older;
-};
+/* ---- in memory ---------------------------------------------------------------------- */
 
 struct rescache {
-	struct node *node; /* count of max */
-	uint32_t *bucket;  /* max of them */
-	uint32_t count, max;
-	uint32_t newest, oldest;
+	struct lru *lru;
+	struct resentry *entry; /* max of them, under the index's numbers */
 };
-
-static uint32_t bucket_of(const struct rescache *c, const uint8_t id[IH_LEN])
-{
-	uint32_t h;
-
-	memcpy(&h, id + 8, sizeof(h));
-	return h % c->max;
-}
 
 int rescache_open(struct rescache **out, uint32_t max)
 {
@@ -189,16 +172,11 @@ int rescache_open(struct rescache **out, uint32_t max)
 
 	if (!c)
 		return -1;
-	c->max = max;
-	c->newest = c->oldest = NONE;
-	c->node = calloc(max, sizeof(*c->node));
-	c->bucket = malloc(max * sizeof(*c->bucket));
-	if (!c->node || !c->bucket) {
+	c->entry = calloc(max, sizeof(*c->entry));
+	if (!c->entry || lru_open(&c->lru, max, IH_LEN) != 0) {
 		rescache_close(&c);
 		return -1;
 	}
-	for (uint32_t i = 0; i < max; i++)
-		c->bucket[i] = NONE;
 	*out = c;
 	return 0;
 }
@@ -210,90 +188,30 @@ void rescache_close(struct rescache **cp)
 	if (!c)
 		return;
 	*cp = NULL;
-	free(c->node);
-	free(c->bucket);
+	lru_close(&c->lru);
+	free(c->entry);
 	free(c);
-}
-
-static void unlink_used(struct rescache *c, uint32_t i)
-{
-	struct node *n = &c->node[i];
-
-	if (n->newer != NONE)
-		c->node[n->newer].older = n->older;
-	else
-		c->newest = n->older;
-	if (n->older != NONE)
-		c->node[n->older].newer = n->newer;
-	else
-		c->oldest = n->newer;
-}
-
-static void link_newest(struct rescache *c, uint32_t i)
-{
-	c->node[i].newer = NONE;
-	c->node[i].older = c->newest;
-	if (c->newest != NONE)
-		c->node[c->newest].newer = i;
-	else
-		c->oldest = i;
-	c->newest = i;
-}
-
-static struct node *find(struct rescache *c, const uint8_t id[IH_LEN])
-{
-	uint32_t i = c->bucket[bucket_of(c, id)];
-
-	while (i != NONE && memcmp(c->node[i].e.id, id, IH_LEN) != 0)
-		i = c->node[i].chain;
-	if (i == NONE)
-		return NULL;
-	unlink_used(c, i);
-	link_newest(c, i);
-	return &c->node[i];
 }
 
 const struct resentry *rescache_find(struct rescache *c, const uint8_t id[IH_LEN])
 {
-	struct node *n = find(c, id);
+	uint32_t i = lru_find(c->lru, id);
 
-	return n ? &n->e : NULL;
-}
-
-/* A node to write to: a new one, or the one longest unused, out of its bucket. */
-static uint32_t take_node(struct rescache *c)
-{
-	uint32_t i = c->oldest, *at;
-
-	if (c->count < c->max)
-		return c->count++;
-	at = &c->bucket[bucket_of(c, c->node[i].e.id)];
-	while (*at != i)
-		at = &c->node[*at].chain;
-	*at = c->node[i].chain;
-	unlink_used(c, i);
-	return i;
+	if (i == LRU_NONE)
+		return NULL;
+	lru_touch(c->lru, i);
+	return &c->entry[i];
 }
 
 int rescache_put(struct rescache *c, const struct resentry *e)
 {
-	struct node *n = find(c, e->id);
-	uint32_t was = c->count, i, b;
+	int gone;
 
-	if (n) {
-		n->e = *e;
-		return 0;
-	}
-	i = take_node(c);
-	b = bucket_of(c, e->id);
-	c->node[i].e = *e;
-	c->node[i].chain = c->bucket[b];
-	c->bucket[b] = i;
-	link_newest(c, i);
-	return c->count == was;
+	c->entry[lru_put(c->lru, e->id, &gone)] = *e;
+	return gone;
 }
 
 uint32_t rescache_count(const struct rescache *c)
 {
-	return c->count;
+	return lru_count(c->lru);
 }
