@@ -19,7 +19,7 @@
 #include "master/cli.h"
 
 #define HEALTH_TIMEOUT_S 5
-#define COLUMNS 10
+#define COLUMNS 12
 #define CELL_MAX 128 /* bytes */
 #define SENTENCE_MAX 512
 #define SUMMARY_ROWS 15 /* of each list; --json has the rest */
@@ -29,16 +29,19 @@ struct table {
 	char (*cell)[COLUMNS][CELL_MAX];
 	size_t rows;
 	int width[COLUMNS]; /* code points */
+	int engines;        /* a peer speaks AceStream */
 };
 
 static const struct {
 	const char *title;
 	int max; /* code points; longer is cut */
 	int right;
+	int engines; /* shown only if one of the peers is an engine */
 } columns[COLUMNS] = {
-	{"ADDRESS", 47, 0}, {"CLIENT", 24, 0},  {"DONE", 6, 1},     {"STATE", 9, 0},
-	{"DOWN", 9, 1},     {"UP", 9, 1},       {"COUNTRY", 20, 0}, {"CITY", 20, 0},
-	{"ISP", 28, 0},     {"SOURCES", 32, 0},
+	{"ADDRESS", 47, 0, 0}, {"CLIENT", 26, 0, 0}, {"DONE", 6, 1, 0},
+	{"STATE", 9, 0, 0},    {"DOWN", 9, 1, 0},    {"UP", 9, 1, 0},
+	{"LAG", 18, 1, 1},     {"ROLE", 11, 0, 1},   {"COUNTRY", 20, 0, 0},
+	{"CITY", 20, 0, 0},    {"ISP", 28, 0, 0},    {"SOURCES", 32, 0, 0},
 };
 
 /* Bytes of the code point at s; 1 for what is not UTF-8 (cJSON passes such on). */
@@ -127,8 +130,35 @@ static void put_cell(struct table *t, size_t row, int col, const char *text)
 		t->width[col] = n;
 }
 
+/* "3", or "3 (3.6 s)" where the time of a piece is known. */
+static void lag_text(char *out, size_t size, const cJSON *ace)
+{
+	const cJSON *s = cJSON_GetObjectItemCaseSensitive(ace, "lag_seconds");
+
+	if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(ace, "lag")))
+		snprintf(out, size, "-");
+	else if (cJSON_IsNumber(s))
+		snprintf(out, size, "%.0f (%.1f s)", number_of(ace, "lag"),
+			 s->valuedouble);
+	else
+		snprintf(out, size, "%.0f", number_of(ace, "lag"));
+}
+
+/* Nobody but its neighbours has told of it: "gossiped". */
+static const char *role_text(const cJSON *ace)
+{
+	const char *role = text_of(ace, "role");
+
+	if (role[0])
+		return role;
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(ace, "gossiped"))
+		       ? "gossiped"
+		       : "-";
+}
+
 static void put_peer(struct table *t, size_t row, const cJSON *peer)
 {
+	const cJSON *ace = cJSON_GetObjectItemCaseSensitive(peer, "ace");
 	const char *ip = text_of(peer, "ip");
 	char text[CELL_MAX];
 
@@ -143,11 +173,15 @@ static void put_peer(struct table *t, size_t row, const cJSON *peer)
 	put_cell(t, row, 4, text);
 	rate_text(text, sizeof text, number_of(peer, "upload_rate"));
 	put_cell(t, row, 5, text);
-	put_cell(t, row, 6, text_of(peer, "country"));
-	put_cell(t, row, 7, text_of(peer, "city"));
-	put_cell(t, row, 8, text_of(peer, "isp"));
+	lag_text(text, sizeof text, ace);
+	put_cell(t, row, 6, text);
+	put_cell(t, row, 7, role_text(ace));
+	put_cell(t, row, 8, text_of(peer, "country"));
+	put_cell(t, row, 9, text_of(peer, "city"));
+	put_cell(t, row, 10, text_of(peer, "isp"));
 	join_sources(text, sizeof text, peer);
-	put_cell(t, row, 9, text);
+	put_cell(t, row, 11, text);
+	t->engines |= cJSON_IsObject(ace);
 }
 
 static int count_points(const char *s)
@@ -164,6 +198,8 @@ static void print_row(const struct table *t, char (*cell)[CELL_MAX])
 	for (int c = 0; c < COLUMNS; c++) {
 		int pad = t->width[c] - count_points(cell[c]);
 
+		if (columns[c].engines && !t->engines)
+			continue;
 		if (c == COLUMNS - 1)
 			pad = 0; /* no blanks at the end of a line */
 		if (columns[c].right)
@@ -272,6 +308,29 @@ static void print_numbers(const cJSON *root, int shown, int listed)
 	printf("%.0f peers", number_of(root, "total_peers"));
 }
 
+/* What AceStream peers say of their stream. */
+static void print_stream(const cJSON *root)
+{
+	const cJSON *ace = cJSON_GetObjectItemCaseSensitive(root, "ace");
+	char motion[CELL_MAX], kind[CELL_MAX], title[SENTENCE_MAX];
+
+	if (text_of(root, "title")[0])
+		printf("title: %s\n", sentence(title, text_of(root, "title")));
+	if (!cJSON_IsObject(ace))
+		return;
+	put_text(kind, sizeof kind, text_of(ace, "kind"), 16);
+	put_text(motion, sizeof motion, text_of(ace, "motion"), 16);
+	printf("acestream: %.0f discovered, %.0f reachable, %.0f gossiped; %s%s%s",
+	       number_of(ace, "discovered"), number_of(ace, "reachable"),
+	       number_of(ace, "gossiped"), kind, kind[0] ? ", " : "", motion);
+	if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(ace, "head")))
+		printf(", head %.0f", number_of(ace, "head"));
+	if (number_of(ace, "piece_seconds") > 0)
+		printf(", %.2f s per piece", number_of(ace, "piece_seconds"));
+	printf("; %.0f source, %.0f source-like\n", number_of(ace, "sources"),
+	       number_of(ace, "source_like"));
+}
+
 /* listed: a list was asked for, so an empty one needs its reason. */
 static void print_summary(const cJSON *root, const cJSON *peers, int listed)
 {
@@ -291,6 +350,7 @@ static void print_summary(const cJSON *root, const cJSON *peers, int listed)
 	printf("%s%s, %.0f s old\n", phase[0] ? ", " : "", phase, age > 0 ? age : 0);
 	if (error[0] && listed)
 		printf("%s\n", error);
+	print_stream(root);
 	put_text(verdict, sizeof verdict, text_of(root, "verdict"), 16);
 	if (verdict[0])
 		printf("verdict: %s; %s\n", verdict,

@@ -598,20 +598,67 @@ class Stranger(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_peers_of_somebody_else(net):
-    with http.server.HTTPServer((net.take(), 0), Stranger) as server:
+@contextlib.contextmanager
+def serving(net, handler):
+    """Its base URL."""
+    with http.server.HTTPServer((net.take(), 0), handler) as server:
         t = threading.Thread(target=server.serve_forever)
         t.start()
         try:
-            for path in Stranger.replies:
-                url = 'http://%s:%d' % server.server_address + path
-                for more in [], ['--json']:
-                    r = run('peers', IH, '--url', url, *more)
-                    assert (r.returncode, r.stdout) == (1, '')
-                    assert f'{url}/peers/{IH}: that is not Peerscope' in r.stderr
+            yield 'http://%s:%d' % server.server_address
         finally:
             server.shutdown()
             t.join()
+
+
+def test_peers_of_somebody_else(net):
+    with serving(net, Stranger) as base:
+        for path in Stranger.replies:
+            for more in [], ['--json']:
+                r = run('peers', IH, '--url', base + path, *more)
+                assert (r.returncode, r.stdout) == (1, '')
+                assert f'{base}{path}/peers/{IH}: that is not Peerscope' in r.stderr
+
+
+class Engines(Stranger):
+    """Peerscope's answer about an AceStream swarm: all is known of one peer, little of two."""
+    peer = {'ip': '192.0.2.7', 'port': 8621, 'client': 'Ace Stream 3.2.11 (Linux)',
+            'progress': 100.0, 'download_rate': 412000, 'upload_rate': 0, 'country': 'Germany',
+            'city': 'Berlin', 'isp': 'Beispiel Netz GmbH', 'state': 'contacted',
+            'sources': ['dht', 'pex'], 'protocol': 'acestream',
+            'ace': {'role': 'viewer', 'lag': 3, 'lag_seconds': 3.6, 'gossiped': True}}
+    peers = [peer,
+             {**peer, 'port': 1, 'ace': {'role': 'source-like', 'lag': 0, 'lag_seconds': None}},
+             {**peer, 'port': 2, 'ace': {'role': None, 'lag': None, 'gossiped': True}}]
+    ace = {'motion': 'advancing', 'kind': 'live', 'head': 5063, 'piece_seconds': 1.2,
+           'sources': 0, 'source_like': 1, 'discovered': 40, 'reachable': 2, 'gossiped': 12}
+    swarm = {'acestream_id': IH, 'infohash': IH, 'peers': peers, 'peer_count': 3,
+             'total_peers': 40, 'cached_at': 1.0, 'error': None, 'phase': 'settled',
+             'title': 'Evil\x1b[2J "TV"', 'ace': ace}
+    plain = {**swarm, 'ace': None, 'title': None,
+             'peers': [{k: v for k, v in peer.items() if k != 'ace'}]}
+    none = {**swarm, 'peers': [], 'ace': {**ace, 'head': None, 'piece_seconds': None,
+                                          'kind': None, 'motion': 'unproven'}}
+    replies = {'/engines': (200, json.dumps(swarm).encode()),
+               '/none': (200, json.dumps(none).encode()),
+               '/plain': (200, json.dumps(plain).encode())}
+
+
+def test_peers_of_engines_have_lag_and_role(net):
+    with serving(net, Engines) as base:
+        out = {path: run('peers', IH, '--url', base + path).stdout for path in Engines.replies}
+    lines = out['/engines'].splitlines()
+    assert re.match(r'ADDRESS +CLIENT +DONE +STATE +DOWN +UP +LAG +ROLE +COUNTRY', lines[0])
+    assert [re.search(r'kB/s +- +(.*?)  +Germany', x)[1] for x in lines[1:4]] == [
+        '3 (3.6 s)  viewer', '0  source-like', '-  gossiped']
+    assert 'Ace Stream 3.2.11 (Linux)  100.0%' in lines[1]
+    assert lines[6:] == ['title: Evil?[2J "TV"',
+                         'acestream: 40 discovered, 2 reachable, 12 gossiped; live, advancing, '
+                         'head 5063, 1.20 s per piece; 0 source, 1 source-like']
+    assert 'LAG' not in out['/plain'] and 'ace' not in out['/plain'].lower().replace(
+        'ace stream', '')
+    assert out['/none'].splitlines()[-1] == (
+        'acestream: 40 discovered, 2 reachable, 12 gossiped; unproven; 0 source, 1 source-like')
 
 
 def test_complaints_name_the_url():
