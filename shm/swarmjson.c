@@ -110,6 +110,11 @@ const char *swarm_protocol_name(int protocol)
 	return protocol == PEER_ACESTREAM ? "acestream" : "bittorrent";
 }
 
+const char *swarm_spoken_name(const struct shm_swarm *s)
+{
+	return s->protocol == PEER_UNSPOKEN ? NULL : swarm_protocol_name(s->protocol);
+}
+
 uint32_t swarm_progress(const struct shm_peer *peer)
 {
 	return (peer->progress > 10000 ? 10000u : peer->progress) / 10u;
@@ -320,9 +325,7 @@ static void put_rest(struct json *j, const struct shm_swarm *s, uint32_t count,
 	json_str(j, "phase", swarm_phase_name(s->phase));
 	put_counts(j, s);
 	put_resolution(j, s, words->title);
-	json_str_or_null(j, "protocol",
-			 s->protocol != PEER_UNSPOKEN ? swarm_protocol_name(s->protocol)
-						      : NULL);
+	json_str_or_null(j, "protocol", swarm_spoken_name(s));
 	ace_swarm_json(j, s);
 	verdict_json(j, s, words->said);
 	if (pick != NULL && pick->more != NULL)

@@ -64,5 +64,7 @@ uint32_t swarm_progress(const struct shm_peer *peer);
 /* Bit i of a peer's sources, i below SWARM_SOURCES. */
 const char *swarm_source_name(int i);
 const char *swarm_protocol_name(int protocol);
+/* Of a swarm. NULL: nobody has answered in either yet. */
+const char *swarm_spoken_name(const struct shm_swarm *s);
 
 #endif

@@ -16,6 +16,7 @@
 #include "shm/ptab.h"
 #include "shm/seg.h"
 #include "shm/stat.h"
+#include "shm/swarmjson.h"
 #include "shm/top.h"
 #include "shm/topwords.h"
 #include "shm/verdictjson.h"
@@ -251,16 +252,18 @@ static void show_swarms(struct buf *b, const struct picture *pic)
 {
 	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used,
 		   pic->slots, pic->slots_torn > 0 ? ", some being written" : "");
-	buf_printf(b, "%-40s %-10s %-12s %8s %9s %7s\n", "infohash", "phase", "verdict",
-		   "peers", "connected", "age");
+	buf_printf(b, "%-40s %-10s %-10s %-12s %8s %9s %7s %7s\n", "infohash", "protocol",
+		   "phase", "verdict", "peers", "connected", "reached", "age");
 	for (uint32_t i = 0; i < pic->nswarms; i++) {
 		const struct shm_swarm *s = &pic->swarm[i];
+		const char *protocol = swarm_spoken_name(s);
 		char hex[IH_HEX_LEN], age[TOPWORDS_MAX];
 
 		ih_hex(hex, s->id);
-		buf_printf(b, "%-40s %-10s %-12s %8u %9u %7s\n", hex,
-			   swarm_phase_name(s->phase), verdict_name(s->verdict),
-			   s->total_peers, s->connected,
+		buf_printf(b, "%-40s %-10s %-10s %-12s %8u %9u %7u %7s\n", hex,
+			   protocol != NULL ? protocol : "-", swarm_phase_name(s->phase),
+			   verdict_name(s->verdict), s->total_peers, s->connected,
+			   s->reached,
 			   topwords_age(age, ago(pic->wall_ms, s->cached_at_ms)));
 	}
 }
@@ -328,10 +331,12 @@ static void json_swarms(struct json *j, const struct picture *pic)
 		ih_hex(hex, s->id);
 		json_obj(j, NULL);
 		json_str(j, "infohash", hex);
+		json_str_or_null(j, "protocol", swarm_spoken_name(s));
 		json_str(j, "phase", swarm_phase_name(s->phase));
 		json_str(j, "verdict", verdict_name(s->verdict));
 		json_uint(j, "peers", s->total_peers);
 		json_uint(j, "connected", s->connected);
+		json_uint(j, "reached", s->reached);
 		json_age(j, "age_ms", ago(pic->wall_ms, s->cached_at_ms));
 		json_obj_end(j);
 	}
