@@ -42,9 +42,14 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._seq), fn))
 
     def _run_timers(self):
-        now = time.monotonic()
+        """How long to wait for the next one. One that ran may be what run_until() is
+        waiting for, so then nobody waits."""
+        now, ran = time.monotonic(), False
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+            ran = True
+        if ran:
+            return 0
         if not self._timers:
             return -1
         return max(0.0, self._timers[0][0] - time.monotonic())

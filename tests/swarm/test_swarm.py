@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(
 
 import parts  # noqa: E402
 import wire  # noqa: E402
+from loop import Loop  # noqa: E402
 from procs import Net, Stage, wait_until  # noqa: E402
 
 
@@ -212,3 +213,13 @@ def test_each_mode_of_the_tracker(stage, mode):
     else:
         with pytest.raises(Exception):
             wire.bdec(body)
+
+
+def test_the_loop_does_not_sleep_over_what_a_timer_brought():
+    """The next timer is far away, and what was waited for is there."""
+    loop, there = Loop(), []
+    loop.later(0, lambda: there.append(True))
+    loop.later(5, lambda: None)
+    began = time.monotonic()
+    loop.run_until(lambda: there)
+    assert time.monotonic() - began < 4
