@@ -222,14 +222,7 @@ static void put_counts(struct json *j, const struct shm_swarm *s)
 	} else {
 		json_null(j, "tracker");
 	}
-	if (s->dht_at_s != 0) {
-		json_obj(j, "dht");
-		json_uint(j, "peers", s->dht_peers);
-		json_uint(j, "at", s->dht_at_s);
-		json_obj_end(j);
-	} else {
-		json_null(j, "dht");
-	}
+	dht_json(j, s);
 	json_obj(j, "connected");
 	json_uint(j, "peers", s->connected);
 	json_uint(j, "at", s->connected_at_s);

@@ -185,6 +185,18 @@ static void put_failure(struct json *j, const char *said)
 	json_obj_end(j);
 }
 
+void dht_json(struct json *j, const struct shm_swarm *s)
+{
+	if (s->dht_at_s == 0) {
+		json_null(j, "dht");
+		return;
+	}
+	json_obj(j, "dht");
+	json_uint(j, "peers", s->dht_peers);
+	json_uint(j, "at", s->dht_at_s);
+	json_obj_end(j);
+}
+
 void verdict_json(struct json *j, const struct shm_swarm *s, const char *said)
 {
 	json_str(j, "verdict", verdict_name(s->verdict));
@@ -197,14 +209,7 @@ void verdict_json(struct json *j, const struct shm_swarm *s, const char *said)
 	json_uint(j, "answered", s->trackers_ok);
 	put_failure(j, said);
 	json_obj_end(j);
-	if (s->dht_at_s != 0) {
-		json_obj(j, "dht");
-		json_uint(j, "peers", s->dht_peers);
-		json_uint(j, "at", s->dht_at_s);
-		json_obj_end(j);
-	} else {
-		json_null(j, "dht");
-	}
+	dht_json(j, s);
 	json_uint_known(j, "joined_at", s->joined_at_s, s->joined_at_s != 0);
 	json_obj_end(j);
 }

@@ -23,6 +23,8 @@ const char *path_text(unsigned path);
 /* "verdict" and "evidence" of a swarm, into an object that is open. said: "tracker kind
  * text" of s->tracker_said, "" for none; printable. */
 void verdict_json(struct json *j, const struct shm_swarm *s, const char *said);
+/* "dht": what the DHT counts, or null. */
+void dht_json(struct json *j, const struct shm_swarm *s);
 /* "path" with its evidence as it is now, from the gauges. */
 void path_json(struct json *j, const struct seg *seg);
 /* PATH_PACK of the gauges: for an answer about a swarm that is in no slot. */

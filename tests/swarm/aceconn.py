@@ -8,73 +8,43 @@ import time
 
 import acewire
 import wire
-from loop import IN, OUT
+from endpoint import Link
 
 MAX_SEEN = 128                  # bytes of what came that are kept; all are counted
 MAX_READS = 8
 FLOOD_BYTES = 1 << 24
 
 
-class Conn:
+class Conn(Link):
     """One connection of a peer, in either direction, and the record of it."""
 
     def __init__(self, peer, sock, their, dials=None):
-        self.peer, self.sock, self.loop, self.dials = peer, sock, peer.swarm.loop, dials
-        self.held, self.out = bytearray(), bytearray()
-        self.their_address, self.answered, self.greeted = their[0], False, False
+        self.dials, self.answered, self.their_address = dials, False, their[0]
         self.began = time.monotonic()
         self.record = {
             'peer': peer.index, 'from': [their[0], their[1]], 'at': self.began,
             'dialled': dials is not None, 'kind': None, 'key': None, 'peer_id': None,
             'bytes_in': 0, 'bytes_out': 0, 'extra': 0, 'reads': [], 'seen': '',
             'ended': None, 'lasted_s': None}
-        peer.conns.add(self)
         peer.swarm.note(self.record)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.loop.watch(sock, IN | (OUT if dials else 0), self._event)
+        super().__init__(peer, sock, dials is not None)
 
-    def close(self, how='us'):
-        if self.sock is not None:
-            self.loop.forget(self.sock)
-            self.sock.close()
-            self.sock = None
-            self.peer.conns.discard(self)
-            self.record['ended'] = how
-            self.record['lasted_s'] = time.monotonic() - self.began
+    def closed(self, how):
+        self.record['ended'] = how
+        self.record['lasted_s'] = time.monotonic() - self.began
 
     def fin(self):
         if self.sock is not None:
             self.sock.shutdown(socket.SHUT_WR)
 
-    def _event(self, events):
-        if events & OUT:
-            if self.dials and not self.greeted:
-                self.greeted = True
-                self.send(acewire.handshake(self.dials, b''))
-            self._flush()
-        if self.sock is not None and events & ~OUT:
-            self._read()
-
     # What goes out ----------------------------------------------------------
-    def send(self, data):
-        if self.sock is not None:
-            self.out += data
-            self._flush()
+    def greet(self):
+        self.greeted = True
+        self.send(acewire.handshake(self.dials, b''))
 
-    def _flush(self):
-        if self.sock is None:
-            return
-        try:
-            n = self.sock.send(self.out) if self.out else 0
-        except BlockingIOError:
-            n = 0
-        except OSError:
-            self.close('reset')
-            return
-        self.peer.count['bytes_out'] += n
+    def sent(self, n):
+        super().sent(n)
         self.record['bytes_out'] += n
-        del self.out[:n]
-        self.loop.watch(self.sock, IN | (OUT if self.out else 0), self._event)
 
     def play(self, steps):
         """[(seconds to wait, bytes or a call), ...], while the connection lasts."""
@@ -91,17 +61,7 @@ class Conn:
                 self.send(what)
 
     # What comes in ------------------------------------------------------------
-    def _read(self):
-        try:
-            data = self.sock.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close('reset')
-            return
-        if not data:
-            self.close('fin')
-            return
+    def took(self, data):
         self._write_down(data)
         behaviour = self.peer.group.behaviour
         if self.dials:
@@ -117,7 +77,6 @@ class Conn:
     def _write_down(self, data):
         """All is counted; the first bytes are kept, and the sizes of the first reads."""
         r = self.record
-        self.peer.count['bytes_in'] += len(data)
         r['bytes_in'] += len(data)
         if len(r['reads']) < MAX_READS:
             r['reads'].append(len(data))

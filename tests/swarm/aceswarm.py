@@ -7,7 +7,6 @@ no content, and write down every byte that comes. See tests/swarm/README.md.
 """
 import argparse
 import hashlib
-import json
 import math
 import socket
 import struct
@@ -18,8 +17,8 @@ from types import SimpleNamespace
 import acewire
 import wire
 from aceconn import Conn
-from endpoint import Endpoint, places
-from loop import Control, Loop, accept_all, exit_on_signals, say_ready, want_fds
+from endpoint import Company, Resident, read_spec
+from loop import Control, accept_all, exit_on_signals, say_ready, want_fds
 
 # What a peer of each behaviour gives to somebody who calls and says the 66 bytes:
 # 'named' (all that it has), 'shaken' (its 66 bytes and nothing good after them), 'nothing'.
@@ -91,14 +90,12 @@ def checked(given):
     return given
 
 
-class Peer(Endpoint):
+class Peer(Resident):
     """One address."""
 
     def __init__(self, swarm, index, address, port, group):
-        super().__init__(swarm.loop, address, port)
-        self.swarm, self.index = swarm, index
+        super().__init__(swarm, index, address, port)
         self.since, self.met = time.monotonic(), 1      # heads move on from here
-        self.conns = set()
         self.count = dict.fromkeys(
             ('connections', 'handshakes', 'dialled', 'bittorrent', 'other', 'unknown_key',
              'extra', 'strict_failed', 'bytes_in', 'bytes_out'), 0)
@@ -217,11 +214,6 @@ class Peer(Endpoint):
         if self.group.behaviour != 'dead':
             self.open(self._accept, full=self.group.behaviour == 'full')
 
-    def leave(self):
-        self.hush()
-        for conn in list(self.conns):
-            conn.close()
-
     def _accept(self, _events):
         for sock, source in accept_all(self.listener):
             self.count['connections'] += 1
@@ -233,11 +225,8 @@ class Peer(Endpoint):
 
     def dial(self, to, key):
         """As an engine does: 46 bytes, the other 20 after the answer, then the rest."""
-        sock = self.socket()
-        sock.bind((self.address, 0))
-        sock.connect_ex(tuple(to))
         self.count['dialled'] += 1
-        Conn(self, sock, to, dials=key)
+        Conn(self, self.call(to), to, dials=key)
 
     def knows(self, key):
         g = self.group
@@ -267,15 +256,13 @@ class Peer(Endpoint):
                     'accessible')}}
 
 
-class AceSwarm:
+class AceSwarm(Company):
     def __init__(self, keys, spec, base='127.1.0.1', port=8621, delay_ms=0, seed='ace'):
-        self.loop, self.keys, self.seed, self.delay_ms = Loop(), list(keys), seed, delay_ms
-        self.records, self.not_recorded, self.peers = [], 0, []
-        for i, address, own_port, group in places(spec, base, port, GROUP):
-            peer = Peer(self, i, address, own_port, checked(group))
-            self.peers.append(peer)
-            if not group.get('absent'):
-                peer.listen()
+        super().__init__()
+        self.keys, self.seed, self.delay_ms = list(keys), seed, delay_ms
+        self.records, self.not_recorded = [], 0
+        self.settle(lambda *where: Peer(self, *where[:3], checked(where[3])), spec, base,
+                    port, GROUP)
 
     def note(self, record):
         if len(self.records) < MAX_RECORDS:
@@ -294,30 +281,12 @@ class AceSwarm:
                 'peers': [p.report() for p in self.peers]}
 
     # What the control socket may ask ------------------------------------------
-    def _chosen(self, req):
-        which = req.get('peers')
-        return self.peers if which is None else [self.peers[i] for i in which]
-
-    def control(self, req):
-        fn = getattr(self, 'do_' + req['cmd'], None)
-        if fn is None:
-            raise ValueError(f'no such command: {req["cmd"]}')
-        return fn(req)
-
-    def do_report(self, _req):
-        return self.report()
-
-    def do_stats(self, _req):
-        return [{**p.count, 'index': p.index, 'open': len(p.conns)} for p in self.peers]
-
-    def do_totals(self, _req):
-        total = {k: sum(p.count[k] for p in self.peers) for k in self.peers[0].count}
-        return {**total, 'open': sum(len(p.conns) for p in self.peers),
-                'not_recorded': self.not_recorded}
+    def do_totals(self, req):
+        return {**super().do_totals(req), 'not_recorded': self.not_recorded}
 
     def do_log(self, req):
         """The records of all connections, the oldest first."""
-        which = {p.index for p in self._chosen(req)}
+        which = {p.index for p in self.chosen(req)}
         return [r for r in self.records if r['peer'] in which]
 
     def do_forget(self, _req):
@@ -329,18 +298,18 @@ class AceSwarm:
             p.met = 1
 
     def do_leave(self, req):
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.leave()
 
     def do_join(self, req):
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.listen()
 
     def do_set(self, req):
         """Other keys of the group for these peers; whoever becomes dead or full, or is
         no longer, leaves and joins."""
         given = checked({k: v for k, v in req.items() if k not in ('cmd', 'peers')})
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             was = p.group.behaviour
             p.set(given)
             if was != p.group.behaviour and {was, p.group.behaviour} & {'dead', 'full'}:
@@ -349,7 +318,7 @@ class AceSwarm:
 
     def do_dial(self, req):
         key = bytes.fromhex(req['key']) if 'key' in req else self.keys[0]
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.dial(req['to'], key)
 
 
@@ -368,12 +337,7 @@ def parse(argv):
 
 
 def groups(args):
-    if not args.spec:
-        return [{'count': args.peers}]
-    if args.spec.startswith('@'):
-        with open(args.spec[1:], encoding='utf-8') as f:
-            return json.load(f)
-    return json.loads(args.spec)
+    return read_spec(args.spec) if args.spec else [{'count': args.peers}]
 
 
 def main(argv):

@@ -8,17 +8,15 @@ piece, which a collector must never make. See tests/swarm/README.md.
 """
 import argparse
 import hashlib
-import json
 import os
 import random
-import socket
 import struct
 import sys
 
 import wire
 from announce import Announcer
-from endpoint import Endpoint, places
-from loop import IN, OUT, Control, Loop, accept_all, exit_on_signals, say_ready, want_fds
+from endpoint import Company, Link, Resident, read_spec
+from loop import Control, accept_all, exit_on_signals, say_ready, want_fds
 
 # What a peer of each behaviour looks like to somebody who dials it.
 STATES = {
@@ -43,12 +41,11 @@ GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', '
               'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port'}
 
 
-class Peer(Endpoint):
+class Peer(Resident):
     """One address. It is in every torrent of the swarm with the same progress."""
 
     def __init__(self, swarm, index, address, port, group):
-        super().__init__(swarm.loop, address, port)
-        self.swarm, self.index = swarm, index
+        super().__init__(swarm, index, address, port)
         self.behaviour = group.get('behaviour', 'normal')
         if self.behaviour not in STATES:
             raise ValueError(f'no such behaviour: {self.behaviour}')
@@ -64,7 +61,6 @@ class Peer(Endpoint):
         where = hashlib.sha1(f'{address}:{port}'.encode()).hexdigest()
         self.peer_id = (prefix + where.encode())[:20]
         self.progress = self._progress(group.get('progress', 100))
-        self.conns = set()
         self.count = dict.fromkeys(
             ('connections', 'handshakes', 'requests', 'interested', 'metadata_requests',
              'pex_received', 'bytes_in', 'bytes_out', 'not_bittorrent', 'choked_us'), 0)
@@ -102,11 +98,6 @@ class Peer(Endpoint):
         if self.behaviour != 'dead':
             self.open(self._accept, full=self.behaviour == 'full')
 
-    def leave(self):
-        self.hush()
-        for conn in list(self.conns):
-            conn.close()
-
     def _accept(self, _events):
         for sock, _ in accept_all(self.listener):
             self.count['connections'] += 1
@@ -116,12 +107,9 @@ class Peer(Endpoint):
                 Conn(self, sock)
 
     def dial(self, to, torrent):
-        """Call somebody from our own address; they see an incoming peer."""
-        sock = self.socket()
-        sock.bind((self.address, 0))
-        sock.connect_ex(tuple(to))
+        """Whom we call sees an incoming peer."""
         self.count['connections'] += 1
-        Conn(self, sock, torrent)
+        Conn(self, self.call(to), torrent)
 
     def extension_handshake(self, torrent):
         name = self.name_bytes.replace(b'{h}', torrent.infohash.hex()[:12].encode())
@@ -154,65 +142,16 @@ class Peer(Endpoint):
                 'announced': self.announced, 'listens': self.listener is not None}
 
 
-class Conn:
+class Conn(Link):
     """One connection of a peer, in either direction."""
 
     def __init__(self, peer, sock, torrent=None):
-        self.peer, self.sock, self.loop = peer, sock, peer.swarm.loop
-        self.held, self.out = bytearray(), bytearray()
-        self.torrent, self.dialled = torrent, torrent is not None
-        self.greeted = self.shaken = False
+        self.torrent, self.shaken = torrent, False
         self.their_pex = self.their_metadata = None
         self.their_fast = False
-        peer.conns.add(self)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.loop.watch(sock, IN | (OUT if self.dialled else 0), self._event)
+        super().__init__(peer, sock, torrent is not None)
 
-    def close(self):
-        if self.sock is not None:
-            self.loop.forget(self.sock)
-            self.sock.close()
-            self.sock = None
-            self.peer.conns.discard(self)
-
-    def _event(self, events):
-        if events & OUT:
-            if self.dialled and not self.greeted:
-                self.greet()
-            self._flush()
-        if self.sock is not None and events & ~OUT:
-            self._read()
-
-    def send(self, data):
-        if self.sock is not None:
-            self.out += data
-            self._flush()
-
-    def _flush(self):
-        if self.sock is None:           # what was sent just now closed it
-            return
-        try:
-            n = self.sock.send(self.out) if self.out else 0
-        except BlockingIOError:
-            n = 0
-        except OSError:
-            self.close()
-            return
-        self.peer.count['bytes_out'] += n
-        del self.out[:n]
-        self.loop.watch(self.sock, IN | (OUT if self.out else 0), self._event)
-
-    def _read(self):
-        try:
-            data = self.sock.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b''
-        if not data:
-            self.close()
-            return
-        self.peer.count['bytes_in'] += len(data)
+    def took(self, data):
         if self.peer.behaviour == 'silent':
             return
         self.held += data
@@ -343,19 +282,15 @@ class Conn:
                                for i in self.peer.order(self.torrent)[before:after]))
 
 
-class Swarm:
+class Swarm(Company):
     def __init__(self, torrents, spec, base='127.1.0.1', port=6881, delay_ms=0, pex=0,
                  trackers=(), any_=False):
-        self.loop, self.any = Loop(), any_
+        super().__init__()
+        self.any = any_
         self.torrents = {t.infohash: t for t in torrents}
         self.delay_ms, self.pex, self.trackers = delay_ms, pex, list(trackers)
         self.announcer = Announcer(self.loop)
-        self.peers = []
-        for i, address, own_port, group in places(spec, base, port, GROUP_KEYS):
-            peer = Peer(self, i, address, own_port, group)
-            self.peers.append(peer)
-            if not group.get('absent'):
-                peer.listen()
+        self.settle(lambda *where: Peer(self, *where), spec, base, port, GROUP_KEYS)
 
     def torrent(self, infohash):
         """Ours; with --any one for whoever asks, of eight pieces and no metadata."""
@@ -375,45 +310,21 @@ class Swarm:
                 'announce_errors': self.announcer.errors}
 
     # What the control socket may ask ----------------------------------
-    def _chosen(self, req):
-        which = req.get('peers')
-        return self.peers if which is None else [self.peers[i] for i in which]
-
-    def control(self, req):
-        fn = getattr(self, 'do_' + req['cmd'], None)
-        if fn is None:
-            raise ValueError(f'no such command: {req["cmd"]}')
-        return fn(req)
-
-    def do_report(self, _req):
-        return self.report()
-
-    def do_stats(self, _req):
-        return [{**p.count, 'index': p.index, 'open': len(p.conns)} for p in self.peers]
-
-    def do_totals(self, _req):
-        total = dict.fromkeys(self.peers[0].count, 0)
-        for p in self.peers:
-            for k, v in p.count.items():
-                total[k] += v
-        total['open'] = sum(len(p.conns) for p in self.peers)
-        return total
-
     def do_leave(self, req):
         """Close and stop listening; trackers are told unless quiet."""
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.leave()
         if not req.get('quiet'):
-            self.announce([p for p in self._chosen(req) if p.announced], 'stopped')
+            self.announce([p for p in self.chosen(req) if p.announced], 'stopped')
 
     def do_join(self, req):
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.listen()
-        self.announce([p for p in self._chosen(req) if p.announced])
+        self.announce([p for p in self.chosen(req) if p.announced])
 
     def do_have(self, req):
         """Raise the progress, and say so with HAVE messages."""
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             before = {t: p.have(t) for t in self.torrents.values()}
             p.progress = float(req['progress'])
             for conn in list(p.conns):
@@ -422,11 +333,11 @@ class Swarm:
 
     def do_dial(self, req):
         torrent = self.torrents[bytes.fromhex(req['infohash'])]
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.dial(req['to'], torrent)
 
     def do_pex(self, req):
-        for p in self._chosen(req):
+        for p in self.chosen(req):
             p.tell = [tuple(e) for e in req.get('tell', p.tell)]
             for conn in p.conns:
                 conn.send_pex()
@@ -463,11 +374,7 @@ def parse(argv):
 
 def groups(args):
     if args.spec:
-        text = args.spec
-        if text.startswith('@'):
-            with open(text[1:], encoding='utf-8') as f:
-                text = f.read()
-        return json.loads(text)
+        return read_spec(args.spec)
     seeds = round((args.peers - args.dead) * args.seeds_fraction)
     leeches = args.peers - args.dead - seeds
     return [{'count': seeds, 'progress': 100}, {'count': leeches, 'progress': 'mixed'},
