@@ -64,6 +64,13 @@ struct key {
 	}
 };
 
+key key_of(const uint8_t id[IH_LEN])
+{
+	key k;
+	memcpy(k.b, id, IH_LEN);
+	return k;
+}
+
 void set_text(lt_event &e, const char *p, size_t n)
 {
 	n = n < LT_TEXT_MAX ? n : LT_TEXT_MAX;
@@ -203,7 +210,6 @@ struct torrent_at {
 	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
 	std::atomic<int> open{0};
 	std::atomic<bool> hurry{false}; /* of a visit: others wait for its end */
-	int waited = 0;                 /* ticks since it was left before it was added */
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
 };
@@ -635,7 +641,7 @@ void watch(lt::add_torrent_params &p, const std::shared_ptr<torrent_at> &at)
 			std::lock_guard<std::mutex> hold(at->mutex);
 			at->handle = h;
 			if (at->visit)
-				at->out->ring_bell(); /* visit_push() */
+				at->out->ring_bell(); /* visits::push_all */
 			return std::make_shared<swarm_watch>(at);
 		});
 	p.save_path = "/"; /* wanted, never used: the disk is disabled */
@@ -955,6 +961,247 @@ void dht_write(const lt::session_handle &s, dht_store &d, outbox &out)
 	}
 }
 
+/* A join is known by its key at once, by its handle once it is added. One that is left
+ * before that stays, and is removed (or joined again) then. */
+struct joined {
+	uint32_t life = 0;
+	lt::torrent_handle handle;
+	bool leaving = false;
+	lt_ids ids{}; /* as joined, then as the metadata says */
+	/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
+	std::vector<lt::tcp::endpoint> given;
+};
+
+lt::info_hash_t hashes_of(const lt_ids &ids)
+{
+	lt::info_hash_t ih;
+
+	if (ids.has_v1)
+		ih.v1 = lt::sha1_hash(reinterpret_cast<const char *>(ids.v1));
+	if (ids.has_v2)
+		ih.v2 = lt::sha256_hash(reinterpret_cast<const char *>(ids.v2));
+	return ih;
+}
+
+/* What libtorrent greets the peers of a torrent with is its v1 hash, unless a source has
+ * named them under the other. A torrent with one hash leaves no choice. */
+lt_ids one_hash(lt_ids ids, lt_way way)
+{
+	if (way >= LT_WAY_V2 && ids.has_v2)
+		ids.has_v1 = 0;
+	else if (ids.has_v1)
+		ids.has_v2 = 0;
+	return ids;
+}
+
+constexpr auto VISIT_IDLE = std::chrono::seconds(3);
+constexpr auto VISIT_ADD =
+	std::chrono::seconds(60); /* not added by then: it was refused */
+
+/*
+ * Visits (lt_visit): torrents for second attempts, in sessions of their own that are made
+ * when they are first needed, one for each transport, since what libtorrent dials with is a
+ * setting of a session. One torrent for each swarm and way, until its peers all have had
+ * their turn. Used by the loop thread alone.
+ */
+class visits
+{
+      public:
+	visits(std::shared_ptr<outbox> out, const conf &c)
+	    : out_(std::move(out)), conf_(c)
+	{
+	}
+
+	void dial(const key &k, const joined &home, lt_way way,
+		  const std::vector<lt::tcp::endpoint> &peers)
+	{
+		auto it = all_.find({k, way});
+
+		if (it == all_.end())
+			it = all_.emplace(std::make_pair(k, way), begin(k, home, way))
+				     .first;
+		auto &v = it->second;
+		for (const auto &ep : peers) {
+			if (!v.later.empty() || !v.given.insert(ep).second) {
+				v.later.insert(ep);
+				v.at->hurry = true;
+				continue;
+			}
+			v.next.push_back(ep);
+			v.used = clock::now();
+		}
+		pushing_ |= !push(v);
+	}
+
+	/* What could not be pushed before. */
+	void push_all()
+	{
+		if (!pushing_)
+			return;
+		pushing_ = false;
+		for (auto &pair : all_)
+			pushing_ |= !push(pair.second);
+	}
+
+	/* At once, if it can be: the swarm may be joined again in the same second, and a
+	 * torrent that is there already would not be made anew. */
+	void leave(const key &k)
+	{
+		for (auto it = all_.lower_bound({k, LT_WAY_PLAIN});
+		     it != all_.end() && !(k < it->first.first); it = all_.erase(it))
+			if (!remove(*it->second.at))
+				ending_.push_back(it->second);
+	}
+
+	void tick()
+	{
+		const auto now = clock::now();
+		std::vector<visit> over;
+
+		/* Whatever the mask, each torrent makes two alerts; unread, they keep it
+		 * alive. */
+		each([this](lt::session &s, lt_way) { s.pop_alerts(&alerts_); });
+		for (auto it = all_.begin(); it != all_.end();) {
+			auto &v = it->second;
+			if (v.at->open > 0 ||
+			    now - v.used <= (v.next.empty() ? VISIT_IDLE : VISIT_ADD)) {
+				++it;
+				continue;
+			}
+			remove(*v.at);
+			over.push_back(std::move(v));
+			it = all_.erase(it);
+		}
+		ending_.erase(std::remove_if(ending_.begin(), ending_.end(),
+					     [&](const visit &v) {
+						     return remove(*v.at) ||
+							    now - v.used > VISIT_ADD;
+					     }),
+			      ending_.end());
+		for (const auto &v : over)
+			if (!v.later.empty())
+				dial(v.at->id, v.home, v.at->way,
+				     {v.later.begin(), v.later.end()});
+	}
+
+	template <typename Function> void each(Function fn)
+	{
+		for (int t = 0; t < LT_TRANSPORTS; t++)
+			if (session_[t])
+				fn(*session_[t], lt_transport(t));
+	}
+
+	void configure(const conf &c)
+	{
+		conf_ = c;
+		each([&c](lt::session &s, lt_way transport) {
+			lt::settings_pack p;
+			tune_visit(p, c, transport);
+			s.set_ip_filter(private_filter(c));
+			s.apply_settings(std::move(p));
+		});
+	}
+
+	/* The end of what it returns waits. */
+	std::vector<lt::session_proxy> abort()
+	{
+		std::vector<lt::session_proxy> out;
+
+		each([&out](lt::session &s, lt_way) { out.push_back(s.abort()); });
+		for (auto &s : session_)
+			s.reset();
+		return out;
+	}
+
+      private:
+	using clock = std::chrono::steady_clock;
+
+	struct visit {
+		std::shared_ptr<torrent_at> at;
+		joined home;
+		/* A torrent dials an endpoint once. Whoever is to be dialled a second time
+		 * waits for its end, and everybody after him, too, so that it comes. */
+		std::set<lt::tcp::endpoint> given, later;
+		std::vector<lt::tcp::endpoint> next; /* wait for the handle */
+		clock::time_point used = clock::now();
+	};
+
+	lt::session &session_of(lt_way way)
+	{
+		auto &session = session_[lt_transport(way)];
+
+		if (!session) {
+			auto s = first_settings(conf_);
+			tune_visit(s, conf_, lt_transport(way));
+			lt::session_params p(std::move(s), {});
+			p.disk_io_constructor = lt::disabled_disk_io_constructor;
+			p.ip_filter = private_filter(conf_);
+			session = std::make_unique<lt::session>(std::move(p));
+		}
+		return *session;
+	}
+
+	visit begin(const key &k, const joined &home, lt_way way)
+	{
+		lt::add_torrent_params p;
+		visit v;
+
+		v.home = home;
+		v.at = std::make_shared<torrent_at>();
+		v.at->out = out_;
+		v.at->id = k;
+		v.at->life = home.life;
+		v.at->way = way;
+		v.at->visit = true;
+		v.at->home = home.handle;
+		p.info_hashes = hashes_of(one_hash(home.ids, way));
+		watch(p, v.at);
+		p.flags |= lt::torrent_flags::disable_dht |
+			   lt::torrent_flags::disable_lsd |
+			   lt::torrent_flags::disable_pex;
+		session_of(way).async_add_torrent(std::move(p));
+		return v;
+	}
+
+	static lt::torrent_handle handle_of(torrent_at &at)
+	{
+		std::lock_guard<std::mutex> hold(at.mutex);
+		return at.handle;
+	}
+
+	/* Once the torrent is there. Not through add_torrent_params: those peers are taken
+	 * for some that speak neither uTP nor encryption. False: later. */
+	static bool push(visit &v)
+	{
+		const auto h = handle_of(*v.at);
+
+		if (!v.next.empty() && !h.is_valid())
+			return false;
+		for (const auto &ep : v.next)
+			h.connect_peer(ep);
+		v.next.clear();
+		return true;
+	}
+
+	/* False: it is still being added. */
+	bool remove(torrent_at &at)
+	{
+		const auto h = handle_of(at);
+
+		if (h.is_valid())
+			session_of(at.way).remove_torrent(h);
+		return h.is_valid();
+	}
+
+	std::shared_ptr<outbox> out_;
+	conf conf_; /* as last configured */
+	std::unique_ptr<lt::session> session_[LT_TRANSPORTS];
+	std::map<std::pair<key, lt_way>, visit> all_;
+	std::vector<visit> ending_; /* left before they were added */
+	bool pushing_ = false;      /* some have a next */
+	std::vector<lt::alert *> alerts_;
+};
+
 } // namespace
 
 struct lt_session {
@@ -962,32 +1209,8 @@ struct lt_session {
 	std::shared_ptr<dht_store> dht;
 	std::thread saver;
 	std::unique_ptr<libtorrent::session> session;
-	/* Sessions for visits, made when they are first needed: what libtorrent dials with
-	 * is a setting of a session. */
-	std::unique_ptr<libtorrent::session> visitor[LT_TRANSPORTS];
-	struct visit {
-		std::shared_ptr<torrent_at> at;
-		/* A torrent dials an endpoint once. Whoever is to be dialled a second time
-		 * waits for its end, and everybody after him, too, so that it comes. */
-		std::set<libtorrent::tcp::endpoint> given, later;
-		std::vector<libtorrent::tcp::endpoint> next; /* wait for the handle */
-		std::chrono::steady_clock::time_point used;
-	};
-	std::map<key, visit> visits[LT_WAYS];
-	std::vector<std::shared_ptr<torrent_at>>
-		ending[LT_WAYS]; /* left, to be removed */
-	bool pushing = false;    /* some of them has a next */
-	conf settings;           /* as last configured */
-	/* A join is known by its key at once, by its handle once it is added. One that
-	 * is left before that stays, and is removed (or joined again) then. */
-	struct joined {
-		uint32_t life = 0;
-		libtorrent::torrent_handle handle;
-		bool leaving = false;
-		lt_ids ids{}; /* as joined, then as the metadata says */
-		/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
-		std::vector<libtorrent::tcp::endpoint> given;
-	};
+	std::unique_ptr<visits> visit;
+	conf settings; /* as last configured */
 	std::map<libtorrent::torrent_handle, key> by_handle;
 	std::map<key, joined> by_key;
 	uint32_t lives = 0;
@@ -1121,17 +1344,6 @@ void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const ke
 	}
 }
 
-lt::info_hash_t hashes_of(const lt_ids &ids)
-{
-	lt::info_hash_t ih;
-
-	if (ids.has_v1)
-		ih.v1 = lt::sha1_hash(reinterpret_cast<const char *>(ids.v1));
-	if (ids.has_v2)
-		ih.v2 = lt::sha256_hash(reinterpret_cast<const char *>(ids.v2));
-	return ih;
-}
-
 void set_ids(lt_event &e, const lt::info_hash_t &ih)
 {
 	e.ids.has_v1 = ih.has_v1();
@@ -1151,20 +1363,21 @@ void conflict_event(struct lt_session *l, const lt::torrent_conflict_alert &a,
 /* The metadata of a hybrid has come. Left alone, libtorrent would announce the other hash
  * at the next interval only. That the first is announced once more is the price: there is
  * no way to ask for one. Joined under the short v2 hash, neither was announced as what it
- * is, and intervals of before are another hash's. */
-void other_hash(lt_session::joined &join, const lt::torrent_handle &handle,
-		const lt_ids &ids)
+ * is, and intervals of before are another hash's: true, and visits say a hash that is not
+ * what it was taken for. */
+bool other_hash(joined &join, const lt_ids &ids)
 {
 	const bool known = join.ids.has_v1 && join.ids.has_v2;
 	const bool renamed = join.ids.has_v1 && memcmp(join.ids.v1, ids.v1, IH_LEN) != 0;
 
 	join.ids = ids;
 	if (known || !ids.has_v1 || !ids.has_v2)
-		return;
-	handle.force_reannounce(0, -1,
-				renamed ? lt::torrent_handle::ignore_min_interval
-					: lt::reannounce_flags_t{});
-	handle.force_dht_announce();
+		return renamed;
+	join.handle.force_reannounce(0, -1,
+				     renamed ? lt::torrent_handle::ignore_min_interval
+					     : lt::reannounce_flags_t{});
+	join.handle.force_dht_announce();
+	return renamed;
 }
 
 /* Read on libtorrent's own thread, as in ask_scrape: nobody waits for it here. */
@@ -1199,14 +1412,13 @@ void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 void metadata_hashes(struct lt_session *l)
 {
 	for (const auto &e : l->taken) {
-		key k;
-
 		if (e.kind != LT_METADATA)
 			continue;
-		memcpy(k.b, e.id, IH_LEN);
-		const auto it = l->by_key.find(k);
-		if (it != l->by_key.end() && it->second.life == e.life)
-			other_hash(it->second, it->second.handle, e.ids);
+		const auto it = l->by_key.find(key_of(e.id));
+		if (it == l->by_key.end() || it->second.life != e.life)
+			continue;
+		if (other_hash(it->second, e.ids))
+			l->visit->leave(it->first);
 	}
 }
 
@@ -1358,147 +1570,6 @@ void take_alerts(struct lt_session *l)
 	}
 }
 
-/* ---- visits --------------------------------------------------------------- */
-
-constexpr auto VISIT_IDLE = std::chrono::seconds(3);
-constexpr int VISIT_ADD_S = 60; /* not added by then: it was refused */
-
-lt::torrent_handle handle_of(torrent_at &at)
-{
-	std::lock_guard<std::mutex> hold(at.mutex);
-	return at.handle;
-}
-
-lt::session &visitor_of(struct lt_session *l, lt_way way)
-{
-	auto &visitor = l->visitor[lt_transport(way)];
-
-	if (!visitor) {
-		auto s = first_settings(l->settings);
-		tune_visit(s, l->settings, lt_transport(way));
-		lt::session_params p(std::move(s), {});
-		p.disk_io_constructor = lt::disabled_disk_io_constructor;
-		p.ip_filter = private_filter(l->settings);
-		visitor = std::make_unique<lt::session>(std::move(p));
-	}
-	return *visitor;
-}
-
-/* What libtorrent greets the peers of a torrent with is its v1 hash, unless a source has
- * named them under the other. A torrent with one hash leaves no choice. */
-lt_ids one_hash(lt_ids ids, lt_way way)
-{
-	if (way >= LT_WAY_V2 && ids.has_v2)
-		ids.has_v1 = 0;
-	else if (ids.has_v1)
-		ids.has_v2 = 0;
-	return ids;
-}
-
-void visit_begin(struct lt_session *l, lt_way way, const key &k,
-		 const struct lt_session::joined &join,
-		 std::vector<lt::tcp::endpoint> peers)
-{
-	lt::add_torrent_params p;
-	auto &v = l->visits[way][k];
-
-	v.at = std::make_shared<torrent_at>();
-	v.at->out = l->out;
-	v.at->id = k;
-	v.at->life = join.life;
-	v.at->way = way;
-	v.at->visit = true;
-	v.at->home = join.handle;
-	v.used = std::chrono::steady_clock::now();
-	v.given.insert(peers.begin(), peers.end());
-	v.next = std::move(peers);
-	l->pushing = true;
-	p.info_hashes = hashes_of(one_hash(join.ids, way));
-	watch(p, v.at);
-	p.flags |= lt::torrent_flags::disable_dht | lt::torrent_flags::disable_lsd |
-		   lt::torrent_flags::disable_pex;
-	visitor_of(l, way).async_add_torrent(std::move(p));
-}
-
-/* Once the torrent is there. Not through add_torrent_params: those peers are taken for
- * some that speak neither uTP nor encryption. False: later. */
-bool visit_push(struct lt_session::visit &v)
-{
-	if (v.next.empty())
-		return true;
-	const auto h = handle_of(*v.at);
-	if (!h.is_valid())
-		return false;
-	for (const auto &ep : v.next)
-		h.connect_peer(ep);
-	v.next.clear();
-	return true;
-}
-
-void visits_push(struct lt_session *l)
-{
-	if (!l->pushing)
-		return;
-	l->pushing = false;
-	for (auto &of_way : l->visits)
-		for (auto &pair : of_way)
-			if (!visit_push(pair.second))
-				l->pushing = true;
-}
-
-void visit_end(struct lt_session *l, lt_way way, const key &k)
-{
-	const auto it = l->visits[way].find(k);
-	if (it == l->visits[way].end())
-		return;
-	/* At once, if it can be: the swarm may be joined again in the same second, and a
-	 * torrent that is there already would not be made anew. */
-	const auto h = handle_of(*it->second.at);
-	if (h.is_valid())
-		visitor_of(l, way).remove_torrent(h);
-	else
-		l->ending[way].push_back(it->second.at);
-	l->visits[way].erase(it);
-}
-
-/* Torrents that were left, or whose peers all have had their turn. */
-void visits_remove(struct lt_session *l, lt_way way)
-{
-	auto keep = l->ending[way].begin();
-
-	for (auto &at : l->ending[way]) {
-		const auto h = handle_of(*at);
-		if (h.is_valid())
-			visitor_of(l, way).remove_torrent(h);
-		else if (at->waited++ < VISIT_ADD_S)
-			*keep++ = at; /* it is still being added */
-	}
-	l->ending[way].erase(keep, l->ending[way].end());
-}
-
-void visits_tick(struct lt_session *l, lt_way way)
-{
-	const auto now = std::chrono::steady_clock::now();
-	std::vector<std::pair<key, std::vector<lt::tcp::endpoint>>> over;
-
-	for (auto &pair : l->visits[way]) {
-		auto &v = pair.second;
-		if (v.at->open == 0 && v.next.empty() && now - v.used > VISIT_IDLE)
-			over.emplace_back(pair.first,
-					  std::vector<lt::tcp::endpoint>(v.later.begin(),
-									 v.later.end()));
-	}
-	for (const auto &pair : over)
-		visit_end(l, way, pair.first);
-	visits_remove(l, way);
-	for (auto &pair : over) {
-		const auto join = l->by_key.find(pair.first);
-		if (!pair.second.empty() && join != l->by_key.end())
-			visit_begin(l, way, pair.first, join->second,
-				    std::move(pair.second));
-	}
-}
-
 /* No more attempts at once than swarm.half_open: what swarms dial by themselves in the
  * next second is bounded by the room that there is now. */
 void bound_dials(struct lt_session *l)
@@ -1576,6 +1647,7 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		libtorrent::session_params p(first_settings(*c));
 
 		l->out = std::make_shared<outbox>(bell_fd);
+		l->visit = std::make_unique<visits>(l->out, *c);
 		l->dht = std::make_shared<dht_store>();
 		l->dht->path = c->swarm_dht_state;
 		if (c->swarm_dht)
@@ -1618,13 +1690,8 @@ int lt_close(struct lt_session **session, int wait_ms)
 				l->saver.join();
 			dht_write(*l->session, *l->dht, *l->out);
 			{ /* the end of the proxies waits */
-				libtorrent::session_proxy proxy[LT_TRANSPORTS + 1];
-				for (int w = 0; w < LT_TRANSPORTS; w++)
-					if (l->visitor[w])
-						proxy[w] = l->visitor[w]->abort();
-				proxy[LT_TRANSPORTS] = l->session->abort();
-				for (auto &v : l->visitor)
-					v.reset();
+				auto proxies = l->visit->abort();
+				proxies.push_back(l->session->abort());
 				l->session.reset();
 			}
 			delete l;
@@ -1654,14 +1721,7 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 					trackers_of(*c, c->swarm_max_trackers));
 		l->trackers = c->swarm_trackers;
 		remember_settings(l, *c);
-		for (int w = 0; w < LT_TRANSPORTS; w++) {
-			libtorrent::settings_pack v;
-			if (!l->visitor[w])
-				continue;
-			tune_visit(v, *c, static_cast<lt_way>(w));
-			l->visitor[w]->set_ip_filter(private_filter(*c));
-			l->visitor[w]->apply_settings(std::move(v));
-		}
+		l->visit->configure(*c);
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
 		l->dht->path = c->swarm_dht_state;
 		return 0;
@@ -1676,9 +1736,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 {
 	try {
 		libtorrent::add_torrent_params p;
-		key k;
-
-		memcpy(k.b, id, IH_LEN);
+		const key k = key_of(id);
 		auto &join = l->by_key[k];
 		if (join.life) { /* left, but not yet added: it is wanted after all */
 			join.leaving = false;
@@ -1709,9 +1767,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		l->session->async_add_torrent(std::move(p));
 		return 0;
 	} catch (const std::exception &e) {
-		key k;
-		memcpy(k.b, id, IH_LEN);
-		l->by_key.erase(k);
+		l->by_key.erase(key_of(id));
 		return fail(err, "join", e);
 	}
 }
@@ -1719,9 +1775,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 void lt_ask_trackers(struct lt_session *l, const uint8_t id[IH_LEN], const struct conf *c)
 {
 	try {
-		key k;
-		memcpy(k.b, id, IH_LEN);
-		const auto it = l->by_key.find(k);
+		const auto it = l->by_key.find(key_of(id));
 		if (it != l->by_key.end() && it->second.handle.is_valid())
 			it->second.handle.replace_trackers(
 				trackers_of(*c, c->swarm_max_trackers));
@@ -1733,13 +1787,11 @@ void lt_ask_trackers(struct lt_session *l, const uint8_t id[IH_LEN], const struc
 void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 {
 	try {
-		key k;
-		memcpy(k.b, id, IH_LEN);
+		const key k = key_of(id);
 		const auto it = l->by_key.find(k);
 		if (it == l->by_key.end())
 			return;
-		for (int w = 0; w < LT_WAYS; w++)
-			visit_end(l, static_cast<lt_way>(w), k);
+		l->visit->leave(k);
 		const auto handle = it->second.handle;
 		if (!handle.is_valid()) {
 			it->second.leaving = true; /* see added() */
@@ -1758,31 +1810,13 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 {
 	try {
 		std::vector<libtorrent::tcp::endpoint> peers;
-		key k;
+		const auto join = l->by_key.find(key_of(id));
 
-		memcpy(k.b, id, IH_LEN);
-		const auto join = l->by_key.find(k);
 		if (join == l->by_key.end() || !join->second.handle.is_valid())
 			return -1;
 		for (size_t i = 0; i < n; i++)
 			peers.emplace_back(get_addr(peer[i].addr), peer[i].port);
-		const auto it = l->visits[way].find(k);
-		if (it == l->visits[way].end()) {
-			visit_begin(l, way, k, join->second, std::move(peers));
-			return 0;
-		}
-		auto &v = it->second;
-		for (const auto &ep : peers) {
-			if (!v.later.empty() || !v.given.insert(ep).second) {
-				v.later.insert(ep);
-				v.at->hurry = true;
-				continue;
-			}
-			v.next.push_back(ep);
-			v.used = std::chrono::steady_clock::now();
-		}
-		if (!visit_push(v))
-			l->pushing = true;
+		l->visit->dial(join->first, join->second, way, peers);
 		return 0;
 	} catch (const std::exception &) {
 		return -1;
@@ -1793,10 +1827,7 @@ int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 	    const struct lt_endpoint *peer, size_t n)
 {
 	try {
-		key k;
-
-		memcpy(k.b, id, IH_LEN);
-		const auto it = l->by_key.find(k);
+		const auto it = l->by_key.find(key_of(id));
 		if (it == l->by_key.end())
 			return -1;
 		auto &join = it->second;
@@ -1835,7 +1866,7 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 			l->out->swap(l->taken);
 			metadata_hashes(l);
 			take_alerts(l);
-			visits_push(l);
+			l->visit->push_all();
 		}
 		while (n < max && l->next < l->taken.size())
 			out[n++] = l->taken[l->next++];
@@ -1849,9 +1880,8 @@ void lt_reopen(struct lt_session *l)
 {
 	try {
 		l->session->reopen_network_sockets();
-		for (auto &v : l->visitor)
-			if (v)
-				v->reopen_network_sockets();
+		l->visit->each(
+			[](lt::session &s, lt_way) { s.reopen_network_sockets(); });
 	} catch (const std::exception &) {
 		/* libtorrent watches the interfaces too, only later */
 	}
@@ -1869,9 +1899,9 @@ void lt_rebind(struct lt_session *l, const struct conf *c)
 			l->session->apply_settings(std::move(s));
 			v.set_str(sp::listen_interfaces,
 				  open ? visit_interfaces(*c) : "");
-			for (auto &visitor : l->visitor)
-				if (visitor)
-					visitor->apply_settings(v);
+			l->visit->each([&v](lt::session &visitor, lt_way) {
+				visitor.apply_settings(v);
+			});
 		}
 	} catch (const std::exception &) {
 		/* tried again later: recover.c */
@@ -1971,13 +2001,7 @@ void lt_dht_save(struct lt_session *l)
 void lt_poll(struct lt_session *l)
 {
 	try {
-		/* Whatever the mask, each torrent makes two alerts; unread, they keep it
-		 * alive. */
-		for (auto &visitor : l->visitor)
-			if (visitor)
-				visitor->pop_alerts(&l->alerts);
-		for (int w = 0; w < LT_WAYS; w++)
-			visits_tick(l, static_cast<lt_way>(w));
+		l->visit->tick();
 		bound_dials(l);
 		if (l->finding > 0 && l->finding--)
 			l->session->post_dht_stats();
