@@ -21,6 +21,39 @@ static void forget(struct listen_failure *f)
 	memset(f, 0, sizeof(*f));
 }
 
+static void add_once(char list[LISTENS_TEXT], const char *one)
+{
+	size_t len = strlen(list);
+	char item[160];
+
+	for (const char *at = list;
+	     (at = conf_list_next(at, item, sizeof(item))) != NULL;)
+		if (strcmp(item, one) == 0)
+			return;
+	if (len + strlen(one) + 1 < LISTENS_TEXT)
+		snprintf(list + len, LISTENS_TEXT - len, "%s%s", len ? "," : "", one);
+}
+
+void listens_interfaces(char out[LISTENS_TEXT], const struct conf *c, int visit)
+{
+	const char *list = c->swarm_listen, *device = c->swarm_interface;
+	char item[128], one[160];
+
+	if (visit && !list[0])
+		list = "0.0.0.0:0,[::]:0";
+	out[0] = '\0';
+	while ((list = conf_list_next(list, item, sizeof(item))) != NULL) {
+		const char *port = strrchr(item, ':');
+
+		if (!port)
+			continue;
+		snprintf(one, sizeof(one), "%.*s%s",
+			 device[0] ? (int)strlen(device) : (int)(port - item),
+			 device[0] ? device : item, visit ? ":0" : port);
+		add_once(out, one);
+	}
+}
+
 void listens_ask(struct listens *l, int closed, uint64_t now_ms)
 {
 	if (closed)

@@ -18,11 +18,15 @@
 #include <stdint.h>
 
 #include "collector/lt.h"
+#include "common/conf.h"
 
 /* After this time an attempt has said what it had to: it is local work. */
 #define LISTENS_TOLD_MS 1000
 /* The test for duplicates takes one to two seconds. */
 #define LISTENS_DAD_MS 4000
+
+/* swarm.listen may name a hundred ports, and then a device each. */
+#define LISTENS_TEXT 2560
 
 struct listen_failure {
 	char text[LT_TEXT_MAX + 1];	/* "": none */
@@ -38,6 +42,9 @@ struct listens {			/* zeroed: nothing is known */
 	uint64_t asked_ms;		/* an attempt is under way since; 0: none */
 };
 
+/* Where to listen, as libtorrent wants to be told: swarm.listen, but of swarm.interface, if
+ * that names a device. visit: any port of the same, or of all: it calls, and is not called. */
+void listens_interfaces(char out[LISTENS_TEXT], const struct conf *c, int visit);
 /* An attempt begins. closed: no socket of before it stays open. */
 void listens_ask(struct listens *l, int closed, uint64_t now_ms);
 /* A socket stands. 1: that was the end of the loud failure. */

@@ -8,6 +8,7 @@
  */
 extern "C" {
 #include "collector/ace.h"
+#include "collector/listens.h"
 #include "collector/lt.h"
 #include "collector/tracksay.h"
 #include "common/file.h"
@@ -257,11 +258,7 @@ class peer_watch final : public lt::peer_plugin
 
 	~peer_watch() override
 	{
-		stood();
-		if (counted_) {
-			at_->open--;
-			out_->open--;
-		}
+		closed();
 	}
 
 	peer_watch(const peer_watch &) = delete;
@@ -383,12 +380,7 @@ class peer_watch final : public lt::peer_plugin
 			say_handshake(); /* came and went within a second */
 		if (handle_.is_outgoing() || said_handshake_)
 			out_->put(e);
-		stood();
-		if (counted_) {
-			at_->open--;
-			out_->open--;
-			counted_ = false;
-		}
+		closed();
 	}
 
 	void tick() override
@@ -423,6 +415,14 @@ class peer_watch final : public lt::peer_plugin
 			return ticks_ >= REVISIT_HOLD_S;
 		return ticks_ >= static_cast<unsigned>(out_->hold_s) &&
 		       (at_->visit || at_->open > out_->keep);
+	}
+
+	void closed()
+	{
+		stood();
+		at_->open -= counted_;
+		out_->open -= counted_;
+		counted_ = false;
 	}
 
 	/* The transport stands, or never will. */
@@ -696,23 +696,11 @@ lt_failure failure_of(const lt::error_code &ec)
 	return LT_FAIL_UNREACHABLE;
 }
 
-/* swarm.interface names a device: then every listen address becomes device:port. */
-std::string listen_interfaces(const conf &c)
+std::string interfaces_of(const conf &c, bool visit)
 {
-	std::string out;
-	char item[128];
+	char out[LISTENS_TEXT];
 
-	for (const char *p = c.swarm_listen; p;) {
-		p = conf_list_next(p, item, sizeof(item));
-		std::string one = item;
-		if (one.empty())
-			continue;
-		if (c.swarm_interface[0])
-			one = c.swarm_interface + one.substr(one.rfind(':'));
-		if (("," + out + ",").find("," + one + ",") != std::string::npos)
-			continue;
-		out += (out.empty() ? "" : ",") + one;
-	}
+	listens_interfaces(out, &c, visit);
 	return out;
 }
 
@@ -741,7 +729,7 @@ void tune(lt::settings_pack &s, const conf &c)
 {
 	using sp = lt::settings_pack;
 
-	s.set_str(sp::listen_interfaces, listen_interfaces(c));
+	s.set_str(sp::listen_interfaces, interfaces_of(c, false));
 	s.set_str(sp::outgoing_interfaces, c.swarm_interface);
 	s.set_bool(sp::enable_dht, c.swarm_dht != 0);
 	s.set_bool(sp::enable_lsd, c.swarm_lsd != 0);
@@ -756,30 +744,13 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_int(sp::alert_queue_size, static_cast<int>(c.swarm_alert_queue));
 }
 
-/* The addresses of swarm.listen with any port: a visit calls, and is not called. */
-std::string visit_interfaces(const conf &c)
-{
-	std::string out, item, main = listen_interfaces(c);
-
-	if (main.empty())
-		main = c.swarm_interface[0] ? std::string(c.swarm_interface) + ":0"
-					    : "0.0.0.0:0,[::]:0";
-	for (size_t from = 0; from <= main.size(); from += item.size() + 1) {
-		item = main.substr(from, main.find(',', from) - from);
-		const std::string one = item.substr(0, item.rfind(':')) + ":0";
-		if (("," + out + ",").find("," + one + ",") == std::string::npos)
-			out += (out.empty() ? "" : ",") + one;
-	}
-	return out;
-}
-
 /* What differs in a session for visits from the one that joins. */
 void tune_visit(lt::settings_pack &s, const conf &c, lt_way way)
 {
 	using sp = lt::settings_pack;
 
 	tune(s, c);
-	s.set_str(sp::listen_interfaces, visit_interfaces(c));
+	s.set_str(sp::listen_interfaces, interfaces_of(c, true));
 	s.set_bool(sp::enable_dht, false);
 	s.set_bool(sp::enable_lsd, false);
 	s.set_str(sp::dht_bootstrap_nodes, "");
@@ -845,38 +816,16 @@ lt::settings_pack first_settings(const conf &c)
 	return s;
 }
 
-/* What addr_is_global() refuses, as ranges: IANA special-purpose registries. */
 lt::ip_filter private_filter(const conf &c)
 {
-	static const char *const ranges[][2] = {
-		{"0.0.0.0", "0.255.255.255"},
-		{"10.0.0.0", "10.255.255.255"},
-		{"100.64.0.0", "100.127.255.255"},
-		{"127.0.0.0", "127.255.255.255"},
-		{"169.254.0.0", "169.254.255.255"},
-		{"172.16.0.0", "172.31.255.255"},
-		{"192.0.0.0", "192.0.0.255"},
-		{"192.0.2.0", "192.0.2.255"},
-		{"192.168.0.0", "192.168.255.255"},
-		{"198.18.0.0", "198.19.255.255"},
-		{"198.51.100.0", "198.51.100.255"},
-		{"203.0.113.0", "203.0.113.255"},
-		{"224.0.0.0", "255.255.255.255"},
-		{"::", "::ffff:ffff:ffff"},
-		{"64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff"},
-		{"100::", "100::ffff:ffff:ffff:ffff"},
-		{"2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"},
-		{"fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-		{"fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-		{"ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
-	};
+	uint8_t first[ADDR_LEN], last[ADDR_LEN];
 	lt::ip_filter f;
+	int global;
 
-	if (c.swarm_allow_private)
-		return f;
-	for (const auto &r : ranges)
-		f.add_rule(lt::make_address(r[0]), lt::make_address(r[1]),
-			   lt::ip_filter::blocked);
+	for (size_t i = 0;
+	     !c.swarm_allow_private && (global = addr_range(i, first, last)) >= 0; i++)
+		f.add_rule(get_addr(first), get_addr(last),
+			   global ? 0 : lt::ip_filter::blocked);
 	return f;
 }
 
@@ -1895,10 +1844,10 @@ void lt_rebind(struct lt_session *l, const struct conf *c)
 		for (const bool open : {false, true}) {
 			sp s, v;
 			s.set_str(sp::listen_interfaces,
-				  open ? listen_interfaces(*c) : "");
+				  open ? interfaces_of(*c, false) : "");
 			l->session->apply_settings(std::move(s));
 			v.set_str(sp::listen_interfaces,
-				  open ? visit_interfaces(*c) : "");
+				  open ? interfaces_of(*c, true) : "");
 			l->visit->each([&v](lt::session &visitor, lt_way) {
 				visitor.apply_settings(v);
 			});

@@ -20,23 +20,24 @@ struct addr_block {
  * exception stands before the block it is cut out of.
  */
 static const struct addr_block addr_blocks[] = {
-	{V4(0, 0, 0, 0, 8), 0},          /* this network: RFC 791 */
-	{V4(10, 0, 0, 0, 8), 0},         /* private: RFC 1918 */
-	{V4(100, 64, 0, 0, 10), 0},      /* shared, CGNAT: RFC 6598 */
-	{V4(127, 0, 0, 0, 8), 0},        /* loopback */
-	{V4(169, 254, 0, 0, 16), 0},     /* link-local: RFC 3927 */
-	{V4(172, 16, 0, 0, 12), 0},      /* private: RFC 1918 */
-	{V4(192, 0, 0, 9, 32), 1},       /* PCP anycast: RFC 7723 */
-	{V4(192, 0, 0, 10, 32), 1},      /* TURN anycast: RFC 8155 */
-	{V4(192, 0, 0, 0, 24), 0},       /* protocol assignments: RFC 6890 */
-	{V4(192, 0, 2, 0, 24), 0},       /* documentation: RFC 5737 */
-	{V4(192, 88, 99, 0, 24), 0},     /* 6to4 relay, given up: RFC 7526 */
-	{V4(192, 168, 0, 0, 16), 0},     /* private: RFC 1918 */
-	{V4(198, 18, 0, 0, 15), 0},      /* benchmarking: RFC 2544 */
-	{V4(198, 51, 100, 0, 24), 0},    /* documentation: RFC 5737 */
-	{V4(203, 0, 113, 0, 24), 0},     /* documentation: RFC 5737 */
-	{V4(224, 0, 0, 0, 3), 0},        /* multicast, and 240/4: reserved, broadcast */
-	{V4(0, 0, 0, 0, 0), 1},          /* the rest of IPv4 */
+	{V4(0, 0, 0, 0, 8), 0},         /* this network: RFC 791 */
+	{V4(10, 0, 0, 0, 8), 0},        /* private: RFC 1918 */
+	{V4(100, 64, 0, 0, 10), 0},     /* shared, CGNAT: RFC 6598 */
+	{V4(127, 0, 0, 0, 8), 0},       /* loopback */
+	{V4(169, 254, 0, 0, 16), 0},    /* link-local: RFC 3927 */
+	{V4(172, 16, 0, 0, 12), 0},     /* private: RFC 1918 */
+	{V4(192, 0, 0, 9, 32), 1},      /* PCP anycast: RFC 7723 */
+	{V4(192, 0, 0, 10, 32), 1},     /* TURN anycast: RFC 8155 */
+	{V4(192, 0, 0, 0, 24), 0},      /* protocol assignments: RFC 6890 */
+	{V4(192, 0, 2, 0, 24), 0},      /* documentation: RFC 5737 */
+	{V4(192, 88, 99, 0, 24), 0},    /* 6to4 relay, given up: RFC 7526 */
+	{V4(192, 168, 0, 0, 16), 0},    /* private: RFC 1918 */
+	{V4(198, 18, 0, 0, 15), 0},     /* benchmarking: RFC 2544 */
+	{V4(198, 51, 100, 0, 24), 0},   /* documentation: RFC 5737 */
+	{V4(203, 0, 113, 0, 24), 0},    /* documentation: RFC 5737 */
+	{V4(224, 0, 0, 0, 3), 0},       /* multicast, and 240/4: reserved, broadcast */
+	{V4(0, 0, 0, 0, 0), 1},         /* the rest of IPv4 */
+	{0x0064ff9b00000000, 0, 96, 1}, /* NAT64: RFC 6052; addr_is_global knows better */
 	{0x2001000100000000, 1, 128, 1}, /* PCP anycast: RFC 7723 */
 	{0x2001000100000000, 2, 128, 1}, /* TURN anycast: RFC 8155 */
 	{0x2001000100000000, 3, 128, 1}, /* DNS-SD anycast: RFC 9665 */
@@ -93,6 +94,29 @@ int addr_is_global(const uint8_t a[ADDR_LEN])
 	if (hi >> 48 == 0x2002)
 		return addr_block_global(0, MAPPED | (hi >> 16 & 0xffffffff));
 	return addr_block_global(hi, lo);
+}
+
+static void addr_fill(uint8_t out[ADDR_LEN], uint64_t hi, uint64_t lo)
+{
+	for (int i = 8; i-- > 0; hi >>= 8, lo >>= 8) {
+		out[i] = (uint8_t)hi;
+		out[i + 8] = (uint8_t)lo;
+	}
+}
+
+int addr_range(size_t i, uint8_t first[ADDR_LEN], uint8_t last[ADDR_LEN])
+{
+	const struct addr_block *b;
+	int low;
+
+	if (i >= PS_ARRAY_LEN(addr_blocks))
+		return -1;
+	b = &addr_blocks[PS_ARRAY_LEN(addr_blocks) - 1 - i];
+	low = b->bits > 64 ? b->bits - 64 : 0;
+	addr_fill(first, b->hi, b->lo);
+	addr_fill(last, b->bits < 64 ? b->hi | UINT64_MAX >> b->bits : b->hi,
+		  low < 64 ? b->lo | UINT64_MAX >> low : b->lo);
+	return b->global;
 }
 
 static void addr_map(uint8_t out[ADDR_LEN], const void *v4)

@@ -287,6 +287,45 @@ static void test_addr_global(void **state)
 	}
 }
 
+static int by_ranges(const uint8_t a[ADDR_LEN])
+{
+	uint8_t first[ADDR_LEN], last[ADDR_LEN];
+	int global, out = -1;
+
+	for (size_t i = 0; (global = addr_range(i, first, last)) >= 0; i++) {
+		assert_int_equal(addr_is_v4(first), addr_is_v4(last));
+		if (memcmp(a, first, ADDR_LEN) >= 0 && memcmp(a, last, ADDR_LEN) <= 0)
+			out = global;
+	}
+	return out;
+}
+
+/* Each side of every border is in the ranges what it is by itself. */
+static void test_addr_ranges(void **state)
+{
+	uint8_t first[ADDR_LEN], last[ADDR_LEN], a[ADDR_LEN];
+
+	(void)state;
+	for (size_t i = 0; addr_range(i, first, last) >= 0; i++)
+		for (int way = -1; way <= 1; way++) {
+			int carry = way;
+
+			memcpy(a, way < 0 ? first : last, ADDR_LEN);
+			for (int k = ADDR_LEN; carry && k-- > 0;) {
+				carry += a[k];
+				a[k] = (uint8_t)carry;
+				carry = carry < 0 ? -1 : carry >> 8;
+			}
+			if (a[0] == 0 && a[1] == 0x64)
+				continue; /* NAT64: by the address inside */
+			assert_int_equal(by_ranges(a), addr_is_global(a));
+		}
+	assert_int_equal(addr_parse(a, "64:ff9b::8.8.8.8"), 0);
+	assert_int_equal(by_ranges(a), 1);
+	assert_int_equal(addr_parse(a, "64:ff9b:1::1"), 0);
+	assert_int_equal(by_ranges(a), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_addr_text),
 		cmocka_unit_test(test_addr_from_sa),
 		cmocka_unit_test(test_addr_global),
+		cmocka_unit_test(test_addr_ranges),
 	};
 
 	return cmocka_run_group_tests_name("ident", tests, NULL, NULL);

@@ -21,6 +21,53 @@ static int fails(struct listens *l, const char *at, int why, uint64_t now)
 	return listens_fail(l, &e, now);
 }
 
+static void expect_told(const char *listen, const char *device, const char *join,
+			const char *visit)
+{
+	static struct conf c;
+	char out[LISTENS_TEXT];
+
+	conf_defaults(&c);
+	snprintf(c.swarm_listen, sizeof c.swarm_listen, "%s", listen);
+	snprintf(c.swarm_interface, sizeof c.swarm_interface, "%s", device);
+	listens_interfaces(out, &c, 0);
+	assert_string_equal(out, join);
+	listens_interfaces(out, &c, 1);
+	assert_string_equal(out, visit);
+}
+
+static void what_libtorrent_is_told(void **state)
+{
+	(void)state;
+	expect_told("0.0.0.0:42069, [::]:42069", "", "0.0.0.0:42069,[::]:42069",
+		    "0.0.0.0:0,[::]:0");
+	expect_told("0.0.0.0:42069,[::]:42069,127.0.0.1:1", "tun0", "tun0:42069,tun0:1",
+		    "tun0:0");
+	expect_told("192.0.2.1:1,192.0.2.1:2,eth0:3", "",
+		    "192.0.2.1:1,192.0.2.1:2,eth0:3", "192.0.2.1:0,eth0:0");
+	expect_told("", "", "", "0.0.0.0:0,[::]:0");
+	expect_told("", "tun0", "", "tun0:0");
+}
+
+/* As many as swarm.listen has room for. */
+static void nothing_is_left_out(void **state)
+{
+	static struct conf c;
+	char out[LISTENS_TEXT], last[32];
+	int n = 0;
+
+	(void)state;
+	conf_defaults(&c);
+	c.swarm_listen[0] = '\0';
+	snprintf(c.swarm_interface, sizeof c.swarm_interface, "a23456789012345");
+	for (size_t len = 0; len + 5 < sizeof c.swarm_listen;
+	     len = strlen(c.swarm_listen))
+		snprintf(c.swarm_listen + len, sizeof c.swarm_listen - len, ":%d,", ++n);
+	snprintf(last, sizeof last, "a23456789012345:%d", n);
+	listens_interfaces(out, &c, 0);
+	assert_string_equal(out + strlen(out) - strlen(last), last);
+}
+
 static int stands(struct listens *l, const char *at)
 {
 	uint8_t addr[ADDR_LEN];
@@ -145,6 +192,8 @@ static void an_address_that_is_not_ours_is_told_in_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_libtorrent_is_told),
+		cmocka_unit_test(nothing_is_left_out),
 		cmocka_unit_test(a_port_that_is_taken_for_a_while),
 		cmocka_unit_test(another_port_is_taken),
 		cmocka_unit_test(one_of_two),
