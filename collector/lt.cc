@@ -102,6 +102,15 @@ lt::address get_addr(const uint8_t raw[ADDR_LEN])
 	return v6;
 }
 
+std::vector<lt::tcp::endpoint> endpoints_of(const lt_endpoint *peer, size_t n)
+{
+	std::vector<lt::tcp::endpoint> out;
+
+	for (size_t i = 0; i < n; i++)
+		out.emplace_back(get_addr(peer[i].addr), peer[i].port);
+	return out;
+}
+
 /* Records on their way to the loop. Bounded; full means dropped and counted. */
 class outbox
 {
@@ -656,23 +665,20 @@ void watch(lt::add_torrent_params &p, const std::shared_ptr<torrent_at> &at)
 bool is_garbage(const lt::error_code &ec)
 {
 	using namespace lt::errors;
+	static const error_code_enum of[] = {http_parse_error,
+					     http_missing_location,
+					     http_failed_decompress,
+					     invalid_tracker_response,
+					     invalid_peer_dict,
+					     invalid_files_entry,
+					     invalid_hash_entry,
+					     invalid_peers_entry,
+					     invalid_tracker_response_length,
+					     invalid_tracker_transaction_id,
+					     invalid_tracker_action};
 
-	if (ec.category() != lt::libtorrent_category())
-		return false;
-	switch (ec.value()) {
-	case http_parse_error:
-	case http_missing_location:
-	case http_failed_decompress:
-	case invalid_tracker_response:
-	case invalid_peer_dict:
-	case invalid_files_entry:
-	case invalid_hash_entry:
-	case invalid_peers_entry:
-	case invalid_tracker_response_length:
-	case invalid_tracker_transaction_id:
-	case invalid_tracker_action: return true;
-	default: return false;
-	}
+	return std::any_of(std::begin(of), std::end(of),
+			   [&ec](error_code_enum e) { return ec == e; });
 }
 
 /* What a failed announce says about the way to the tracker. */
@@ -1261,36 +1267,39 @@ void largest_count(lt_event &e, const lt::announce_entry &t)
 			}
 }
 
-/*
- * libtorrent's numbers of a torrent are the largest of each over all trackers and have no
- * time. So we read what the one said that has just answered; on libtorrent's own thread,
- * where nobody waits for it: our function gets there as an extension that makes none.
- */
-void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const key &k)
+/* On libtorrent's own thread, where nobody waits: fn gets there as an extension that makes
+ * none. Not at all, if the torrent is gone. */
+template <typename Function> void on_its_thread(lt::torrent_handle handle, Function fn)
 {
-	const auto out = l->out;
-	const std::string url = a.tracker_url();
-	lt::torrent_handle handle = a.handle;
-	lt_event e = swarm_event(l, LT_SCRAPE, k);
-
-	e.tracker = tracker_hash(url.c_str());
 	try {
 		handle.add_extension(
-			[out, url,
-			 e](const lt::torrent_handle &h,
-			    lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-				lt_event found = e;
-
-				for (const auto &t : h.trackers())
-					if (t.url == url)
-						largest_count(found, t);
-				if (found.seeds >= 0 || found.leechers >= 0)
-					out->put(found);
+			[fn](const lt::torrent_handle &h,
+			     lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+				fn(h);
 				return nullptr;
 			});
 	} catch (const std::exception &) {
-		/* the torrent is gone */
+		/* it is gone */
 	}
+}
+
+/* libtorrent's numbers of a torrent are the largest of each over all trackers and have no
+ * time. So we read what the one said that has just answered. */
+void ask_scrape(struct lt_session *l, const lt::tracker_reply_alert &a, const key &k)
+{
+	const std::string url = a.tracker_url();
+	lt_event e = swarm_event(l, LT_SCRAPE, k);
+
+	e.tracker = tracker_hash(url.c_str());
+	on_its_thread(a.handle, [out = l->out, url, e](const lt::torrent_handle &h) {
+		lt_event found = e;
+
+		for (const auto &t : h.trackers())
+			if (t.url == url)
+				largest_count(found, t);
+		if (found.seeds >= 0 || found.leechers >= 0)
+			out->put(found);
+	});
 }
 
 void set_ids(lt_event &e, const lt::info_hash_t &ih)
@@ -1329,32 +1338,21 @@ bool other_hash(joined &join, const lt_ids &ids)
 	return renamed;
 }
 
-/* Read on libtorrent's own thread, as in ask_scrape: nobody waits for it here. */
 void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 		    const key &k)
 {
-	lt::torrent_handle handle = a.handle;
-	const auto out = l->out;
 	const lt_event e = swarm_event(l, LT_METADATA, k);
 
-	try {
-		handle.add_extension(
-			[out,
-			 e](const lt::torrent_handle &h,
-			    lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-				const auto info = h.torrent_file();
-				lt_event found = e;
+	on_its_thread(a.handle, [out = l->out, e](const lt::torrent_handle &h) {
+		const auto info = h.torrent_file();
+		lt_event found = e;
 
-				if (!info)
-					return nullptr;
-				found.pieces = static_cast<uint32_t>(info->num_pieces());
-				set_ids(found, info->info_hashes());
-				out->put(found);
-				return nullptr;
-			});
-	} catch (const std::exception &) {
-		/* the torrent is gone */
-	}
+		if (!info)
+			return;
+		found.pieces = static_cast<uint32_t>(info->num_pieces());
+		set_ids(found, info->info_hashes());
+		out->put(found);
+	});
 }
 
 /* A torrent's metadata was read: see other_hash(). */
@@ -1705,8 +1703,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
 		}
-		for (size_t i = 0; i < n; i++)
-			p.peers.emplace_back(get_addr(known[i].addr), known[i].port);
+		p.peers = endpoints_of(known, n);
 		/* No swarm may take all connections from the others. */
 		p.max_connections = std::max(connections_limit(*c) / 4 * 3, 2);
 		bound_dials(l);
@@ -1758,14 +1755,11 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 	     const struct lt_endpoint *peer, size_t n)
 {
 	try {
-		std::vector<libtorrent::tcp::endpoint> peers;
 		const auto join = l->by_key.find(key_of(id));
 
 		if (join == l->by_key.end() || !join->second.handle.is_valid())
 			return -1;
-		for (size_t i = 0; i < n; i++)
-			peers.emplace_back(get_addr(peer[i].addr), peer[i].port);
-		l->visit->dial(join->first, join->second, way, peers);
+		l->visit->dial(join->first, join->second, way, endpoints_of(peer, n));
 		return 0;
 	} catch (const std::exception &) {
 		return -1;
@@ -1780,9 +1774,7 @@ int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 		if (it == l->by_key.end())
 			return -1;
 		auto &join = it->second;
-		for (size_t i = 0; i < n; i++) {
-			const libtorrent::tcp::endpoint ep(get_addr(peer[i].addr),
-							   peer[i].port);
+		for (const auto &ep : endpoints_of(peer, n)) {
 			if (join.handle.is_valid())
 				join.handle.connect_peer(ep);
 			else if (join.given.size() < GIVEN_EARLY_MAX)
