@@ -118,6 +118,7 @@ static void gauges(struct json *j, const struct worker *w)
 	json_uint(j, "waiters", stat_gauge_get(w->seg, GAUGE_waiters));
 	json_uint(j, "peers", stat_gauge_get(w->seg, GAUGE_peers));
 	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
+	json_uint(j, "ace_open", stat_gauge_get(w->seg, GAUGE_ace_open));
 	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
 	if (collector_runs(w))
 		note(j, "listen_error", w->seg, NOTE_listen_error);
