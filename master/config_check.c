@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/acetrack.h"
 #include "collector/redis.h"
 #include "collector/verdict.h"
 #include "common/ident.h"
@@ -94,6 +95,14 @@ static int check_tracker_item(const char *item)
 	return 0;
 }
 
+static int check_ace_item(const char *item)
+{
+	struct acetrack_url url;
+	char err[ERRLEN];
+
+	return acetrack_parse(&url, item, err) == 0;
+}
+
 static int check_router_item(const char *item)
 {
 	const char *colon = strrchr(item, ':');
@@ -117,6 +126,23 @@ static void check_list(struct config_load *l, int key, const char *list,
 			check_say(l, CONFIG_ERROR, key, what);
 		}
 		at = rest;
+	}
+}
+
+/* collector/acefind.c asks all of them, or none. */
+static void check_ace_trackers(struct config_load *l)
+{
+	char item[CHECK_ITEM_MAX], what[ERRLEN];
+	const char *at = l->cfg->conf.acestream_trackers;
+	int n = 0;
+
+	check_list(l, CONFIG_KEY_acestream_trackers, at, check_ace_item,
+		   "a UDP tracker, udp://host:port/announce, in 255 bytes at most");
+	while ((at = conf_list_next(at, item, sizeof(item))))
+		n++;
+	if (n > ACETRACK_MAX) {
+		err_set(what, "there may be %d of them", ACETRACK_MAX);
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_acestream_trackers, what);
 	}
 }
 
@@ -311,6 +337,7 @@ void config_check(struct config_load *l)
 	check_redis(l);
 	check_vpn(l);
 	check_engine_url(l);
+	check_ace_trackers(l);
 	check_names(l);
 	check_lsd(l);
 	check_sizes(l);

@@ -511,6 +511,8 @@ static void test_lists_are_parsed(void **state)
 		 "swarm.trackers=https://t.example/announce?k=v",
 		 "swarm.dht_bootstrap=",
 		 "swarm.dht_bootstrap=127.0.0.1:1,[::1]:2,router:3",
+		 "acestream.trackers=",
+		 "acestream.trackers=udp://t.example:2710,udp://[::1]:1/announce?x",
 		 "master.run_dir=/run/x",
 		 "shm.name=/x",
 		 "swarm.interface=wg0-mullvad"};
@@ -535,6 +537,9 @@ static void test_lists_are_parsed(void **state)
 		 "swarm.trackers=ftp://x/",
 		 "swarm.trackers=udp://a:1 udp://b:1",
 		 "swarm.trackers=udp://a:1,,udp://b:1",
+		 "acestream.trackers=http://t.example:80/announce",
+		 "acestream.trackers=udp://t.example/announce",
+		 "acestream.trackers=udp://t:1,,udp://u:1",
 		 "swarm.dht_bootstrap=router.example",
 		 "swarm.dht_bootstrap=:6881",
 		 "swarm.dht_bootstrap=r:0",
