@@ -328,8 +328,10 @@ static void tick_swarm(struct swarm *w, void *arg)
 	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
 	if (w->plans)
 		visit_soon(c);
-	gone = swarm_expire(w, (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
-					  1000));
+	gone = swarm_expire(w,
+			    (uint32_t)((clock_wall_ms() - conf->swarm_peer_expiry_ms) /
+				       1000),
+			    now);
 	if (gone) {
 		stat_add(STAT_peers_expired, gone);
 		w->changed_ms = now;

@@ -55,8 +55,8 @@ static void hash_rebuild(struct swarm *w)
 		hash_put(w, i);
 }
 
-static struct peer *peer_find(const struct swarm *w, const uint8_t addr[ADDR_LEN],
-			      uint16_t port)
+struct peer *swarm_find_peer(const struct swarm *w, const uint8_t addr[ADDR_LEN],
+			     uint16_t port)
 {
 	uint32_t i;
 
@@ -101,6 +101,7 @@ static int peers_grow(struct swarm *w)
 static void peer_cut(struct swarm *w, uint32_t i)
 {
 	swarm_unwant(w, &w->peer[i]);
+	swarm_ace_gone(w, &w->peer[i]);
 	w->npeers--;
 	if (i != w->npeers)
 		w->peer[i] = w->peer[w->npeers];
@@ -117,7 +118,7 @@ static int make_room(struct swarm *w, enum peer_state newcomer)
 		const struct peer *p = &w->peer[i],
 				  *o = &w->peer[worst == UINT32_MAX ? i : worst];
 
-		if (p->state == PEER_CONNECTED || p->links)
+		if (p->state == PEER_CONNECTED || p->links || p->ace.calling)
 			continue;
 		if (p->state == PEER_CONTACTED && newcomer < PEER_CONTACTED)
 			continue;
@@ -132,9 +133,9 @@ static int make_room(struct swarm *w, enum peer_state newcomer)
 	return 0;
 }
 
-static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
-			     enum peer_state as, uint64_t now_ms, uint32_t now_s,
-			     struct swarm_news *news)
+struct peer *swarm_add_peer(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
+			    enum peer_state as, uint64_t now_ms, uint32_t now_s,
+			    struct swarm_news *news)
 {
 	struct peer *p;
 
@@ -151,6 +152,7 @@ static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 	memcpy(p->addr, addr, ADDR_LEN);
 	p->port = port;
 	p->first_seen_s = p->last_seen_s = now_s;
+	swarm_ace_fresh(w, p, now_ms);
 	hash_put(w, w->npeers - 1);
 	w->grew_ms = now_ms;
 	if (news)
@@ -160,7 +162,7 @@ static struct peer *peer_add(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 
 void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port)
 {
-	struct peer *p = peer_find(w, addr, port);
+	struct peer *p = swarm_find_peer(w, addr, port);
 
 	if (!p)
 		return;
@@ -169,7 +171,7 @@ void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port)
 	w->important = 1;
 }
 
-uint32_t swarm_expire(struct swarm *w, uint32_t before_s)
+uint32_t swarm_expire(struct swarm *w, uint32_t before_s, uint64_t now_ms)
 {
 	uint32_t gone = 0;
 
@@ -177,6 +179,8 @@ uint32_t swarm_expire(struct swarm *w, uint32_t before_s)
 		const struct peer *p = &w->peer[i];
 
 		if (p->state == PEER_CONNECTED || p->links || p->last_seen_s >= before_s)
+			continue;
+		if (p->ace.calling || swarm_ace_reached(w, p, now_ms))
 			continue;
 		peer_cut(w, i);
 		gone++;
@@ -190,9 +194,9 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_
 {
 	struct peer *p;
 
-	if (s->port == 0 || peer_find(w, s->addr, s->port))
+	if (s->port == 0 || swarm_find_peer(w, s->addr, s->port))
 		return NULL;
-	p = peer_add(w, s->addr, s->port, s->state, now_ms, s->last_seen_s, NULL);
+	p = swarm_add_peer(w, s->addr, s->port, s->state, now_ms, s->last_seen_s, NULL);
 	if (!p)
 		return NULL;
 	p->state = s->state == PEER_CONNECTED ? PEER_CONTACTED : s->state;
@@ -207,23 +211,24 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *s, uint64_t now_
 
 int swarm_knows(const struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port)
 {
-	return peer_find(w, addr, port) != NULL;
+	return swarm_find_peer(w, addr, port) != NULL;
 }
 
 struct peer *swarm_give(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
 			uint64_t now_ms, uint32_t now_s, struct swarm_news *news)
 {
-	struct peer *p = peer_find(w, addr, port);
+	struct peer *p = swarm_find_peer(w, addr, port);
 
 	memset(news, 0, sizeof(*news));
 	if (!p)
-		p = peer_add(w, addr, port, PEER_KNOWN, now_ms, now_s, news);
+		p = swarm_add_peer(w, addr, port, PEER_KNOWN, now_ms, now_s, news);
 	if (!p)
 		return NULL;
 	p->last_seen_s = now_s;
 	w->changed_ms = now_ms;
 	if (p->sources & PEER_SRC_GIVEN)
 		return p;
+	swarm_ace_named(w, p, PEER_SRC_GIVEN, now_ms);
 	p->sources |= PEER_SRC_GIVEN;
 	if (p->fails)
 		p->fails--; /* as with any other source that is new to it */
@@ -242,8 +247,10 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 		p->links = p->dialled = p->told = 0;
 		p->tried = p->reached = p->stood = p->failed = 0;
 		p->shaken_ms = p->dialled_ms = p->second_ms = 0;
-		p->down_rate = p->up_rate = 0;
+		if (p->ace.speaks != PEER_ACESTREAM)
+			p->down_rate = p->up_rate = 0;
 	}
+	swarm_ace_rejoin(w, now_ms);
 	w->ntrackers = 0;
 	w->said = 0;
 	w->counted_by = 0;
@@ -279,16 +286,18 @@ void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms)
 {
 	for (uint32_t i = 0; i < from->npeers; i++) {
 		const struct peer *o = &from->peer[i];
-		struct peer *p = peer_find(w, o->addr, o->port);
+		struct peer *p = swarm_find_peer(w, o->addr, o->port);
 
 		if (p) {
 			peer_absorb(p, o);
 			continue;
 		}
-		p = peer_add(w, o->addr, o->port, o->state, now_ms, o->last_seen_s, NULL);
+		p = swarm_add_peer(w, o->addr, o->port, o->state, now_ms, o->last_seen_s,
+				   NULL);
 		if (p) {
 			*p = *o;
 			p->links = p->dialled = p->told = 0;
+			swarm_ace_fresh(w, p, now_ms); /* other keys, other twins */
 		}
 	}
 	if (!w->pieces)
@@ -326,6 +335,7 @@ static void on_handshake(struct swarm *w, struct peer *p, const struct lt_event 
 	p->dialled = p->reached = 1;
 	p->fails = 0;
 	swarm_unwant(w, p);
+	swarm_ace_bt_answered(w, p);
 	if (!e->incoming)
 		p->way = (uint8_t)(e->way + 1);
 	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);
@@ -372,6 +382,7 @@ static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e,
 {
 	p->dialled = 1;
 	p->down_rate = p->up_rate = 0;
+	swarm_ace_bt_ended(p, now_ms);
 	if (p->links)
 		p->links--;
 	if (p->links == 0 && p->state == PEER_CONNECTED)
@@ -387,13 +398,14 @@ static void on_gone(struct swarm *w, struct peer *p, const struct lt_event *e,
 static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 		       uint32_t now_s, struct swarm_news *news)
 {
-	struct peer *p = peer_find(w, e->addr, e->port);
+	struct peer *p = swarm_find_peer(w, e->addr, e->port);
 	int important = 1;
 
 	if (!p && e->kind != LT_PEER_GONE && e->kind != LT_PEER_TOLD && e->port != 0)
-		p = peer_add(w, e->addr, e->port,
-			     e->kind == LT_PEER_HANDSHAKE ? PEER_CONNECTED : PEER_KNOWN,
-			     now_ms, now_s, news);
+		p = swarm_add_peer(w, e->addr, e->port,
+				   e->kind == LT_PEER_HANDSHAKE ? PEER_CONNECTED
+								: PEER_KNOWN,
+				   now_ms, now_s, news);
 	if (!p)
 		return;
 	switch (e->kind) {
@@ -403,7 +415,10 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 			p->last_seen_s = now_s;
 		if ((e->source & ~p->sources) && p->fails)
 			p->fails--; /* somebody else can reach it, it seems */
+		swarm_ace_named(w, p, e->source, now_ms);
 		p->sources |= e->source;
+		if (e->filtered)
+			swarm_ace_filtered(w, p);
 		/* new to us, or given by us as such, but the session has dialled it before
 		 * we forgot it */
 		if (e->again && (news->fresh || !e->source) && !p->dialled && !p->links)

@@ -185,6 +185,13 @@ struct peer *swarm_seed(struct swarm *w, const struct shm_peer *p, uint64_t now_
 /* Whoever asks names this peer (x.pe); it counts as heard of now. NULL: no room. */
 struct peer *swarm_give(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
 			uint64_t now_ms, uint32_t now_s, struct swarm_news *news);
+/* For its own files: the peer of an endpoint (NULL: unknown), and a new one (NULL: no
+ * room; as: the state that it will have). Any new peer may move all others. */
+struct peer *swarm_find_peer(const struct swarm *w, const uint8_t addr[ADDR_LEN],
+			     uint16_t port);
+struct peer *swarm_add_peer(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
+			    enum peer_state as, uint64_t now_ms, uint32_t now_s,
+			    struct swarm_news *news);
 /* Is it known here? */
 int swarm_knows(const struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port);
 /* Everything that `from` knows, too: the same torrent under its other hash. Nobody is
@@ -202,8 +209,9 @@ int swarm_keep_interval(struct swarm *w, uint64_t at_ms, uint64_t gap_ms, uint64
 void swarm_rejoin(struct swarm *w, uint64_t now_ms);
 /* Forget an endpoint (it is ourselves). */
 void swarm_forget(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port);
-/* Peers not heard of since before_s leave, but not the connected ones. How many. */
-uint32_t swarm_expire(struct swarm *w, uint32_t before_s);
+/* Peers not heard of since before_s leave, but not the connected ones, nor engines that
+ * answered since they were last due. How many. */
+uint32_t swarm_expire(struct swarm *w, uint32_t before_s, uint64_t now_ms);
 
 /*
  * Is the first round over? All trackers have answered, and every known peer was

@@ -15,7 +15,7 @@
  *	quietly then: the key is AceStream's, so it is announced nowhere
  *
  * Source of the numbers: contracts/acestream-wire.md, sections 4 and 9 D, E, F, H.
- * Monotonic times are milliseconds, 0 is never. swarm_ace.c: calls and modes;
+ * Monotonic times are milliseconds, 0 is never. swarm_ace.c: modes; swarm_call.c: calls;
  * swarm_head.c: heads, lag, second looks; swarm_node.c: who is who, what is shown.
  * Proof: tests/unit/test_swarm_ace.c, test_swarm_head.c, tests/e2e/test_ace.py.
  */
@@ -65,6 +65,12 @@ struct swarm;
 struct peer;
 struct swarm_news;
 
+enum ace_look {
+	LOOK_NONE = 0,
+	LOOK_WAITS = 1,			/* one of the second look; its next call tells */
+	LOOK_SEEN = 2,			/* it was seen again */
+};
+
 /* Of a peer. A wrong or hostile one may have said any of it; told values only. */
 struct peer_ace {
 	uint8_t who[AW_WHO_LEN];	/* keyed hash of its node id; never leaves the collector */
@@ -88,7 +94,7 @@ struct peer_ace {
 	int8_t distance;		/* SHM_DISTANCE_UNKNOWN; -1: the source, or idle */
 	char country[2];		/* NULs: unknown */
 	uint8_t moved;			/* its head was seen to move on, at a sane pace */
-	uint8_t looked;			/* it is one of the second look; 2: it was seen again */
+	uint8_t looked;			/* enum ace_look */
 	uint32_t version, asn;		/* 0: unknown */
 	uint32_t head, position, lag;	/* SHM_UNKNOWN */
 	uint32_t base;			/* its head when the look began */
@@ -105,7 +111,8 @@ struct peer_ace {
 
 struct swarm_ace {
 	uint8_t mode;			/* enum swarm_ace_mode */
-	uint8_t first;			/* an engine knows the id: never announced */
+	uint8_t meant;			/* OFF, MAYBE, FIRST: what it is without a pin */
+	uint8_t enabled;		/* acestream.peers */
 	uint8_t kind;			/* enum ace_kind */
 	uint8_t motion;			/* enum ace_motion */
 	uint8_t find_done;		/* acefind's first round is over */
@@ -142,13 +149,16 @@ struct swarm_ace_news {
 	char client[AW_CLIENT_MAX];	/* its name; "": none was told */
 };
 
-/* --- swarm_ace.c: calls and modes --- */
+/* --- swarm_ace.c: modes; swarm_call.c: calls --- */
 
-/* Intervals, and acestream.peers: with it off a swarm that is not joined yet is OFF. */
-void swarm_ace_configure(struct swarm *w, const struct conf *c);
-/* A new swarm, or the word of an engine about an old one: OFF, MAYBE or FIRST. Evidence
- * stands: what is pinned stays so, and a mode that is known better is not unsaid. */
+/* Intervals, and acestream.peers: while that is off every swarm is OFF. */
+void swarm_ace_configure(struct swarm *w, const struct conf *c, uint64_t now_ms);
+/* What a question or an engine says of it: OFF, MAYBE or FIRST. Evidence stands: what is
+ * pinned stays so, and what is known better is not unsaid. */
 void swarm_ace_meant(struct swarm *w, enum swarm_ace_mode mode, uint64_t now_ms);
+/* A slot of an earlier life, cached age_ms ago, says how it was: mode, head, motion. */
+void swarm_ace_remember(struct swarm *w, const struct shm_swarm *s, uint64_t age_ms,
+			uint64_t now_ms);
 /* Another key of it. 1: it is new, and there was room. */
 int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN]);
 /* Is it called in AceStream (MAYBE, FIRST, PINNED); does the session join it (all but
@@ -174,6 +184,11 @@ struct peer *swarm_ace_source(struct swarm *w, const uint8_t addr[ADDR_LEN], uin
 			      uint32_t key, uint64_t now_ms, uint32_t now_s,
 			      struct swarm_news *news);
 
+/* It is named under key number `key` (one beyond the last: no news). */
+void swarm_ace_under(struct swarm *w, struct peer *p, uint32_t key, uint64_t now_ms);
+/* It is called then, and not at another time. */
+void swarm_ace_plan(struct swarm *w, struct peer *p, uint64_t at_ms);
+
 /* The next peer that is due, from *at on (0 at first): those never called before others.
  * 0: none. It stays due until swarm_ace_called says that its call has begun. */
 int swarm_ace_due(const struct swarm *w, uint64_t now_ms, uint32_t *at,
@@ -183,31 +198,42 @@ void swarm_ace_seen(struct swarm *w, const struct ace_seen *s, uint64_t now_ms,
 		    uint32_t now_s, struct swarm_ace_news *news);
 /* Once a second: pins, the other protocol, second looks. 1: the mode is another one. */
 int swarm_ace_tick(struct swarm *w, uint64_t now_ms);
-/* The session has left it, or will join it: nobody is connected, all are still known. */
-void swarm_ace_unjoined(struct swarm *w, uint64_t now_ms);
+/* The session has left it since it is pinned: nobody is connected, all are still known. */
+void swarm_ace_unjoined(struct swarm *w);
 
-/* For swarm.c: a new peer; one of an earlier life; one that goes; an attempt in BitTorrent
- * that ended; all ways of it failed; and what of a peer a new join forgets. */
+/* For swarm.c and swarm_visit.c: a new peer, that nothing is known of; one of an earlier
+ * life; one that goes; another source names it; the session won't dial it, as it is on an
+ * engine's port; it answered in BitTorrent; an attempt to reach it so ended; and all ways
+ * of that failed. */
 void swarm_ace_fresh(struct swarm *w, struct peer *p, uint64_t now_ms);
 void swarm_ace_seed(struct swarm *w, struct peer *p, const struct shm_peer *s,
-		    uint64_t now_ms);
+		    uint64_t now_ms, uint32_t now_s);
 void swarm_ace_gone(struct swarm *w, struct peer *p);
-void swarm_ace_bt_ended(struct swarm *w, struct peer *p, uint64_t now_ms);
+void swarm_ace_named(struct swarm *w, struct peer *p, uint8_t source, uint64_t now_ms);
+void swarm_ace_filtered(struct swarm *w, struct peer *p);
+void swarm_ace_bt_answered(struct swarm *w, struct peer *p);
+void swarm_ace_bt_ended(struct peer *p, uint64_t now_ms);
 void swarm_ace_bt_failed(struct swarm *w, struct peer *p, uint64_t now_ms);
+/* The swarm is joined anew: calls that were under way are made again. */
 void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms);
+/* May it be visited in BitTorrent by the rounds of swarm_visit.c? */
+int swarm_ace_bt_may(const struct swarm *w, const struct peer *p, uint64_t now_ms);
+/* Is acefind's first round waited for? Not in a swarm that looks like BitTorrent. */
+int swarm_ace_waits(const struct swarm *w);
 /* For swarm_judge.c: the same as its peer_done, for one whose turn is AceStream's. */
-int swarm_ace_done(const struct swarm *w, const struct peer *p, uint64_t now_ms,
-		   uint64_t *recheck_ms);
+int swarm_ace_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms);
 
 /* --- swarm_head.c: heads, lag, second looks --- */
 
-/* A peer has told its window, in a call that ended, or that still goes on. */
+/* A peer has told its window. first: in this call for the first time. */
 void swarm_head_sample(struct swarm *w, struct peer *p, const struct acewire_told *t,
-		       uint64_t now_ms);
+		       int first, uint64_t now_ms);
 /* If something was told since the last time: the swarm's head and every peer's lag. */
-void swarm_head_measure(struct swarm *w);
+void swarm_head_measure(struct swarm *w, uint64_t now_ms);
 /* Once a second: begin, go on with, or judge a second look. */
 void swarm_head_look(struct swarm *w, uint64_t now_ms);
+/* Its call failed, or it goes: it is not looked at any more. */
+void swarm_head_lost(struct swarm *w, struct peer *p);
 
 /* --- swarm_node.c: who is who, what is shown --- */
 
@@ -215,11 +241,17 @@ void swarm_head_look(struct swarm *w, uint64_t now_ms);
 void swarm_node_is(struct swarm *w, struct peer *p, const uint8_t who[AW_WHO_LEN]);
 /* It goes, or is no longer that node: a twin takes its place. */
 void swarm_node_lost(struct swarm *w, struct peer *p);
+/* What the peer says of itself, of which all but the window is as it was first said. */
+void swarm_node_told(struct peer *p, const struct acewire_told *t);
 /* It answered our AceStream handshake lately. */
 int swarm_ace_reached(const struct swarm *w, const struct peer *p, uint64_t now_ms);
 void swarm_ace_count(const struct swarm *w, uint64_t now_ms, struct swarm_ace_counts *out);
 /* In which protocol a peer is shown, and a swarm: by answers, else as they are called. */
 enum peer_protocol swarm_ace_speaks(const struct peer *p);
 enum peer_protocol swarm_ace_protocol(const struct swarm *w);
+/* For swarm_judge.c: what a record and a slot say of AceStream, protocol and all. */
+void swarm_ace_record(const struct swarm *w, const struct peer *p, struct shm_peer *out);
+void swarm_ace_head(struct swarm *w, uint64_t now_ms, uint32_t now_s,
+		    struct shm_swarm *head);
 
 #endif

@@ -71,8 +71,14 @@ static int peers_done(const struct swarm *w, int settled, uint64_t now_ms,
 {
 	int done = 1;
 
-	for (uint32_t i = 0; i < w->npeers; i++)
-		done &= peer_done(&w->peer[i], settled, now_ms, recheck_ms);
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		const struct peer *p = &w->peer[i];
+
+		if (p->ace.turn == PEER_ACESTREAM)
+			done &= swarm_ace_done(p, now_ms, recheck_ms);
+		else
+			done &= peer_done(p, settled, now_ms, recheck_ms);
+	}
 	return done;
 }
 
@@ -81,7 +87,7 @@ int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
 	*recheck_ms = 0;
 	if (w->round_done)
 		return 1;
-	if (!trackers_done(w))
+	if (!trackers_done(w) || swarm_ace_waits(w))
 		return 0;
 	/* Trackers that know nobody say little while the DHT has not answered. */
 	if ((w->npeers == 0 || (w->trackers_expected == 0 && !w->trackers_at_ms)) &&
@@ -165,14 +171,14 @@ static int better(const void *a, const void *b)
 	return memcmp(x->addr, y->addr, sizeof(x->addr) + sizeof(x->port));
 }
 
-static void record(const struct peer *p, uint32_t now_s, struct shm_peer *out)
+static void record(const struct swarm *w, const struct peer *p, uint32_t now_s,
+		   struct shm_peer *out)
 {
 	memset(out, 0, sizeof(*out));
 	memcpy(out->addr, p->addr, sizeof(out->addr));
 	out->port = p->port;
 	out->state = p->state;
 	out->sources = p->sources;
-	out->protocol = PEER_BITTORRENT;
 	out->flags = p->flags;
 	out->progress = p->progress;
 	out->down_rate = p->down_rate;
@@ -181,7 +187,31 @@ static void record(const struct peer *p, uint32_t now_s, struct shm_peer *out)
 	out->last_seen_s = p->state == PEER_CONNECTED ? now_s : p->last_seen_s;
 	out->client = p->client;
 	out->place = p->place;
-	shm_peer_ace_unknown(out);
+	swarm_ace_record(w, p, out);
+}
+
+/* Peers as they are listed, a node of AceStream once; how many. */
+static uint32_t records(struct swarm *w, uint32_t now_s, struct shm_swarm *head,
+			struct shm_peer *out)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (p->ace.twin)
+			continue;
+		if (p->state == PEER_CONNECTED) {
+			p->last_seen_s = now_s;
+			head->connected++;
+		}
+		head->contacted += p->state == PEER_CONTACTED;
+		head->tried += p->state == PEER_TRIED;
+		head->incoming |= (p->sources & PEER_SRC_INCOMING) != 0;
+		record(w, p, now_s, &out[n++]);
+	}
+	qsort(out, n, sizeof(*out), better);
+	return n;
 }
 
 static void count_trackers(const struct swarm *w, struct shm_swarm *head)
@@ -204,23 +234,9 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	head->phase = (uint8_t)w->published_phase;
 	head->why = (uint8_t)swarm_why(w);
 	head->verdict = VERDICT_UNKNOWN;
-	head->protocol = PEER_BITTORRENT;
-	head->head = SHM_UNKNOWN;
+	swarm_ace_head(w, now_ms, now_s, head);
 	head->cached_at_ms = wall_ms;
-	head->npeers = head->total_peers = w->npeers;
-	for (uint32_t i = 0; i < w->npeers; i++) {
-		struct peer *p = &w->peer[i];
-
-		if (p->state == PEER_CONNECTED) {
-			p->last_seen_s = now_s;
-			head->connected++;
-		}
-		head->contacted += p->state == PEER_CONTACTED;
-		head->tried += p->state == PEER_TRIED;
-		head->incoming |= (p->sources & PEER_SRC_INCOMING) != 0;
-		record(p, now_s, &out[i]);
-	}
-	qsort(out, w->npeers, sizeof(*out), better);
+	head->npeers = head->total_peers = records(w, now_s, head, out);
 	head->connected_at_s = now_s;
 	head->tracker_seeds = w->seeds > 0 ? (uint32_t)w->seeds : 0;
 	head->tracker_leechers = w->leechers > 0 ? (uint32_t)w->leechers : 0;

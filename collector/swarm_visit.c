@@ -75,6 +75,7 @@ void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event
 		/* once in a round: a uTP attempt may be two, encrypted and plain */
 		p->failed = 1;
 		p->fails++;
+		swarm_ace_bt_failed(w, p, now_ms);
 	}
 }
 
@@ -109,10 +110,10 @@ static void look_for_silence(struct swarm *w, struct peer *p, uint64_t now_ms)
 }
 
 /* A peer that was never reached is tried in all ways again, a few times. */
-static void visit_again(struct swarm *w, struct peer *p)
+static void visit_again(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	if (p->state == PEER_CONNECTED || p->links || p->next || !p->dialled ||
-	    p->fails >= SWARM_FAILS)
+	    p->fails >= SWARM_FAILS || !swarm_ace_bt_may(w, p, now_ms))
 		return;
 	p->tried = p->reached = p->stood = p->failed = 0;
 	p->dialled_ms = 0;
@@ -126,7 +127,7 @@ void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		look_for_silence(w, &w->peer[i], now_ms);
 		if (due)
-			visit_again(w, &w->peer[i]);
+			visit_again(w, &w->peer[i], now_ms);
 	}
 	if (w->revisit_ms == 0) {
 		if (w->round_done)

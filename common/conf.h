@@ -113,6 +113,9 @@ X(acestream, connections, INT, "64", 1, 4000, RELOAD, "the same of all swarms; b
 X(acestream, connection_speed, INT, "20", 1, 2000, RELOAD, "engines called per second; half a second's worth may be called at once") \
 X(acestream, trackers, STR, "udp://t1.torrentstream.org:2710/announce", 0, 4000, RELOAD, "UDP trackers asked about AceStream swarms") \
 X(acestream, lookup, MS, "15m", 1000, 86400000, RELOAD, "the DHT is asked again about an AceStream swarm after this") \
+X(acestream, revisit, MS, "30m", 1000, 86400000, RELOAD, "an engine that answered is called again after this") \
+X(acestream, second_look, MS, "40s", 1000, 3600000, RELOAD, "two or three engines of a swarm are called again after this, to see whether its stream moves on") \
+X(acestream, other_protocol, MS, "30s", 1000, 3600000, RELOAD, "who takes a connection and says nothing is called in the other protocol after this, once") \
 X(log, level, LOG_LEVEL, "notice", 0, 5, RELOAD, "fatal, error, warn, notice, info or debug") \
 X(log, format, LOG_FORMAT, "text", 0, 1, RELOAD, "text or json") \
 X(log, file, STR, "", 0, 1000, RELOAD, "append to this file instead of stderr; USR1 opens it again") \

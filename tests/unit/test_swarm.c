@@ -430,7 +430,7 @@ static void test_expiry(void **state)
 	shake(f, 3);
 	f->now_s += 100;
 	peer(f, LT_PEER_LEARNED, 2); /* heard of again */
-	assert_int_equal(swarm_expire(f->w, f->now_s - 50), 1);
+	assert_int_equal(swarm_expire(f->w, f->now_s - 50, f->now_ms), 1);
 	assert_int_equal(f->w->npeers, 2);
 	peer(f, LT_PEER_LEARNED, 1);
 	assert_non_null(f->news.fresh); /* really gone, also from the hash */
@@ -735,14 +735,14 @@ static void test_forgotten_by_us_alone(void **state)
 	e.again = 1; /* another source names him before he was dialled */
 	feed(f, &e);
 	assert_int_equal(f->w->plans, 0);
-	assert_int_equal(swarm_expire(f->w, f->now_s + 1), 1);
+	assert_int_equal(swarm_expire(f->w, f->now_s + 1, f->now_ms), 1);
 	feed(f, &e);
 	assert_non_null(f->news.fresh);
 	assert_int_equal(swarm_visits(f->w, f->now_ms, &v, 1), 1);
 	assert_int_equal(v.way, LT_WAY_PLAIN);
 	assert_int_equal(v.to.port, e.port);
 	/* The same of one that a question names. */
-	assert_int_equal(swarm_expire(f->w, f->now_s + 1), 1);
+	assert_int_equal(swarm_expire(f->w, f->now_s + 1, f->now_ms), 1);
 	assert_non_null(swarm_give(f->w, e.addr, e.port, f->now_ms, f->now_s, &f->news));
 	e.source = 0;
 	feed(f, &e);

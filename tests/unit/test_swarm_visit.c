@@ -337,7 +337,7 @@ static void test_the_count_of_plans_is_right(void **state)
 	assert_int_equal(w->plans, 48);
 	assert_int_equal(swarm_visits(w, now, v, 30), 30);
 	assert_int_equal(w->plans, 18);
-	assert_int_equal(swarm_expire(w, UINT32_MAX), 48);
+	assert_int_equal(swarm_expire(w, UINT32_MAX, now), 48);
 	assert_int_equal(w->plans, 0);
 	assert_int_equal(swarm_visits(w, now, v, 30), 0);
 	swarm_rejoin(w, now);
