@@ -6,6 +6,7 @@
  *   waiters.c  who waits, and the answers
  *   net.c      the network comes, goes, changes
  *   visit.c    attempts and revisits, paced
+ *   places.c   databases of places: new ones taken, known peers looked up again
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid, content ids
  *   engine.c   an AceStream engine, asked about content ids
@@ -40,7 +41,7 @@
 #include "collector/swarms.h"
 #include "common/buf.h"
 #include "common/kid.h"
-#include "geo/geo.h"
+#include "geo/watch.h"
 #include "shm/given.h"
 #include "shm/lane.h"
 #include "shm/note.h"
@@ -78,6 +79,15 @@ struct given_kept {
 	struct given given;		/* n is 0: a free place */
 };
 
+/* Of the databases of places; places.c. */
+struct places {
+	struct geo_watch *watch;
+	struct geo_paths paths;
+	struct event *bell, *again;
+	int bell_fd;
+	uint32_t set;			/* goes up with each set that is taken into use */
+};
+
 struct coll {
 	struct kid kid;			/* kid.conf is the newest configuration */
 	struct seg *seg;
@@ -85,7 +95,8 @@ struct coll {
 	struct lane *lane[KID_SLOTS];
 	int nlanes;
 	struct lt_session *lt;
-	struct geo *geo;
+	struct geo *geo;		/* the watch's; NULL: none is read yet */
+	struct places places;
 	struct redis *redis;
 	struct web *web;
 	struct vpn *vpn;
@@ -266,8 +277,13 @@ int publish_verdict_moved(const struct coll *c, const struct swarm *w);
 void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
 /* What a tracker says, or how it fails: for the swarm's evidence, /health and the log. */
 void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e);
-/* Place and name of a peer, as references into the names table. */
+/* The place of a peer, as a reference into the names table; 0: unknown. */
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
-void publish_places_again(struct coll *c);	/* the databases changed */
+
+/* --- places.c --- */
+PS_MUST int places_open(struct coll *c, char err[ERRLEN]);
+/* kid.conf may be new, and a HUP also means: look whether the files are. */
+void places_configure(struct coll *c);
+void places_close(struct coll *c);	/* it may wait for a read of the disk */
 
 #endif

@@ -56,8 +56,8 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 
 		if (!seeded)
 			continue;
-		seeded->place =
-			publish_place(c, p->addr); /* databases may be others now */
+		if (c->geo) /* databases may be others now; or not be read yet */
+			seeded->place = publish_place(c, p->addr);
 		memcpy(known[n].addr, p->addr, ADDR_LEN);
 		known[n++].port = p->port;
 	}

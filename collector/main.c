@@ -315,23 +315,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- configuration ------------------------------------------------------------- */
 
-static void open_geo(struct coll *c)
-{
-	const struct conf *conf = &c->kid.conf;
-	struct geo *fresh = NULL;
-	char err[ERRLEN];
-
-	if (geo_open(&fresh, conf->geo_city_db, conf->geo_asn_db, err) != 0) {
-		log_error("geo", "%s; %s", err,
-			  c->geo ? "keeping what was open" : "places stay unknown");
-		return;
-	}
-	geo_close(&c->geo);
-	c->geo = fresh;
-	stat_set(geo_city_built_s, geo_city_built_s(fresh));
-	stat_set(geo_asn_built_s, geo_asn_built_s(fresh));
-}
-
 static void open_redis(struct coll *c)
 {
 	const struct conf *conf = &c->kid.conf;
@@ -375,7 +358,7 @@ static void complete(struct conf *conf, const char *run_dir)
 static void reconfigure(struct coll *c, int fd)
 {
 	struct conf old = c->kid.conf, fresh;
-	int geo, redis, session;
+	int redis, session;
 	char err[ERRLEN];
 
 	if (kid_unpack(fd, &fresh, sizeof(fresh), err) != 0) {
@@ -384,8 +367,6 @@ static void reconfigure(struct coll *c, int fd)
 	}
 	complete(&fresh, c->kid.run_dir);
 	c->kid.conf = fresh;
-	geo = strcmp(old.geo_city_db, fresh.geo_city_db) != 0 ||
-	      strcmp(old.geo_asn_db, fresh.geo_asn_db) != 0;
 	redis = strcmp(old.redis_url, fresh.redis_url) != 0 ||
 		old.redis_timeout_ms != fresh.redis_timeout_ms;
 	session = strcmp(old.swarm_listen, fresh.swarm_listen) != 0 ||
@@ -402,9 +383,7 @@ static void reconfigure(struct coll *c, int fd)
 		net_reconfigure(c);
 	else
 		net_hasten(c);
-	open_geo(c); /* a HUP also means: the files are new */
-	if (geo || c->geo)
-		publish_places_again(c);
+	places_configure(c);
 	if (redis)
 		open_redis(c);
 	engine_configure(c->engine, fresh.acestream_engine_url,
@@ -516,7 +495,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	if (engine_open(&c->engine, c->base, c->web, ids_resolved, c) != 0)
 		return err_set(err, "out of memory");
-	open_geo(c);
+	if (places_open(c, err) != 0)
+		return -1;
 	open_redis(c);
 	engine_configure(c->engine, c->kid.conf.acestream_engine_url,
 			 c->kid.conf.acestream_timeout_ms);
@@ -550,11 +530,11 @@ static void coll_close(struct coll *c)
 		if (ev[i])
 			event_free(ev[i]);
 	net_close(c);
+	places_close(c);
 	if (c->base)
 		event_base_free(c->base);
 	swarms_close(&c->swarms);
 	buckets_close(&c->buckets);
-	geo_close(&c->geo);
 	buf_free(&c->json);
 	for (int i = 0; i < c->nlanes; i++)
 		lane_close(&c->lane[i]);

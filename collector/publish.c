@@ -226,19 +226,3 @@ uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
 	stat_inc(geo_hits);
 	return ptab_intern_place(c->ptab, &place);
 }
-
-static void places_again(struct swarm *w, void *arg)
-{
-	struct coll *c = arg;
-
-	for (uint32_t i = 0; i < w->npeers; i++)
-		w->peer[i].place = publish_place(c, w->peer[i].addr);
-	w->changed_ms = clock_ms();
-	w->important = 1;
-}
-
-void publish_places_again(struct coll *c)
-{
-	swarms_each(c->swarms, places_again, c);
-	publish_soon(c);
-}

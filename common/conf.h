@@ -91,6 +91,7 @@ X(redis, max_memory, SIZE, "32m", 2097152, 1099511627776, RESTART, "memory ceili
 X(redis, timeout, MS, "1s", 10, 60000, RELOAD, "give up on a Redis command or connection after this") \
 X(geo, city_db, STR, "", 0, 1000, RELOAD, "City database (MMDB)") \
 X(geo, asn_db, STR, "", 0, 1000, RELOAD, "ASN database (MMDB)") \
+X(geo, more_db, STR, "", 0, 4000, RELOAD, "further databases (MMDB), at most 6, asked after those two") \
 X(geo, online, BOOL, "on", 0, 1, LATER, "ask ipwho.is about addresses that no database knows") \
 X(geo, online_url, STR, "https://ipwho.is/", 0, 500, LATER, "where to ask") \
 X(metadata, cache_dir, STR, "", 0, 1000, LATER, "directory of the metadata cache") \

@@ -7,6 +7,11 @@
 
 #include <stdint.h>
 
+/* The databases that may be in use, in the order in which they are asked. */
+#define PLACE_DB_MAX 8
+#define PLACE_DB_NAMES \
+	{"city", "asn", "more1", "more2", "more3", "more4", "more5", "more6"}
+
 struct place {
 	char country[64], city[96], region[96], timezone[64], isp[128];
 	char source[32];		/* which database, e.g. "mmdb:city" */

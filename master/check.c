@@ -93,17 +93,25 @@ static void complain(struct check *k, int key, enum config_kind kind, const char
 	say(k, kind, text);
 }
 
+/* Each file alone, so that all of them are heard of. */
 static void check_geo(struct check *k)
 {
-	struct geo *g = NULL;
+	static const int keys[] = {CONFIG_KEY_geo_city_db, CONFIG_KEY_geo_asn_db};
+	static struct geo_paths all, one;
 	char err[ERRLEN];
 
-	if (geo_open(&g, k->c.conf.geo_city_db, "", err) != 0)
-		complain(k, CONFIG_KEY_geo_city_db, CONFIG_ERROR, err);
-	geo_close(&g);
-	if (geo_open(&g, "", k->c.conf.geo_asn_db, err) != 0)
-		complain(k, CONFIG_KEY_geo_asn_db, CONFIG_ERROR, err);
-	geo_close(&g);
+	if (geo_paths(&all, &k->c.conf, err) != 0)
+		complain(k, CONFIG_KEY_geo_more_db, CONFIG_ERROR, err);
+	for (int i = 0; i < GEO_FILES_MAX; i++) {
+		struct geo *g = NULL;
+
+		memset(&one, 0, sizeof one);
+		memcpy(one.path[i], all.path[i], sizeof one.path[i]);
+		if (geo_open(&g, &one, err) != 0)
+			complain(k, i < 2 ? keys[i] : CONFIG_KEY_geo_more_db,
+				 CONFIG_ERROR, err);
+		geo_close(&g);
+	}
 }
 
 /* What a running daemon of this name holds is room that its successor gets. */

@@ -20,6 +20,14 @@ X(vpn_city, "where that is, as Gluetun says") \
 X(vpn_detail, "what is wrong with the VPN, and what mends it") \
 X(vpn_role, "the role that Gluetun's control server lacks, as TOML") \
 X(listen_error, "where the session can't listen, and why") \
+X(geo_city, "the databases of places, as geonote.h has it") \
+X(geo_asn, "the same") \
+X(geo_more1, "the same") \
+X(geo_more2, "the same") \
+X(geo_more3, "the same") \
+X(geo_more4, "the same") \
+X(geo_more5, "the same") \
+X(geo_more6, "the same") \
 X(engine_detail, "why the AceStream engine does not answer") \
 X(tracker_failure, "the tracker that failed last, how, and what it said, a blank between")
 /* clang-format on */

@@ -77,6 +77,10 @@ X(dht_rescues, "times the DHT had no nodes and was helped") \
 X(dht_saves, "times the nodes of the DHT were written down") \
 X(geo_lookups, "addresses looked up") \
 X(geo_hits, "addresses with a place") \
+X(geo_opened, "databases of places taken into use") \
+X(geo_refused, "databases of places not taken: damaged, cut short, not readable") \
+X(geo_missing, "times a database of places was not there") \
+X(geo_again, "peers looked up again: a database is another one") \
 X(redis_commands, "Redis commands sent") \
 X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
@@ -154,6 +158,7 @@ X(path_dht_unanswered, "DHT messages sent since one came") \
 X(path_names_failed, "trackers whose name was not found since one answered") \
 X(path_control, "last control probe: 0 none yet, 1 answered, 2 silent, 3 under way") \
 X(path_control_s, "when it ended") \
+X(geo_databases, "databases of places in use") \
 X(geo_city_built_s, "build time of the City database, 0: none") \
 X(geo_asn_built_s, "build time of the ASN database, 0: none") \
 X(slots_used, "slots of the peer table in use") \

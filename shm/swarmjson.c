@@ -203,6 +203,8 @@ void swarm_peer_json(struct json *j, const struct shm_swarm *s,
 	json_uint(j, "last_seen", peer->last_seen_s);
 	json_uint_known(j, "asn", text->at.asn, text->at.asn != 0);
 	json_str_or_null(j, "geo_source", text->at.source[0] ? text->at.source : NULL);
+	json_uint_known(j, "accuracy_radius_km", text->at.accuracy_km,
+			text->at.accuracy_km != 0);
 	if (peer->protocol == PEER_ACESTREAM)
 		ace_peer_json(j, peer, s->piece_ms);
 	json_obj_end(j);

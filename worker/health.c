@@ -4,13 +4,14 @@
 
 #include "common/clock.h"
 #include "shm/engine.h"
+#include "shm/geonote.h"
 #include "shm/iface.h"
 #include "shm/note.h"
 #include "shm/stat.h"
 #include "shm/verdictjson.h"
 #include "worker/health.h"
 
-#define HEALTH_MAX_BYTES 16384 /* seven notes, should each byte be escaped */
+#define HEALTH_MAX_BYTES 32768 /* fifteen notes, should each byte be escaped */
 #define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
 
 static uint32_t load(const shm_u32 *p)
@@ -18,7 +19,8 @@ static uint32_t load(const shm_u32 *p)
 	return atomic_load_explicit(p, memory_order_relaxed);
 }
 
-static void built(struct json *j, const char *key, uint64_t at_s)
+/* "2026-01-31T12:00:00Z", or null for 0. */
+static void time_of(struct json *j, const char *key, uint64_t at_s)
 {
 	time_t t = (time_t)at_s;
 	char text[40];
@@ -29,9 +31,51 @@ static void built(struct json *j, const char *key, uint64_t at_s)
 		return;
 	}
 	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	json_str(j, key, text);
+}
+
+static void built(struct json *j, const char *key, uint64_t at_s)
+{
+	if (at_s == 0) {
+		json_null(j, key);
+		return;
+	}
 	json_obj(j, key);
-	json_str(j, "built", text);
+	time_of(j, "built", at_s);
 	json_obj_end(j);
+}
+
+static void database(struct json *j, const char *name, const struct geo_note *n)
+{
+	json_obj(j, NULL);
+	json_str(j, "name", name);
+	json_str(j, "state", n->state);
+	if (n->type[0])
+		json_str(j, "type", n->type);
+	else
+		json_null(j, "type");
+	time_of(j, "built", n->built_s);
+	json_uint(j, "bytes", n->bytes);
+	json_bool(j, "in_memory", n->in_memory);
+	if (n->err[0])
+		json_str(j, "error", n->err);
+	else
+		json_null(j, "error");
+	json_obj_end(j);
+}
+
+static void databases(struct json *j, const struct worker *w)
+{
+	static const char *const names[PLACE_DB_MAX] = PLACE_DB_NAMES;
+	struct geo_note n;
+	char text[NOTE_SIZE];
+
+	json_arr(j, "databases");
+	for (int i = 0; i < PLACE_DB_MAX; i++)
+		if (note_get(w->seg, geonote_of(i), text) == 0 &&
+		    geonote_get(&n, text) == 0)
+			database(j, names[i], &n);
+	json_arr_end(j);
 }
 
 static const char *collector_state(const struct worker *w, const struct shm_page *p)
@@ -129,6 +173,7 @@ static void gauges(struct json *j, const struct worker *w)
 	json_obj(j, "geo");
 	built(j, "city", stat_gauge_get(w->seg, GAUGE_geo_city_built_s));
 	built(j, "asn", stat_gauge_get(w->seg, GAUGE_geo_asn_built_s));
+	databases(j, w);
 	json_obj_end(j);
 }
 

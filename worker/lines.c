@@ -10,8 +10,8 @@ void lines_csv_head(struct buf *out)
 	buf_str(out,
 		"ip,port,client,progress,download_rate,upload_rate,country,country_code,"
 		"city,isp,region,latitude,longitude,timezone,flags,state,sources,protocol,"
-		"first_seen,last_seen,asn,geo_source,ace_version,ace_platform,ace_role,"
-		"ace_kind,ace_head,ace_position,ace_lag,ace_lag_seconds,ace_distance,"
+		"first_seen,last_seen,asn,geo_source,accuracy_radius_km,ace_version,"
+		"ace_platform,ace_role,ace_kind,ace_head,ace_position,ace_lag,ace_lag_seconds,ace_distance,"
 		"ace_accessible,ace_country,ace_asn,ace_key,ace_gossiped,ace_told_at\r\n");
 }
 
@@ -155,6 +155,7 @@ static void csv_peer(struct buf *out, const struct shm_swarm *s,
 		buf_printf(out, "%" PRIu32, t->at.asn);
 	buf_add(out, ",", 1);
 	lines_cell(out, t->at.source);
+	next_number(out, t->at.accuracy_km, t->at.accuracy_km != 0);
 	csv_ace(out, s, peer);
 	buf_str(out, "\r\n");
 }

@@ -18,7 +18,8 @@ from procs import own_kb, slow, wait_until
 ID, BIG = 'f1' * 20, 'f4' * 20
 FIELDS = ['ip', 'port', 'client', 'progress', 'download_rate', 'upload_rate', 'country',
           'country_code', 'city', 'isp', 'region', 'latitude', 'longitude', 'timezone', 'flags',
-          'state', 'sources', 'protocol', 'first_seen', 'last_seen', 'asn', 'geo_source']
+          'state', 'sources', 'protocol', 'first_seen', 'last_seen', 'asn', 'geo_source',
+          'accuracy_radius_km']
 ACE = ['version', 'platform', 'role', 'kind', 'head', 'position', 'lag', 'lag_seconds',
        'distance', 'accessible', 'country', 'asn', 'key', 'gossiped', 'told_at']
 COLUMNS = FIELDS + [f'ace_{f}' for f in ACE]

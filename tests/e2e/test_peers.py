@@ -87,7 +87,8 @@ def check_contract(answer):
             'region': str, 'latitude': (float, type(None)),
             'longitude': (float, type(None)), 'timezone': str, 'flags': str,
             'sources': list, 'state': str, 'first_seen': int, 'last_seen': int,
-            'asn': (int, type(None)), 'geo_source': (str, type(None))})
+            'asn': (int, type(None)), 'geo_source': (str, type(None)),
+            'accuracy_radius_km': (int, type(None))})
         assert peer['state'] in STATES and peer['sources']
         assert set(peer['sources']) <= SOURCES
         assert 0.0 <= peer['progress'] <= 100.0

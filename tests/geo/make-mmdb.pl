@@ -8,6 +8,17 @@
 #   asn.mmdb        AS numbers and names (both providers have one layout)
 #   lite.mmdb       IPinfo Lite's flat layout: country and "AS64501" in one file
 #
+# and of each further layout one small file, with Berlin on 192.0.2.0/24:
+#
+#   country.mmdb    MaxMind's and DB-IP's Country       isp.mmdb         MaxMind's ISP
+#   enterprise.mmdb MaxMind's Enterprise: traits.*      dbip-full.mmdb   DB-IP, traits.*
+#   dbip-city.mmdb  DB-IP City Lite                     dbip-asn.mmdb    DB-IP ASN Lite
+#   ipinfo-location.mmdb, ipinfo-asn.mmdb, ipinfo-country-asn.mmdb, ipinfo-core.mmdb
+#   flat-country.mmdb, flat-asn.mmdb, flat-geolite2.mmdb         ip-location-db
+#   odd.mmdb        none of these: "name" and "radius" mean something else
+#   far.mmdb        another country than city.mmdb says, for 127.1.0.0/16
+#   other.mmdb      city.mmdb as a next month's: other towns on 127.0/16 and 127.1/16
+#
 # Places stand on 127/8 too, so that a loopback swarm has them:
 #   127.0.0.0/16 New York    127.1.0.0/16 Berlin    127.2.0.0/16 Japan, no city
 #   127.3.0.0/16 an AS only  127.4.0.0/16 nothing
@@ -29,6 +40,11 @@ my %types = (
 	registered_country => 'map', state1 => 'utf8_string', state2 => 'utf8_string',
 	subdivisions => [ 'array', 'map' ], time_zone => 'utf8_string',
 	timezone => 'utf8_string',
+	confidence => 'uint16', connection_type => 'utf8_string', country_name => 'utf8_string',
+	domain => 'utf8_string', isp => 'utf8_string', lat => 'utf8_string', lng => 'utf8_string',
+	name => 'utf8_string', organization => 'utf8_string', postal_code => 'utf8_string',
+	radius => 'utf8_string', region => 'utf8_string', route => 'utf8_string',
+	traits => 'map', type => 'utf8_string', user_type => 'utf8_string',
 );
 
 sub build {
@@ -118,3 +134,53 @@ build('lite.mmdb', 'ipinfo lite.mmdb', 6, { country => 'utf8_string' },
 			  continent => 'North America', asn => 'AS64500',
 			  as_name => 'Example ISP', as_domain => 'example.net' } ],
       [ '127.1.0.0/16', { country => 'DE', asn => 'AS64501' } ]);
+
+# --- every other layout, one record each -----------------------------------------
+
+my %text = map { $_ => 'utf8_string' } qw(city country continent);
+sub on { return [ '192.0.2.0/24', $_[0] ] }
+
+my %country = %{ nested('DE', 'Germany') };
+build('country.mmdb', 'DBIP-Country-Lite', 6, {},
+      on({ %country, continent => 'EU', registered_country => { iso_code => 'NL' } }));
+build('isp.mmdb', 'GeoIP2-ISP', 6, {},
+      on({ %{ asn(64501, 'BEISPIEL-AS') }, isp => 'Beispiel Netz', organization => 'A Customer' }));
+build('enterprise.mmdb', 'GeoIP2-Enterprise', 6, {},
+      on({ %{ nested(@berlin) }, traits => { isp => 'Beispiel Netz', organization => 'A Customer',
+		autonomous_system_number => 64501, autonomous_system_organization => 'BEISPIEL-AS',
+		connection_type => 'Cable/DSL', user_type => 'residential', domain => 'example.net' } }));
+build('dbip-full.mmdb', 'DBIP-Location-ISP (compat=Enterprise)', 6, { iso_code => 'utf8_string' },
+      on({ %{ nested(@berlin) }, traits => { organization => 'A Customer',
+		autonomous_system_number => 64501, user_type => 'hosting' } }));
+my %lite = %{ nested('DE', 'Germany', 'Berlin', 'State of Berlin') };
+build('dbip-city.mmdb', 'DBIP-City-Lite', 6, {},
+      on({ %lite, location => { latitude => 52.52437, longitude => 13.41053 } }));
+build('dbip-asn.mmdb', 'DBIP-ASN-Lite (compat=GeoLite2-ASN)', 6, {}, on(asn(64501, 'Beispiel Netz')));
+build('ipinfo-location.mmdb', 'ipinfo standard_location.mmdb', 6, \%text,
+      on({ country => 'DE', city => 'Berlin', region => 'State of Berlin', lat => '52.52437',
+	   lng => '13.41053', radius => '50', postal_code => '10115', timezone => 'Europe/Berlin' }));
+build('ipinfo-asn.mmdb', 'ipinfo standard_asn.mmdb', 6, \%text,
+      on({ asn => 'AS64501', name => 'Beispiel Netz', domain => 'example.net', type => 'isp',
+	   route => '192.0.2.0/24' }));
+build('ipinfo-country-asn.mmdb', 'ipinfo country_asn.mmdb', 6, \%text,
+      on({ country => 'DE', country_name => 'Germany', continent => 'EU', asn => 'AS64501',
+	   as_name => 'Beispiel Netz', as_domain => 'example.net' }));
+build('ipinfo-core.mmdb', 'ipinfo core', 6,
+      { %text, accuracy_radius => 'uint16' },
+      on({ city => 'Berlin', region => 'State of Berlin', country => 'Germany',
+	   country_code => 'DE', latitude => 52.52437, longitude => 13.41053,
+	   timezone => 'Europe/Berlin', asn => 'AS64501', as_name => 'Beispiel Netz' }));
+build('flat-country.mmdb', 'country ipv4', 4, {}, on({ country_code => 'DE' }));
+build('flat-asn.mmdb', 'asn ipv4', 4, {}, on(asn(64501, 'Beispiel Netz')));
+build('flat-geolite2.mmdb', 'city ipv4', 4, { %flat_city, latitude => 'float', longitude => 'float' },
+      on(flat('DE', 'Berlin', 'State of Berlin', 52.52437, 13.41053, 'Europe/Berlin')));
+build('odd.mmdb', 'Some list', 6, \%text, on({ name => 'blocked', radius => '7', country => 'DE' }));
+build('far.mmdb', 'GeoLite2-City', 6, {},
+      [ '127.1.0.0/16', { %{ nested('FR', 'France', 'Lyon', 'Rhone', 45.75, 4.85, 'Europe/Paris') },
+			  traits => { isp => 'Lyon Net' } } ]);
+build('other.mmdb', 'GeoLite2-City', 6, {},
+      [ '127.0.0.0/16', nested('US', 'United States', 'Boston', 'Massachusetts', 42.35843, -71.05977,
+			       'America/New_York') ],
+      [ '127.1.0.0/16', nested('DE', 'Germany', 'Hamburg', 'Hamburg', 53.57532, 10.01534,
+			       'Europe/Berlin') ]);
+build('none.mmdb-', 'Empty', 6, {}, on({ domain => 'example.net' }));

@@ -17,59 +17,33 @@
 
 #include "geo/country.h"
 #include "geo/geo.h"
+#include "tests/unit/geo_stage.h"
 
-static char dir[] = "/tmp/peerscope-geo-XXXXXX";
-
-static const char *file(const char *name)
+/* Up to three files; NULL or "": none there. */
+static const struct geo_paths *paths(const char *city, const char *asn, const char *more)
 {
-	static char path[2][320];
-	static int turn;
+	static struct geo_paths p;
+	const char *const from[] = {city, asn, more};
 
-	turn = !turn;
-	snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-	return path[turn];
+	memset(&p, 0, sizeof(p));
+	for (size_t i = 0; i < PS_ARRAY_LEN(from); i++)
+		snprintf(p.path[i], sizeof(p.path[i]), "%s", from[i] ? from[i] : "");
+	return &p;
 }
 
-static int make_files(void **state)
-{
-	int status = -1;
-	pid_t pid;
-
-	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		execl("/usr/bin/perl", "perl", "tests/geo/make-mmdb.pl", dir,
-		      (char *)NULL);
-		_exit(127);
-	}
-	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
-}
-
-static int remove_files(void **state)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	(void)state;
-	while (d && (e = readdir(d))) {
-		if (e->d_name[0] != '.')
-			unlink(file(e->d_name));
-	}
-	if (d)
-		closedir(d);
-	return rmdir(dir);
-}
-
-static struct geo *must_open(const char *city, const char *asn)
+static struct geo *must_open_three(const char *city, const char *asn, const char *more)
 {
 	struct geo *g = NULL;
 	char err[ERRLEN] = "";
 
-	if (geo_open(&g, city, asn, err) != 0)
+	if (geo_open(&g, paths(city, asn, more), err) != 0)
 		fail_msg("%s", err);
 	return g;
+}
+
+static struct geo *must_open(const char *city, const char *asn)
+{
+	return must_open_three(city, asn, NULL);
 }
 
 static int look(struct geo *g, const char *text, struct place *p)
@@ -258,21 +232,157 @@ static void test_ipv4_tree(void **state)
 	geo_close(&g);
 }
 
+/* Each layout that we know of; what a file does not have is "" or 0. */
+static const struct layout_case {
+	const char *file, *code, *country, *city, *region, *timezone;
+	int has_point;
+	uint32_t km, asn;
+	const char *isp;
+} layouts[] = {
+	{"country.mmdb", "DE", "Germany", "", "", "", 0, 0, 0, ""},
+	{"isp.mmdb", "", "", "", "", "", 0, 0, 64501, "Beispiel Netz"},
+	{"enterprise.mmdb", "DE", "Germany", "Berlin", "State of Berlin", "Europe/Berlin",
+	 1, 20, 64501, "Beispiel Netz"},
+	{"dbip-full.mmdb", "DE", "Germany", "Berlin", "State of Berlin", "Europe/Berlin",
+	 1, 20, 64501, "A Customer"},
+	{"dbip-city.mmdb", "DE", "Germany", "Berlin", "State of Berlin", "", 1, 0, 0, ""},
+	{"dbip-asn.mmdb", "", "", "", "", "", 0, 0, 64501, "Beispiel Netz"},
+	{"ipinfo-location.mmdb", "DE", "Germany", "Berlin", "State of Berlin",
+	 "Europe/Berlin", 1, 50, 0, ""},
+	{"ipinfo-asn.mmdb", "", "", "", "", "", 0, 0, 64501, "Beispiel Netz"},
+	{"ipinfo-country-asn.mmdb", "DE", "Germany", "", "", "", 0, 0, 64501,
+	 "Beispiel Netz"},
+	{"ipinfo-core.mmdb", "DE", "Germany", "Berlin", "State of Berlin",
+	 "Europe/Berlin", 1, 0, 64501, "Beispiel Netz"},
+	{"flat-country.mmdb", "DE", "Germany", "", "", "", 0, 0, 0, ""},
+	{"flat-asn.mmdb", "", "", "", "", "", 0, 0, 64501, "Beispiel Netz"},
+	{"flat-geolite2.mmdb", "DE", "Germany", "Berlin", "State of Berlin",
+	 "Europe/Berlin", 1, 0, 0, ""},
+	{"odd.mmdb", "DE", "Germany", "", "", "", 0, 0, 0, ""},
+};
+
+static void check_layout(const struct layout_case *l)
+{
+	struct geo *g = must_open_three(NULL, NULL, file(l->file));
+	struct place p;
+
+	assert_int_equal(look(g, "192.0.2.77", &p), 1);
+	assert_string_equal(p.code, l->code);
+	assert_string_equal(p.country, l->country);
+	assert_string_equal(p.city, l->city);
+	assert_string_equal(p.region, l->region);
+	assert_string_equal(p.timezone, l->timezone);
+	assert_int_equal(p.has_point, l->has_point);
+	assert_int_equal(p.lat_e5, l->has_point ? 5252437 : 0);
+	assert_int_equal(p.lon_e5, l->has_point ? 1341053 : 0);
+	assert_int_equal(p.accuracy_km, l->km);
+	assert_int_equal(p.asn, l->asn);
+	assert_string_equal(p.isp, l->isp);
+	assert_string_equal(p.source, "mmdb:more1");
+	geo_close(&g);
+}
+
+static void test_every_layout(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(layouts); i++)
+		check_layout(&layouts[i]);
+}
+
+static void test_a_town_and_its_country_agree(void **state)
+{
+	struct geo *g = must_open_three(file("far.mmdb"), NULL, file("city.mmdb"));
+	struct place p;
+
+	(void)state;
+	assert_int_equal(look(g, "127.1.0.1", &p), 1);
+	assert_string_equal(p.city, "Lyon");
+	geo_close(&g);
+	/* A country alone, then a file that says another one: no town of that. */
+	g = must_open_three(file("flat-country.mmdb"), NULL, file("city-flat.mmdb"));
+	assert_int_equal(look(g, "192.0.2.1", &p), 1);
+	assert_string_equal(p.code, "DE");
+	assert_string_equal(p.city, ""); /* and not London */
+	assert_int_equal(p.has_point, 0);
+	geo_close(&g);
+	/* The same country: its town. And an AS is taken whatever the country. */
+	g = must_open_three(file("flat-country.mmdb"), file("lite.mmdb"),
+			    file("city.mmdb"));
+	assert_int_equal(look(g, "192.0.2.1", &p), 1);
+	assert_string_equal(p.city, "Berlin");
+	assert_string_equal(p.source, "mmdb:city");
+	geo_close(&g);
+	g = must_open_three(file("city.mmdb"), NULL, file("far.mmdb"));
+	assert_int_equal(look(g, "127.1.0.1", &p), 1);
+	assert_string_equal(p.city, "Berlin");
+	assert_string_equal(p.isp, "Lyon Net");
+	geo_close(&g);
+}
+
+static void test_ipv4_inside(void **state)
+{
+	struct geo *g = must_open(file("city-v4.mmdb"), "");
+	struct place p;
+	static const char *const berlin[] = {
+		"::ffff:192.0.2.9",                   /* mapped */
+		"2002:c000:209::1",                   /* 6to4 */
+		"2002:c000:209:ffff::",               /* any subnet of it */
+		"2001:0:102:304:8000:1234:3fff:fdf6", /* Teredo; 192.0.2.9 flipped */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(berlin); i++) {
+		assert_int_equal(look(g, berlin[i], &p), 1);
+		assert_string_equal(p.city, "Berlin");
+	}
+	assert_int_equal(look(g, "2001:1:102:304:8000:1234:3fff:fdf6", &p), 0);
+	assert_int_equal(look(g, "2003:c000:209::1", &p), 0);
+	geo_close(&g);
+}
+
+static void test_list_of_further_files(void **state)
+{
+	static struct conf c;
+	static struct geo_paths p;
+	char err[ERRLEN];
+
+	(void)state;
+	conf_defaults(&c);
+	snprintf(c.geo_city_db, sizeof(c.geo_city_db), "/a");
+	snprintf(c.geo_more_db, sizeof(c.geo_more_db), "/1, /2,/3 ,/4,/5,/6");
+	assert_int_equal(geo_paths(&p, &c, err), 0);
+	assert_string_equal(p.path[0], "/a");
+	assert_string_equal(p.path[1], "");
+	assert_string_equal(p.path[2], "/1");
+	assert_string_equal(p.path[4], "/3");
+	assert_string_equal(p.path[7], "/6");
+	assert_string_equal(geo_role(7), "more6");
+	snprintf(c.geo_more_db, sizeof(c.geo_more_db), "/1,/2,/3,/4,/5,/6,/7");
+	assert_int_equal(geo_paths(&p, &c, err), -1);
+	assert_non_null(strstr(err, "more than 6"));
+	snprintf(c.geo_more_db, sizeof(c.geo_more_db), "/1,,/2");
+	assert_int_equal(geo_paths(&p, &c, err), -1);
+}
+
 static void test_no_files(void **state)
 {
 	struct geo *g = must_open("", "");
+	struct file_info info;
 	struct place p;
 
 	(void)state;
 	assert_int_equal(look(g, "127.0.0.1", &p), 0);
 	assert_string_equal(p.country, "");
-	assert_int_equal(geo_city_built_s(g), 0);
-	assert_int_equal(geo_asn_built_s(g), 0);
+	assert_int_equal(geo_info(g, 0, &info), 0);
+	assert_int_equal(geo_info(g, 1, &info), 0);
 	geo_close(&g);
 	g = must_open("", file("asn.mmdb"));
-	assert_int_equal(geo_city_built_s(g), 0);
-	assert_true(geo_asn_built_s(g) + 3600 > (uint64_t)time(NULL));
-	assert_true(geo_asn_built_s(g) <= (uint64_t)time(NULL));
+	assert_int_equal(geo_info(g, 0, &info), 0);
+	assert_int_equal(geo_info(g, 1, &info), 1);
+	assert_true(info.built_s + 3600 > (uint64_t)time(NULL));
+	assert_true(info.built_s <= (uint64_t)time(NULL));
+	assert_string_equal(info.type, "GeoLite2-ASN");
+	assert_true(info.bytes > 1000);
 	geo_close(&g);
 }
 
@@ -282,38 +392,18 @@ static void must_refuse(const char *city, const char *asn, const char *part)
 	struct geo *before = g;
 	char err[ERRLEN] = "";
 
-	assert_int_equal(geo_open(&g, city, asn, err), -1);
+	assert_int_equal(geo_open(&g, paths(city, asn, NULL), err), -1);
 	assert_ptr_equal(g, before);
 	if (!strstr(err, part))
 		fail_msg("no '%s' in '%s'", part, err);
-}
-
-static void write_file(const char *path, const void *data, size_t len)
-{
-	FILE *f = fopen(path, "wb");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(data, 1, len, f), len);
-	assert_int_equal(fclose(f), 0);
-}
-
-static size_t read_file(const char *path, uint8_t *out, size_t size)
-{
-	FILE *f = fopen(path, "rb");
-	size_t len;
-
-	assert_non_null(f);
-	len = fread(out, 1, size, f);
-	assert_true(len < size);
-	fclose(f);
-	return len;
 }
 
 static void test_refused_files(void **state)
 {
 	(void)state;
 	must_refuse(file("none.mmdb"), "", "none.mmdb: No such file");
-	must_refuse(file("city.mmdb"), file("none.mmdb"), "ASN database");
+	must_refuse(file("city.mmdb"), file("none.mmdb"), "asn database");
+	must_refuse(file("none.mmdb-"), "", "it holds no places: Empty");
 	must_refuse(dir, "", "not a regular file");
 	assert_int_equal(mkfifo(file("fifo"), 0600), 0);
 	must_refuse(file("fifo"), "", "not a regular file"); /* and does not wait */
@@ -336,7 +426,7 @@ static int survive(const char *path)
 	char err[ERRLEN] = "";
 	struct place p;
 
-	if (geo_open(&g, path, path, err) != 0) {
+	if (geo_open(&g, paths(path, path, NULL), err) != 0) {
 		assert_non_null(strstr(err, "database"));
 		return 1;
 	}
@@ -439,6 +529,10 @@ int main(void)
 		cmocka_unit_test(test_lite),
 		cmocka_unit_test(test_first_file_wins),
 		cmocka_unit_test(test_ipv4_tree),
+		cmocka_unit_test(test_every_layout),
+		cmocka_unit_test(test_a_town_and_its_country_agree),
+		cmocka_unit_test(test_ipv4_inside),
+		cmocka_unit_test(test_list_of_further_files),
 		cmocka_unit_test(test_no_files),
 		cmocka_unit_test(test_refused_files),
 		cmocka_unit_test(test_truncated),

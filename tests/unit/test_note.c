@@ -6,6 +6,7 @@
 
 #include "tests/unit/shm_stage.h"
 
+#include "shm/geonote.h"
 #include "shm/note.h"
 #include "shm/word.h"
 
@@ -154,6 +155,30 @@ static void test_never_a_mixture(void **state)
 	assert_true(s.good > 0);
 }
 
+static void test_of_a_database(void **state)
+{
+	struct geo_note in = {"refused",  "DBIP-City-Lite (compat=City)",
+			      1780666922, 63069790,
+			      1,          "damaged"},
+			out;
+	char text[NOTE_SIZE];
+
+	(void)state;
+	geonote_put(text, &in);
+	assert_int_equal(geonote_get(&out, text), 0);
+	assert_memory_equal(&out, &in, sizeof(in));
+	memset(in.type, 0,
+	       sizeof(in.type)); /* none is in use, and the text is too long */
+	memset(in.err, 'x', sizeof(in.err) - 1);
+	geonote_put(text, &in);
+	assert_int_equal(geonote_get(&out, text), 0);
+	assert_string_equal(out.type, "");
+	assert_true(strlen(out.err) > 200);
+	assert_int_equal(geonote_get(&out, ""), -1);
+	assert_int_equal(geonote_get(&out, "ok 1 2"), -1);
+	assert_int_equal(geonote_get(&out, "a_state_that_is_too_long 1 2 0\tt\te"), -1);
+}
+
 static int end(void **state)
 {
 	note_own(NULL);
@@ -172,6 +197,7 @@ int main(void)
 		CASE(test_half_written),
 		CASE(test_no_nul),
 		CASE(test_never_a_mixture),
+		CASE(test_of_a_database),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -663,23 +663,23 @@ static void csv_is_the_fields_of_json(void **state)
 		out.p,
 		"ip,port,client,progress,download_rate,upload_rate,country,country_code,city,"
 		"isp,region,latitude,longitude,timezone,flags,state,sources,protocol,"
-		"first_seen,last_seen,asn,geo_source,ace_version,ace_platform,ace_role,"
-		"ace_kind,ace_head,ace_position,ace_lag,ace_lag_seconds,ace_distance,"
+		"first_seen,last_seen,asn,geo_source,accuracy_radius_km,ace_version,"
+		"ace_platform,ace_role,ace_kind,ace_head,ace_position,ace_lag,ace_lag_seconds,ace_distance,"
 		"ace_accessible,ace_country,ace_asn,ace_key,ace_gossiped,ace_told_at\r\n"
 		"10.0.0.9,6881,qBittorrent 4.5,100.0,10,5,Germany,DE,Berlin,"
 		"Deutsche Telekom AG,Unknown,-35.0,0.00001,Unknown,,connected,tracker pex,"
-		"bittorrent,100,900,64500,,,,,,,,,,,,,,,,\r\n"
+		"bittorrent,100,900,64500,,,,,,,,,,,,,,,,,\r\n"
 		"10.0.0.10,6882,'=cmd|' /C calc'!A0,99.9,0,7,Brazil,BR,São Paulo,TELEFÔNICA,"
-		"Unknown,-35.0,0.00001,Unknown,,connected,dht,bittorrent,300,700,64500,,,,,,,,,,,,,,,,\r\n"
+		"Unknown,-35.0,0.00001,Unknown,,connected,dht,bittorrent,300,700,64500,,,,,,,,,,,,,,,,,\r\n"
 		"2001:db8::1,6883,Unknown,0.0,0,0,Unknown,??,Unknown,Unknown,Unknown,,,"
-		"Unknown,I,contacted,incoming,acestream,200,800,,,3.2.11,2,source-like,live,"
+		"Unknown,I,contacted,incoming,acestream,200,800,,,,3.2.11,2,source-like,live,"
 		"5063,5060,3,3.6,-1,true,ZZ,64501,content_id,false,1705343670\r\n"
 		"9.9.9.9,6884,\"Trans\"\"mission\"\", 3??\",0.0,0,0,United States,US,New York,"
 		"\"Cloudflare, Inc.\",Unknown,-35.0,0.00001,Unknown,,tried,tracker,"
-		"bittorrent,50,600,64500,,,,,,,,,,,,,,,,\r\n"
+		"bittorrent,50,600,64500,,,,,,,,,,,,,,,,,\r\n"
 		"10.0.0.9,6885,qbittorrent 4.6,0.0,0,0,Germany,DE,Aachen,NetAachen ??,"
 		"Unknown,-35.0,0.00001,Unknown,,known,tracker dht pex lsd x.pe,acestream,"
-		"400,500,64500,,,,,,,,7,8.4,,,,,,true,\r\n");
+		"400,500,64500,,,,,,,,,7,8.4,,,,,,true,\r\n");
 }
 
 static void ndjson_is_the_list_line_by_line(void **state)
