@@ -18,6 +18,7 @@
 #include <event2/event.h>
 
 #include "collector/coll.h"
+#include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -523,7 +524,7 @@ static void coll_close(struct coll *c)
 	}
 	engine_close(&c->engine);
 	redis_close(&c->redis);
-	redis_reset();
+	resolver_reset();
 	vpn_close(&c->vpn);
 	web_close(&c->web);
 	for (size_t i = 0; i < PS_ARRAY_LEN(ev); i++)

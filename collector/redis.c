@@ -15,14 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
 #include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#include <netdb.h>
 
+#include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/stat.h"
@@ -30,13 +29,6 @@
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
 #define PING_MS 5000u
-
-/* A name being resolved. evdns calls back even after a cancel, maybe when the
- * connection is gone: then r is NULL. Freed by the callback. */
-struct lookup {
-	struct redis *r;
-	struct evdns_getaddrinfo_request *req;
-};
 
 enum redis_state { R_DOWN, R_RESOLVING, R_CONNECTING, R_HELLO, R_UP };
 
@@ -48,16 +40,13 @@ struct redis {
 	enum redis_state state;
 	redisAsyncContext *ctx; /* hiredis's, see above */
 	struct event *timer;    /* back-off, step time-out, or next PING */
-	struct lookup *lookup;
+	struct resolver_query *lookup;
+	unsigned dials; /* by name */
 	unsigned inflight;
 	uint64_t oldest_ms; /* when the oldest unanswered command left */
 	uint64_t backoff_ms;
 	int complained; /* one warning per outage */
 };
-
-/* Made when a name is first looked up; kept until the process ends, because a cancelled
- * look-up still touches it a turn of the loop later. */
-static struct evdns_base *dns;
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void redis_dial(struct redis *r, const char *address);
@@ -315,71 +304,34 @@ static void redis_dial(struct redis *r, const char *address)
 	redisAsyncSetDisconnectCallback(ctx, on_disconnect);
 }
 
-static void on_address(int rc, struct evutil_addrinfo *ai, void *arg)
+static void on_address(void *arg, const uint8_t (*addr)[ADDR_LEN], size_t n)
 {
-	struct lookup *l = arg;
-	struct redis *r = l->r;
-	char text[64] = "";
+	struct redis *r = arg;
+	char text[ADDR_TEXT_MAX];
 
-	free(l);
-	if (rc == 0 && ai)
-		rc = getnameinfo(ai->ai_addr, (socklen_t)ai->ai_addrlen, text,
-				 sizeof(text), NULL, 0, NI_NUMERICHOST);
-	if (ai)
-		evutil_freeaddrinfo(ai);
-	if (!r)
-		return;
 	r->lookup = NULL;
-	if (rc != 0 || text[0] == '\0') {
+	if (n == 0) {
 		go_down(r, "the host name can't be resolved");
 		return;
 	}
+	/* another one each time: localhost may be ::1 first, where nobody listens */
+	addr_text(text, addr[r->dials++ % n]);
 	redis_dial(r, text);
 }
 
 static void redis_connect(struct redis *r)
 {
-	struct evutil_addrinfo hints;
-	struct evdns_getaddrinfo_request *req;
-	struct lookup *l;
-	char port[8];
-
 	if (!r->target.tcp) {
 		redis_dial(r, NULL);
 		return;
 	}
-	if (!dns)
-		dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-						      EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-	l = calloc(1, sizeof(*l));
-	if (!dns || !l) {
-		free(l);
-		go_down(r, "the resolver can't be set up");
+	r->lookup = resolver_ask(r->base, r->target.host, on_address, r);
+	if (!r->lookup) {
+		go_down(r, "out of memory");
 		return;
 	}
-	memset(&hints, 0, sizeof(hints));
-	hints.ai_family = AF_UNSPEC;
-	hints.ai_socktype = SOCK_STREAM;
-	evutil_snprintf(port, sizeof(port), "%u", r->target.port);
 	r->state = R_RESOLVING;
 	arm(r, r->timeout_ms);
-	l->r = r;
-	r->lookup = l;
-	/* May call back before it returns (then it returns NULL, and l is freed). */
-	req = evdns_getaddrinfo(dns, r->target.host, port, &hints, on_address, l);
-	if (req)
-		l->req = req;
-}
-
-static void lookup_cancel(struct redis *r)
-{
-	struct lookup *l = r->lookup;
-
-	if (!l)
-		return;
-	r->lookup = NULL;
-	l->r = NULL;
-	evdns_getaddrinfo_cancel(l->req);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -391,7 +343,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	switch (r->state) {
 	case R_DOWN: redis_connect(r); return;
 	case R_RESOLVING:
-		lookup_cancel(r);
+		resolver_cancel(&r->lookup);
 		go_down(r, "the resolver does not answer");
 		return;
 	case R_CONNECTING:
@@ -444,7 +396,7 @@ void redis_close(struct redis **rp)
 	if (!r)
 		return;
 	*rp = NULL;
-	lookup_cancel(r);
+	resolver_cancel(&r->lookup);
 	if (r->ctx) {
 		redisAsyncContext *ctx = r->ctx;
 
@@ -455,13 +407,6 @@ void redis_close(struct redis **rp)
 	event_free(r->timer);
 	stat_set(redis_up, 0);
 	free(r);
-}
-
-void redis_reset(void)
-{
-	if (dns)
-		evdns_base_free(dns, 0);
-	dns = NULL;
 }
 
 int redis_up(const struct redis *r)

@@ -38,7 +38,6 @@ PS_MUST int redis_parse_url(struct redis_target *out, const char *url, char err[
 PS_MUST int redis_open(struct redis **out, struct event_base *base,
 		       const struct redis_target *target, uint64_t timeout_ms);
 void redis_close(struct redis **r);	/* drops what is under way; NULL is fine */
-void redis_reset(void);			/* frees the module's resolver; after the last close */
 int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
 /* SETEX. The value is copied. */
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import redis as client
-from procs import slow, wait_until
+from procs import free_port, slow, wait_until
 
 
 def value(r, infohash):
@@ -63,6 +63,14 @@ def test_external_going_and_coming(daemon, redis_server, swarm, tracker):
     assert d.peers(s.infohashes[1])['peer_count'] == 4
     db = client.Redis(host=r.address, port=r.port, db=3)
     wait_until(lambda: value(db, s.infohashes[1]), what='it is written to again')
+
+
+def test_external_by_name(daemon, redis_server):
+    """/etc/hosts knows it: no question leaves this machine."""
+    r = redis_server(address='127.0.0.1', port=free_port())
+    d = daemon({'redis.mode': 'external', 'redis.url': f'redis://localhost:{r.port}/0'})
+    wait_until(lambda: redis_is(d, True), what='redis is up')
+    assert f'connected to localhost:{r.port}' in d.log()
 
 
 @pytest.fixture

@@ -450,8 +450,8 @@ load.start = {payload.path}
 class Redis:
     """An external Redis. It can be stopped and started again on its address."""
 
-    def __init__(self, stage):
-        self.stage, self.address, self.port = stage, stage.net.take(), 6379
+    def __init__(self, stage, address=None, port=6379):
+        self.stage, self.address, self.port = stage, address or stage.net.take(), port
         self.dir = stage.fresh_dir('redis')
         self.url = f'redis://{self.address}:{self.port}/0'
         self.start()
