@@ -132,7 +132,7 @@ struct coll {
 	/* One for each id that the engine is asked about, and the question under way. */
 	struct given_kept kept[ENGINE_FLIGHTS + 1];
 	uint64_t evictions;		/* of the table, already counted */
-	uint64_t lt_dropped, lt_alerts_dropped, lt_filtered;	/* already counted */
+	struct lt_load counted;		/* as of the last second */
 
 	/* Scratch: 130 KiB each, too large for a stack. */
 	struct swarm_copy copy;

@@ -212,9 +212,14 @@ uint8_t source_bits(lt::peer_source_flags_t s)
  * peers. Shared by the loop, its swarm_watch and every peer_watch.
  */
 struct torrent_at {
+	torrent_at(std::shared_ptr<outbox> o, const key &k, uint32_t of)
+	    : out(std::move(o)), id(k), life(of)
+	{
+	}
+
 	std::shared_ptr<outbox> out;
 	key id;
-	uint32_t life = 0;
+	uint32_t life;
 	lt_way way = LT_WAY_PLAIN;
 	bool visit = false;
 	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
@@ -223,6 +228,17 @@ struct torrent_at {
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
 };
+
+lt_event event_of(const torrent_at &at, lt_kind kind, const lt::tcp::endpoint &peer)
+{
+	lt_event e{};
+	e.kind = kind;
+	e.life = at.life;
+	memcpy(e.id, at.id.b, IH_LEN);
+	set_addr(e, peer.address());
+	e.port = peer.port();
+	return e;
+}
 
 /* A word that only we know, another one in each swarm: whoever says it in a handshake is
  * a session of ours that was reached under an address we did not know. */
@@ -475,12 +491,7 @@ class peer_watch final : public lt::peer_plugin
 
 	lt_event event(lt_kind kind) const
 	{
-		lt_event e{};
-		const auto remote = handle_.remote();
-		e.kind = kind;
-		e.life = at_->life;
-		memcpy(e.id, at_->id.b, IH_LEN);
-		set_addr(e, remote.address());
+		lt_event e = event_of(*at_, kind, handle_.remote());
 		e.port = port_;
 		e.incoming = !handle_.is_outgoing();
 		e.extended = extended_;
@@ -626,12 +637,7 @@ class swarm_watch final : public lt::torrent_plugin
 			at_->out->filtered++;
 			return;
 		}
-		lt_event e{};
-		e.kind = LT_PEER_LEARNED;
-		e.life = at_->life;
-		memcpy(e.id, at_->id.b, IH_LEN);
-		set_addr(e, ep.address());
-		e.port = ep.port();
+		lt_event e = event_of(*at_, LT_PEER_LEARNED, ep);
 		e.source = source_bits(src);
 		e.again = !(flags & lt::torrent_plugin::first_time);
 		at_->out->put(e);
@@ -1102,10 +1108,7 @@ class visits
 		visit v;
 
 		v.home = home;
-		v.at = std::make_shared<torrent_at>();
-		v.at->out = out_;
-		v.at->id = k;
-		v.at->life = home.life;
+		v.at = std::make_shared<torrent_at>(out_, k, home.life);
 		v.at->way = way;
 		v.at->visit = true;
 		v.at->home = home.handle;
@@ -1174,8 +1177,7 @@ struct lt_session {
 	/* Announces of torrents whose add alert has not come yet: the first ones are
 	 * reported before it. Hash of the URL; at most EARLY_MAX. */
 	std::vector<std::pair<libtorrent::torrent_handle, uint32_t>> early;
-	std::string trackers; /* swarm.trackers, as last seen */
-	int finding = 0;      /* polls that ask for look-ups, too */
+	int finding = 0; /* polls that ask for look-ups, too */
 	std::vector<lt_event> taken;
 	size_t next = 0;
 	uint64_t alerts_dropped = 0;
@@ -1189,6 +1191,12 @@ namespace
 int fail(char err[ERRLEN], const char *what, const std::exception &e)
 {
 	return err_set(err, "%s: %s", what, e.what());
+}
+
+joined *join_of(struct lt_session *l, const uint8_t id[IH_LEN])
+{
+	const auto it = l->by_key.find(key_of(id));
+	return it == l->by_key.end() ? nullptr : &it->second;
 }
 
 lt_event swarm_event(const struct lt_session *l, lt_kind kind, const key &k)
@@ -1359,13 +1367,10 @@ void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 void metadata_hashes(struct lt_session *l)
 {
 	for (const auto &e : l->taken) {
-		if (e.kind != LT_METADATA)
-			continue;
-		const auto it = l->by_key.find(key_of(e.id));
-		if (it == l->by_key.end() || it->second.life != e.life)
-			continue;
-		if (other_hash(it->second, e.ids))
-			l->visit->leave(it->first);
+		joined *join = e.kind == LT_METADATA ? join_of(l, e.id) : nullptr;
+
+		if (join && join->life == e.life && other_hash(*join, e.ids))
+			l->visit->leave(key_of(e.id));
 	}
 }
 
@@ -1583,6 +1588,17 @@ std::string bare_host(const std::string &host)
 		       : host;
 }
 
+/* No exception crosses the C face. What was not done for one is tried again later, or its
+ * torrent has just gone. 0, or -1. */
+template <typename Function> int guarded(Function fn)
+{
+	try {
+		return fn(), 0;
+	} catch (const std::exception &) {
+		return -1;
+	}
+}
+
 } // namespace
 
 extern "C" {
@@ -1605,7 +1621,6 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
 		l->stat_dht_in = libtorrent::find_metric_idx("dht.dht_messages_in");
 		l->stat_dht_out = libtorrent::find_metric_idx("dht.dht_messages_out");
-		l->trackers = c->swarm_trackers;
 		remember_settings(l.get(), *c);
 		l->out->secret = random_bytes();
 		const auto bell = l->out;
@@ -1661,12 +1676,11 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 		tune(s, *c);
 		l->session->set_ip_filter(private_filter(*c));
 		l->session->apply_settings(std::move(s));
-		if (l->trackers != c->swarm_trackers ||
+		if (strcmp(l->settings.swarm_trackers, c->swarm_trackers) != 0 ||
 		    l->settings.swarm_max_trackers != c->swarm_max_trackers)
 			for (const auto &pair : l->by_handle)
 				pair.first.replace_trackers(
 					trackers_of(*c, c->swarm_max_trackers));
-		l->trackers = c->swarm_trackers;
 		remember_settings(l, *c);
 		l->visit->configure(*c);
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
@@ -1693,11 +1707,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		*life = join.life = ++l->lives;
 		join.ids = *ids;
 		p.info_hashes = hashes_of(*ids);
-		const auto at = std::make_shared<torrent_at>();
-		at->out = l->out;
-		at->id = k;
-		at->life = join.life;
-		watch(p, at);
+		watch(p, std::make_shared<torrent_at>(l->out, k, join.life));
 		for (const auto &t :
 		     trackers_of(*c, trackers ? c->swarm_max_trackers : 0)) {
 			p.trackers.push_back(t.url);
@@ -1720,70 +1730,58 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 
 void lt_ask_trackers(struct lt_session *l, const uint8_t id[IH_LEN], const struct conf *c)
 {
-	try {
-		const auto it = l->by_key.find(key_of(id));
-		if (it != l->by_key.end() && it->second.handle.is_valid())
-			it->second.handle.replace_trackers(
+	guarded([=] {
+		const joined *join = join_of(l, id);
+		if (join && join->handle.is_valid())
+			join->handle.replace_trackers(
 				trackers_of(*c, c->swarm_max_trackers));
-	} catch (const std::exception &) {
-		/* a torrent that has just gone */
-	}
+	});
 }
 
 void lt_leave(struct lt_session *l, const uint8_t id[IH_LEN])
 {
-	try {
-		const key k = key_of(id);
-		const auto it = l->by_key.find(k);
-		if (it == l->by_key.end())
+	guarded([=] {
+		joined *join = join_of(l, id);
+		if (!join)
 			return;
-		l->visit->leave(k);
-		const auto handle = it->second.handle;
+		const auto handle = join->handle;
+		l->visit->leave(key_of(id));
 		if (!handle.is_valid()) {
-			it->second.leaving = true; /* see added() */
+			join->leaving = true; /* see added() */
 			return;
 		}
-		l->by_key.erase(it);
+		l->by_key.erase(key_of(id));
 		l->by_handle.erase(handle);
 		l->session->remove_torrent(handle);
-	} catch (const std::exception &) {
-		/* it is gone already */
-	}
+	});
 }
 
 int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 	     const struct lt_endpoint *peer, size_t n)
 {
-	try {
-		const auto join = l->by_key.find(key_of(id));
+	const joined *join = join_of(l, id);
 
-		if (join == l->by_key.end() || !join->second.handle.is_valid())
-			return -1;
-		l->visit->dial(join->first, join->second, way, endpoints_of(peer, n));
-		return 0;
-	} catch (const std::exception &) {
+	if (!join || !join->handle.is_valid())
 		return -1;
-	}
+	return guarded(
+		[=] { l->visit->dial(key_of(id), *join, way, endpoints_of(peer, n)); });
 }
 
 int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 	    const struct lt_endpoint *peer, size_t n)
 {
-	try {
-		const auto it = l->by_key.find(key_of(id));
-		if (it == l->by_key.end())
-			return -1;
-		auto &join = it->second;
-		for (const auto &ep : endpoints_of(peer, n)) {
-			if (join.handle.is_valid())
-				join.handle.connect_peer(ep);
-			else if (join.given.size() < GIVEN_EARLY_MAX)
-				join.given.push_back(ep);
-		}
-		return 0;
-	} catch (const std::exception &) {
+	joined *join = join_of(l, id);
+
+	if (!join)
 		return -1;
-	}
+	return guarded([=] {
+		for (const auto &ep : endpoints_of(peer, n)) {
+			if (join->handle.is_valid())
+				join->handle.connect_peer(ep);
+			else if (join->given.size() < GIVEN_EARLY_MAX)
+				join->given.push_back(ep);
+		}
+	});
 }
 
 void lt_load(const struct lt_session *l, struct lt_load *out)
@@ -1792,6 +1790,9 @@ void lt_load(const struct lt_session *l, struct lt_load *out)
 	out->half_open = static_cast<uint32_t>(std::max(0, l->out->half_open.load()));
 	out->dials = l->out->dials;
 	out->limit = static_cast<uint32_t>(l->limit);
+	out->filtered = l->out->filtered;
+	out->dropped = l->out->dropped();
+	out->alerts_dropped = l->alerts_dropped;
 }
 
 size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
@@ -1819,20 +1820,18 @@ size_t lt_next(struct lt_session *l, struct lt_event *out, size_t max)
 
 void lt_reopen(struct lt_session *l)
 {
-	try {
+	guarded([=] {
 		l->session->reopen_network_sockets();
 		l->visit->each(
 			[](lt::session &s, lt_way) { s.reopen_network_sockets(); });
-	} catch (const std::exception &) {
-		/* libtorrent watches the interfaces too, only later */
-	}
+	});
 }
 
 void lt_rebind(struct lt_session *l, const struct conf *c)
 {
 	using sp = libtorrent::settings_pack;
 
-	try {
+	guarded([=] {
 		for (const bool open : {false, true}) {
 			sp s, v;
 			s.set_str(sp::listen_interfaces,
@@ -1844,23 +1843,19 @@ void lt_rebind(struct lt_session *l, const struct conf *c)
 				visitor.apply_settings(v);
 			});
 		}
-	} catch (const std::exception &) {
-		/* tried again later: recover.c */
-	}
+	});
 }
 
 void lt_reannounce(struct lt_session *l)
 {
-	try {
+	using handle = libtorrent::torrent_handle;
+
+	guarded([=] {
 		for (const auto &pair : l->by_handle) {
-			pair.first.force_reannounce(0, -1,
-						    libtorrent::torrent_handle::
-							    ignore_min_interval);
+			pair.first.force_reannounce(0, -1, handle::ignore_min_interval);
 			pair.first.force_dht_announce();
 		}
-	} catch (const std::exception &) {
-		/* a torrent that has just gone */
-	}
+	});
 }
 
 void lt_dht_again(struct lt_session *l, const struct conf *c)
@@ -1898,28 +1893,23 @@ void lt_dht_restart(struct lt_session *l, const struct conf *c)
 {
 	using sp = libtorrent::settings_pack;
 
-	try {
+	guarded([=] {
 		for (const bool on : {false, true}) {
 			sp s;
 			s.set_bool(sp::enable_dht, on);
 			l->session->apply_settings(std::move(s));
 		}
 		lt_dht_again(l, c);
-	} catch (const std::exception &) {
-		/* tried again later: dhtwatch.c */
-	}
+	});
 }
 
 int lt_dht_find(struct lt_session *l, const uint8_t id[IH_LEN])
 {
-	try {
+	return guarded([=] {
 		l->session->dht_get_peers(
 			libtorrent::sha1_hash(reinterpret_cast<const char *>(id)));
 		l->finding = LT_DHT_FIND_S;
-		return 0;
-	} catch (const std::exception &) {
-		return -1;
-	}
+	});
 }
 
 void lt_dht_save(struct lt_session *l)
@@ -1941,30 +1931,13 @@ void lt_dht_save(struct lt_session *l)
 
 void lt_poll(struct lt_session *l)
 {
-	try {
+	guarded([=] {
 		l->visit->tick();
 		bound_dials(l);
 		if (l->finding > 0 && l->finding--)
 			l->session->post_dht_stats();
 		l->session->post_session_stats();
-	} catch (const std::exception &) {
-		/* asked again in a second */
-	}
-}
-
-uint64_t lt_dropped(const struct lt_session *l)
-{
-	return l->out->dropped();
-}
-
-uint64_t lt_filtered(const struct lt_session *l)
-{
-	return l->out->filtered;
-}
-
-uint64_t lt_alerts_dropped(const struct lt_session *l)
-{
-	return l->alerts_dropped;
+	});
 }
 
 } // extern "C"

@@ -174,11 +174,14 @@ PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_wa
 PS_MUST int lt_give(struct lt_session *lt, const uint8_t id[IH_LEN],
 		    const struct lt_endpoint *peer, size_t n);
 /* Connections of all swarms and ways: how many there are, how many of them do not stand
- * yet, how many there may be (swarm.connections, or what descriptors allow), and attempts
- * that swarms (not visits) ever made. */
+ * yet, how many there may be (swarm.connections, or what descriptors allow); and what only
+ * rises. */
 struct lt_load {
 	uint32_t open, half_open, limit;
-	uint64_t dials;
+	uint64_t dials;			/* attempts that swarms (not visits) made */
+	uint64_t filtered;		/* endpoints that the filter of private addresses refused */
+	uint64_t dropped;		/* records lost to a full queue */
+	uint64_t alerts_dropped;	/* times libtorrent lost alerts */
 };
 void lt_load(const struct lt_session *lt, struct lt_load *out);
 
@@ -191,10 +194,5 @@ void lt_poll(struct lt_session *lt);
 uint32_t lt_tracker_count(const struct conf *c);
 /* Distinct trackers of the configuration that swarm.max_trackers leaves out. */
 uint32_t lt_trackers_left_out(const struct conf *c);
-/* Endpoints that the filter of private addresses refused. */
-uint64_t lt_filtered(const struct lt_session *lt);
-/* Records lost to a full queue, and times libtorrent lost alerts; both only rise. */
-uint64_t lt_dropped(const struct lt_session *lt);
-uint64_t lt_alerts_dropped(const struct lt_session *lt);
 
 #endif

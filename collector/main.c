@@ -255,18 +255,16 @@ static void on_visit(evutil_socket_t fd, short what, void *arg)
 
 static void count_losses(struct coll *c)
 {
-	uint64_t lost = lt_dropped(c->lt), alerts = lt_alerts_dropped(c->lt);
-	uint64_t filtered = lt_filtered(c->lt);
+	struct lt_load *was = &c->counted, now;
 
-	if (lost != c->lt_dropped)
+	lt_load(c->lt, &now);
+	if (now.dropped != was->dropped)
 		log_warn("swarm", "%llu session events lost: the loop fell behind",
-			 (unsigned long long)(lost - c->lt_dropped));
-	stat_add(STAT_lt_events_dropped, lost - c->lt_dropped);
-	stat_add(STAT_lt_alerts_dropped, alerts - c->lt_alerts_dropped);
-	stat_add(STAT_peers_refused, filtered - c->lt_filtered);
-	c->lt_filtered = filtered;
-	c->lt_dropped = lost;
-	c->lt_alerts_dropped = alerts;
+			 (unsigned long long)(now.dropped - was->dropped));
+	stat_add(STAT_lt_events_dropped, now.dropped - was->dropped);
+	stat_add(STAT_lt_alerts_dropped, now.alerts_dropped - was->alerts_dropped);
+	stat_add(STAT_peers_refused, now.filtered - was->filtered);
+	*was = now;
 }
 
 static void watch_dht(struct coll *c)
