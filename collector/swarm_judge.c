@@ -247,7 +247,7 @@ void swarm_snapshot(struct swarm *w, uint64_t now_ms, uint64_t wall_ms,
 	count_trackers(w, head);
 	head->tracker_said = w->said;
 	head->title = w->title;
-	head->joined_at_s = now_s - (uint32_t)((now_ms - w->joined_ms) / 1000);
+	head->joined_at_s = (uint32_t)((wall_ms - (now_ms - w->joined_ms)) / 1000);
 	head->has_v2 = w->ih.has_v2;
 	memcpy(head->v2, w->ih.v2, sizeof(head->v2));
 	w->changed_ms = 0;
