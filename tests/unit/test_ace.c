@@ -368,7 +368,8 @@ static void test_a_peer_tells_all_and_hears_66_bytes(void **state)
 static void test_by_single_bytes(void **state)
 {
 	const struct script s = {.say = say_all, .piece = 1};
-	struct met m = meet(state, &patient, "127.64.0.1", &s);
+	const struct ace_limits limits = {2000, 2000, 2000, 600, 6000};
+	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	told_all(&m);
 	is_polite(&m);
