@@ -286,8 +286,13 @@ static void on_connect(struct call *c)
 	int error = 0;
 
 	(void)getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	/* A SYN that is answered by RST is ECONNREFUSED: these come of a connection that
+	 * stood, and was reset before we looked. */
+	c->connected = error == ECONNRESET || error == EPIPE;
 	if (error) {
-		end(c, error == ECONNREFUSED ? ACE_REFUSED : ACE_TIMEOUT);
+		end(c, error == ECONNREFUSED ? ACE_REFUSED
+		       : c->connected        ? ACE_ZERO
+					     : ACE_TIMEOUT);
 		return;
 	}
 	if (getpeername(c->fd, (struct sockaddr *)&peer, &peer_len) != 0) {

@@ -213,7 +213,7 @@ static struct met meet(void **state, const struct ace_limits *limits, const char
 		m.told += p->seen[i].s.what == ACE_TOLD;
 		m.more += p->seen[i].s.what == ACE_MORE;
 	}
-	assert_int_equal(sends, 1);
+	assert_true(sends <= 1);
 	assert_int_equal(m.end.s.what, ACE_END);
 	assert_int_equal(m.end.s.target.life, 7);
 	assert_int_equal(m.end.s.target.port, peer.port);
@@ -457,8 +457,9 @@ static void test_a_late_loop_blames_nobody(void **state)
 static void test_not_one_byte(void **state)
 {
 	const struct script closes = {.then = CLOSE}, resets = {.then = RESET},
-			    silent = {0}, shut = {.then = CLOSE, .at_once = 1};
-	const struct script *each[] = {&closes, &resets, &shut, &silent};
+			    silent = {0}, shut = {.then = CLOSE, .at_once = 1},
+			    slammed = {.then = RESET, .at_once = 1};
+	const struct script *each[] = {&closes, &resets, &shut, &slammed, &silent};
 	const struct ace_limits limits = {2000, 120, 120, 60, 6000};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(each); i++) {
