@@ -32,6 +32,7 @@
 struct track {
 	struct event *ev;
 	int fd, deaf;
+	uint32_t packets;
 	uint32_t interval;
 	uint16_t port;
 };
@@ -56,7 +57,7 @@ static struct {
 		enum lt_failure failure;
 	} news[LOG_MAX];
 	uint32_t nnews;
-	void (*then)(const struct acefind_news *);
+	int stop_at; /* what: the swarm is stopped from that call; -1: not */
 } st;
 
 /* lt.cc's is not linked: this one is found first. */
@@ -79,6 +80,7 @@ static void on_packet(evutil_socket_t fd, short what, void *arg)
 	size_t size = 16;
 
 	(void)what;
+	t->packets++;
 	if (t->deaf)
 		return;
 	memcpy(out + 4, p + 12, 4);
@@ -97,9 +99,10 @@ static void on_packet(evutil_socket_t fd, short what, void *arg)
 	assert_int_equal(sendto(fd, out, size, 0, (struct sockaddr *)&from, len), size);
 }
 
+/* On the port that it had. */
 static void tracker_open(struct track *t)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET};
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(t->port)};
 	socklen_t len = sizeof(sa);
 
 	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -110,6 +113,12 @@ static void tracker_open(struct track *t)
 	t->interval = 1800;
 	t->ev = event_new(st.base, t->fd, EV_READ | EV_PERSIST, on_packet, t);
 	event_add(t->ev, NULL);
+}
+
+static void tracker_close(struct track *t)
+{
+	event_free(t->ev);
+	close(t->fd);
 }
 
 static void on_news(void *arg, const struct acefind_news *news)
@@ -125,8 +134,8 @@ static void on_news(void *arg, const struct acefind_news *news)
 	st.news[st.nnews].n = news->n;
 	st.news[st.nnews].tracker = news->tracker;
 	st.news[st.nnews++].failure = news->failure;
-	if (st.then)
-		st.then(news);
+	if ((int)news->what == st.stop_at)
+		acefind_stop(st.f, news->swarm);
 }
 
 /* trackers: so many of the list */
@@ -144,6 +153,7 @@ static void set_trackers(int trackers)
 static void begin(int trackers, int dht)
 {
 	memset(&st, 0, sizeof(st));
+	st.stop_at = -1;
 	st.base = event_base_new();
 	for (int i = 0; i < TRACKERS; i++)
 		tracker_open(&st.track[i]);
@@ -170,10 +180,8 @@ static void run(uint32_t ms)
 static void end(void)
 {
 	acefind_close(&st.f);
-	for (int i = 0; i < TRACKERS; i++) {
-		event_free(st.track[i].ev);
-		close(st.track[i].fd);
-	}
+	for (int i = 0; i < TRACKERS; i++)
+		tracker_close(&st.track[i]);
 	event_base_free(st.base);
 	resolver_reset();
 }
@@ -315,16 +323,21 @@ static void with_nobody_to_ask_it_is_over_at_once(void **state)
 	end();
 }
 
+static void start_many(int n)
+{
+	for (int i = 0; i < n; i++) {
+		uint8_t id[IH_LEN] = {(uint8_t)(100 + i)};
+
+		assert_int_equal(acefind_start(st.f, id, 1, KEYS(id), 1), 0);
+	}
+}
+
 static void a_dead_tracker_delays_no_other(void **state)
 {
 	(void)state;
 	begin(2, 0);
 	st.track[0].deaf = 1;
-	for (int i = 0; i < 40; i++) {
-		uint8_t id[IH_LEN] = {(uint8_t)(100 + i)};
-
-		assert_int_equal(acefind_start(st.f, id, 1, KEYS(id), 1), 0);
-	}
+	start_many(40);
 	run(500);
 	/* 64 places: half are held by the deaf one, the others serve all. */
 	assert_int_equal(count(ACEFIND_ANSWERED), 40);
@@ -332,13 +345,35 @@ static void a_dead_tracker_delays_no_other(void **state)
 	end();
 }
 
+/* One that failed has fewer places, until it answers. */
+static void a_tracker_that_answers_again_is_trusted_again(void **state)
+{
+	(void)state;
+	for (int well = 0; well <= 1; well++) {
+		begin(1, 0);
+		tracker_close(&st.track[0]);
+		assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+		run(50);
+		assert_int_equal(count(ACEFIND_FAILED), 1);
+		tracker_open(&st.track[0]);
+		if (well)
+			acefind_hasten(st.f, NULL);
+		run(50);
+		assert_int_equal(count(ACEFIND_ANSWERED), well);
+		st.track[0].deaf = 1;
+		st.track[0].packets = 0;
+		start_many(40);
+		run(200);
+		assert_int_equal(st.track[0].packets, well ? 40 : ACEFIND_ANNOUNCES / 4);
+		end();
+	}
+}
+
 static void a_closed_port_fails_and_the_round_is_over(void **state)
 {
 	(void)state;
 	begin(1, 0);
-	event_del(st.track[0].ev);
-	close(st.track[0].fd);
-	st.track[0].fd = dup(0);
+	tracker_close(&st.track[0]);
 	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
 	run(100);
 	assert_int_equal(st.news[st.nnews - 2].what, ACEFIND_FAILED);
@@ -352,6 +387,12 @@ static void a_closed_port_fails_and_the_round_is_over(void **state)
 	run(100);
 	assert_int_equal(count(ACEFIND_FAILED), 2);
 	assert_int_equal(count(ACEFIND_ROUND), 1);
+	acefind_hasten(st.f, A); /* due, so another life waits for it */
+	assert_int_equal(acefind_start(st.f, A, 2, KEYS(A), 1), 0);
+	run(100);
+	assert_int_equal(st.news[st.nnews - 2].what, ACEFIND_FAILED);
+	assert_int_equal(st.news[st.nnews - 1].what, ACEFIND_ROUND);
+	tracker_open(&st.track[0]);
 	end();
 }
 
@@ -390,6 +431,7 @@ static void another_life_has_another_round_but_trackers_keep_their_interval(void
 	assert_int_equal(acefind_start(st.f, A, 2, KEYS(A), 1), 0);
 	run(50);
 	assert_int_equal(st.nlooks, 2);
+	assert_int_equal(count(ACEFIND_ROUND), 1); /* it waits for that look-up */
 	session_says(LT_DHT_FOUND, A, 1);
 	assert_int_equal(st.news[st.nnews - 1].life, 2);
 	run(ACEFIND_QUIET_MS + 100);
@@ -433,34 +475,31 @@ static void left_under_way_the_tracker_hears_it(void **state)
 	end();
 }
 
-static void stop_it(const struct acefind_news *news)
-{
-	acefind_stop(st.f, news->swarm);
-}
-
 static void it_may_be_stopped_from_any_call(void **state)
 {
 	(void)state;
-	for (int what = ACEFIND_FOUND; what <= ACEFIND_ROUND; what++) {
-		begin(1, what != ACEFIND_ROUND && what != ACEFIND_FAILED);
-		st.then = stop_it;
-		if (what == ACEFIND_FAILED)
-			st.conf.swarm_allow_private = 0;
-		set_trackers(what == ACEFIND_ROUND || what == ACEFIND_FOUND ||
-					     what == ACEFIND_LOOKED
-				     ? 0
-				     : 1);
-		acefind_configure(st.f, &st.conf);
-		assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
-		run(what == ACEFIND_LOOKED ? POLL_WAIT_MS : 50);
-		if (what == ACEFIND_FOUND)
-			session_says(LT_DHT_FOUND, A, 1);
-		if (what == ACEFIND_LOOKED)
+	for (int what = ACEFIND_FOUND; what <= ACEFIND_ROUND; what++)
+		for (int dht = 0; dht <= 1; dht++) {
+			if (what == ACEFIND_LOOKED && !dht)
+				continue;
+			begin(1, dht);
+			st.stop_at = what;
+			st.conf.swarm_allow_private = what != ACEFIND_FAILED;
+			set_trackers(what == ACEFIND_FOUND && dht ? 0 : 1);
+			acefind_configure(st.f, &st.conf);
+			assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+			run(dht ? POLL_WAIT_MS : 50);
+			if (dht && what == ACEFIND_FOUND)
+				session_says(LT_DHT_FOUND, A, 1);
+			session_says(LT_DHT_FOUND, B, 1);
 			session_says(LT_STATS, NULL, 0);
-		run(50);
-		assert_int_equal(st.nnews, 1);
-		end();
-	}
+			run(50);
+			assert_int_equal(count((enum acefind_what)what), 1);
+			assert_int_equal(st.news[st.nnews - 1].what, what);
+			assert_int_equal(events(0, 'A', ACETRACK_STARTED),
+					 events(0, 'A', ACETRACK_STOPPED));
+			end();
+		}
 }
 
 /* ---- bounds ---------------------------------------------------------------------------- */
@@ -470,11 +509,7 @@ static void look_ups_and_announces_take_turns(void **state)
 	(void)state;
 	begin(1, 1);
 	st.track[0].deaf = 1;
-	for (int i = 0; i < 100; i++) {
-		uint8_t id[IH_LEN] = {(uint8_t)(100 + i)};
-
-		assert_int_equal(acefind_start(st.f, id, 1, KEYS(id), 1), 0);
-	}
+	start_many(100);
 	run(POLL_WAIT_MS);
 	assert_int_equal(st.nlooks, ACEFIND_LOOKUPS);
 	session_says(LT_STATS, NULL, 0);
@@ -599,6 +634,7 @@ int main(void)
 		cmocka_unit_test(a_round_is_over_when_the_dht_pauses_or_ends),
 		cmocka_unit_test(with_nobody_to_ask_it_is_over_at_once),
 		cmocka_unit_test(a_dead_tracker_delays_no_other),
+		cmocka_unit_test(a_tracker_that_answers_again_is_trusted_again),
 		cmocka_unit_test(a_closed_port_fails_and_the_round_is_over),
 		cmocka_unit_test(new_keys_are_asked_about_and_others_are_not_asked_twice),
 		cmocka_unit_test(
