@@ -10,6 +10,7 @@
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid, content ids
  *   engine.c   an AceStream engine, asked about content ids
+ *   geoweb.c   a web service, asked for places      online.c   whose, and what then
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
  *   given.c    peers that a question names (x.pe)
  *   follow.c   the port that Gluetun forwards -> the session
@@ -27,6 +28,7 @@
 #include "collector/bucket.h"
 #include "collector/dhtwatch.h"
 #include "collector/engine.h"
+#include "collector/geoweb.h"
 #include "collector/listens.h"
 #include "collector/lt.h"
 #include "collector/netwatch.h"
@@ -86,6 +88,16 @@ struct places {
 	struct event *bell, *again;
 	int bell_fd;
 	uint32_t set;			/* goes up with each set that is taken into use */
+	uint64_t asked_ms;		/* when these paths were asked for; 0: a report came */
+};
+
+/* Of places that are asked for online; online.c. Answers are told together. */
+#define ONLINE_NEWS 64
+struct online {
+	uint8_t news[ONLINE_NEWS][ADDR_LEN];	/* places that came lately */
+	uint32_t nnews;			/* more than there is room for: of everybody */
+	uint64_t told_ms, offered_ms;
+	struct event *tell;
 };
 
 struct coll {
@@ -101,6 +113,8 @@ struct coll {
 	struct web *web;
 	struct vpn *vpn;
 	struct engine *engine;
+	struct geoweb *geoweb;
+	struct online online;
 	struct swarms *swarms;
 
 	struct waiter *waiters;
@@ -284,6 +298,14 @@ uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
 PS_MUST int places_open(struct coll *c, char err[ERRLEN]);
 /* kid.conf may be new, and a HUP also means: look whether the files are. */
 void places_configure(struct coll *c);
+/* What the databases know is not known yet: they are being read. */
+int places_pending(const struct coll *c);
 void places_close(struct coll *c);	/* it may wait for a read of the disk */
+
+/* --- online.c --- */
+PS_MUST int online_open(struct coll *c);
+void online_configure(struct coll *c);	/* kid.conf may be new */
+void online_tick(struct coll *c);	/* once a second */
+void online_close(struct coll *c);
 
 #endif

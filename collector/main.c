@@ -305,6 +305,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	jobs_take(c); /* a lost ring costs a second at most */
 	path_tick(c);
 	jobs_tick(c);
+	online_tick(c);
 	publish_tick(c);
 	count_losses(c);
 	beat(c, clock_ms());
@@ -334,12 +335,14 @@ static void open_redis(struct coll *c)
 		return;
 	}
 	engine_set_redis(c->engine, NULL); /* closing tells who waits for it */
+	geoweb_set_redis(c->geoweb, NULL);
 	redis_close(&c->redis);
 	if (conf->redis_mode == REDIS_OFF)
 		return;
 	if (redis_open(&c->redis, c->base, &target, conf->redis_timeout_ms) != 0)
 		log_error("redis", "out of memory");
 	engine_set_redis(c->engine, c->redis);
+	geoweb_set_redis(c->geoweb, c->redis);
 }
 
 /* What only the running daemon knows: where its own directory is. */
@@ -387,6 +390,7 @@ static void reconfigure(struct coll *c, int fd)
 		open_redis(c);
 	engine_configure(c->engine, fresh.acestream_engine_url,
 			 fresh.acestream_timeout_ms);
+	online_configure(c);
 	log_notice("config", "new settings taken");
 }
 
@@ -492,7 +496,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	    follow_open(c, err) != 0 ||
 	    lt_open(&c->lt, follow_conf(c), c->lt_bell_fd, err) != 0)
 		return -1;
-	if (engine_open(&c->engine, c->base, c->web, ids_resolved, c) != 0)
+	if (engine_open(&c->engine, c->base, c->web, ids_resolved, c) != 0 ||
+	    online_open(c) != 0)
 		return err_set(err, "out of memory");
 	if (places_open(c, err) != 0)
 		return -1;
@@ -501,6 +506,7 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 			 c->kid.conf.acestream_timeout_ms);
 	path_look(c);
 	make_events(c);
+	online_configure(c); /* may set one */
 	return 0;
 }
 
@@ -521,6 +527,7 @@ static void coll_close(struct coll *c)
 		free(q);
 	}
 	engine_close(&c->engine);
+	online_close(c);
 	redis_close(&c->redis);
 	resolver_reset();
 	vpn_close(&c->vpn);

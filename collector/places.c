@@ -28,6 +28,8 @@
 #define PLACES_SLICE_MS 5
 /* Vendors bring a new one each month or more often, and MaxMind's terms ask for it. */
 #define PLACES_OLD_S (45 * 86400u)
+/* A database that is not read by then is not waited for before others are asked. */
+#define PLACES_PENDING_MS 60000u
 
 static const char *state_word(enum watch_state s)
 {
@@ -176,6 +178,7 @@ static void take(struct coll *c)
 
 	if (rc == 0)
 		return;
+	c->places.asked_ms = 0;
 	take_report(c, &report);
 	if (rc < 2)
 		return;
@@ -193,25 +196,44 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ----------------------------------------------------------------------- */
 
-void places_configure(struct coll *c)
-{
-	struct geo_paths *paths = &c->places.paths, fresh;
-	char err[ERRLEN];
-
-	if (geo_paths(&fresh, &c->kid.conf, err) != 0)
-		log_error("geo", "geo.more_db: %s; the old list stays", err);
-	else
-		*paths = fresh;
-	if (watch_look(c->places.watch, paths, err) != 0)
-		log_error("geo", "%s; places stay unknown", err);
-}
-
 static int any_path(const struct geo_paths *paths)
 {
 	for (int i = 0; i < GEO_FILES_MAX; i++)
 		if (paths->path[i][0])
 			return 1;
 	return 0;
+}
+
+/* It names a file that the old one does not. */
+static int is_new(const struct geo_paths *old, const struct geo_paths *fresh)
+{
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		if (fresh->path[i][0] && strcmp(old->path[i], fresh->path[i]) != 0)
+			return 1;
+	return 0;
+}
+
+int places_pending(const struct coll *c)
+{
+	uint64_t asked_ms = c->places.asked_ms;
+
+	return asked_ms && clock_ms() - asked_ms < PLACES_PENDING_MS;
+}
+
+void places_configure(struct coll *c)
+{
+	struct geo_paths *paths = &c->places.paths, fresh;
+	char err[ERRLEN];
+
+	if (geo_paths(&fresh, &c->kid.conf, err) != 0) {
+		log_error("geo", "geo.more_db: %s; the old list stays", err);
+	} else {
+		if (is_new(paths, &fresh))
+			c->places.asked_ms = clock_ms();
+		*paths = fresh;
+	}
+	if (watch_look(c->places.watch, paths, err) != 0)
+		log_error("geo", "%s; places stay unknown", err);
 }
 
 int places_open(struct coll *c, char err[ERRLEN])

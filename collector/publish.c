@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "collector/coll.h"
+#include "collector/geosay.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/swarmjson.h"
@@ -218,10 +219,14 @@ void publish_tick(struct coll *c)
 
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
 {
-	struct place place;
+	struct place place = {.asn = 0};
+	int known;
 
 	stat_inc(geo_lookups);
-	if (!c->geo || geo_lookup(c->geo, addr, &place) == 0)
+	known = c->geo && geo_lookup(c->geo, addr, &place);
+	if (geosay_wanted(&place) && !places_pending(c))
+		known |= geoweb_place(c->geoweb, addr, &place);
+	if (!known)
 		return 0;
 	stat_inc(geo_hits);
 	return ptab_intern_place(c->ptab, &place);

@@ -92,8 +92,11 @@ X(redis, timeout, MS, "1s", 10, 60000, RELOAD, "give up on a Redis command or co
 X(geo, city_db, STR, "", 0, 1000, RELOAD, "City database (MMDB)") \
 X(geo, asn_db, STR, "", 0, 1000, RELOAD, "ASN database (MMDB)") \
 X(geo, more_db, STR, "", 0, 4000, RELOAD, "further databases (MMDB), at most 6, asked after those two") \
-X(geo, online, BOOL, "on", 0, 1, LATER, "ask ipwho.is about addresses that no database knows") \
-X(geo, online_url, STR, "https://ipwho.is/", 0, 500, LATER, "where to ask") \
+X(geo, online, BOOL, "on", 0, 1, RELOAD, "ask a web service about addresses that no database knows: it learns them") \
+X(geo, online_url, STR, "https://ipwho.is/", 1, 500, RELOAD, "which one; the address is put behind it") \
+X(geo, online_rate, INT, "1", 1, 1000, RELOAD, "questions to it per second") \
+X(geo, online_burst, INT, "60", 1, 100000, RELOAD, "the same at once, after a quiet time") \
+X(geo, online_daily, INT, "10000", 0, 1000000000, RELOAD, "the same a day, from midnight UTC; 0: no limit") \
 X(metadata, cache_dir, STR, "", 0, 1000, LATER, "directory of the metadata cache") \
 X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata question may take") \
 X(metadata, downloads, BOOL, "off", 0, 1, LATER, "serve .torrent files") \

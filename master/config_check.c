@@ -255,6 +255,22 @@ static void check_engine_url(struct config_load *l)
 			  "http://127.0.0.1:6878");
 }
 
+/* collector/geoweb.c puts an address behind it. */
+static void check_online_url(struct config_load *l)
+{
+	const char *url = l->cfg->conf.geo_online_url;
+
+	if (!check_web_url(url) || strpbrk(url, "?#"))
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_geo_online_url,
+			  "must be https://host/path/, without a question mark, e.g. "
+			  "https://ipwho.is/");
+	else if (strncmp(url, "http://", 7) == 0)
+		check_say(
+			l, CONFIG_WARNING, CONFIG_KEY_geo_online_url,
+			"without TLS everybody on the way reads the addresses of peers, "
+			"and can change the answers");
+}
+
 static void check_names(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -302,10 +318,7 @@ static void check_sizes(struct config_load *l)
 			  "more than swarm.max_peers, which bounds it");
 }
 
-/*
- * Fixed by the design so that one file serves all versions, but not read by this
- * one. geo.online is on by default, so only an explicit `on` asks for something.
- */
+/* Fixed by the design so that one file serves all versions, but not read by this one. */
 static void check_later(struct config_load *l)
 {
 	static const char what[] = "this version does not do that yet; no effect";
@@ -316,8 +329,7 @@ static void check_later(struct config_load *l)
 		if (k->how != CONF_LATER || !check_set(l, i))
 			continue;
 		conf_text(&l->cfg->conf, k, text, sizeof(text));
-		if (i == CONFIG_KEY_geo_online ? l->cfg->conf.geo_online != 0
-					       : strcmp(text, k->def) != 0)
+		if (strcmp(text, k->def) != 0)
 			check_say(l, CONFIG_WARNING, i, what);
 	}
 }
@@ -338,6 +350,7 @@ void config_check(struct config_load *l)
 	check_vpn(l);
 	check_engine_url(l);
 	check_ace_trackers(l);
+	check_online_url(l);
 	check_names(l);
 	check_lsd(l);
 	check_sizes(l);

@@ -281,6 +281,16 @@ uint32_t ptab_intern_place(struct ptab *p, const struct place *pl)
 	return intern_place(p, &raw);
 }
 
+int ptab_has_country(const struct ptab *p, uint32_t index)
+{
+	struct shm_place raw;
+
+	if (index == 0 || index >= word_get(&p->names->nplaces))
+		return 0;
+	word_read(&raw, p->place + (size_t)index * PLACE_WORDS, PLACE_WORDS);
+	return raw.country != 0 || raw.code[0] != 0;
+}
+
 int ptab_names_full(const struct ptab *p)
 {
 	const struct ptab_writer *w = p->w;

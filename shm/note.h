@@ -29,6 +29,7 @@ X(geo_more4, "the same") \
 X(geo_more5, "the same") \
 X(geo_more6, "the same") \
 X(engine_detail, "why the AceStream engine does not answer") \
+X(geo_online_detail, "what is wrong with the last answer of the web service for places") \
 X(tracker_failure, "the tracker that failed last, how, and what it said, a blank between")
 /* clang-format on */
 

@@ -84,6 +84,8 @@ void ptab_drop(struct ptab *p, const uint8_t id[IH_LEN]);
 uint32_t ptab_string(struct ptab *p, const char *s, size_t len);
 uint32_t ptab_intern_place(struct ptab *p, const struct place *pl);
 int ptab_names_full(const struct ptab *p);
+/* Does this place name a country? */
+int ptab_has_country(const struct ptab *p, uint32_t index);
 /*
  * Compaction: begin makes the tables empty and keeps the old ones aside; the
  * caller interns anew what its own peers refer to (old_* translate), puts every

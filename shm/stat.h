@@ -81,6 +81,13 @@ X(geo_opened, "databases of places taken into use") \
 X(geo_refused, "databases of places not taken: damaged, cut short, not readable") \
 X(geo_missing, "times a database of places was not there") \
 X(geo_again, "peers looked up again: a database is another one") \
+X(geo_online_asked, "addresses that the web service was asked about") \
+X(geo_online_answered, "of these, answered: with a place, or that there is none") \
+X(geo_online_failed, "of these, not answered, or not well") \
+X(geo_online_limited, "of these, refused because we ask too much") \
+X(geo_online_redis, "addresses whose place was known from Redis") \
+X(geo_online_dropped, "addresses that waited to be asked about and gave way to others") \
+X(geo_online_evicted, "answers of the web service dropped from memory for room") \
 X(redis_commands, "Redis commands sent") \
 X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
@@ -161,6 +168,12 @@ X(path_control_s, "when it ended") \
 X(geo_databases, "databases of places in use") \
 X(geo_city_built_s, "build time of the City database, 0: none") \
 X(geo_asn_built_s, "build time of the ASN database, 0: none") \
+X(geo_online_state, "web service for places: 0 off, 1 ready, 2 limited, 3 down, 4 spent") \
+X(geo_online_waiting, "addresses that wait to be asked about") \
+X(geo_online_known, "its answers in memory") \
+X(geo_online_left, "questions left of geo.online_daily") \
+X(geo_online_used, "questions of the day") \
+X(geo_online_day, "which day that is, counted from 1970") \
 X(slots_used, "slots of the peer table in use") \
 X(chunks_used, "chunks of peers in use") \
 X(chunks_reserved, "chunks whose memory is reserved") \

@@ -7,6 +7,7 @@
 #include "shm/geonote.h"
 #include "shm/iface.h"
 #include "shm/note.h"
+#include "shm/online.h"
 #include "shm/stat.h"
 #include "shm/verdictjson.h"
 #include "worker/health.h"
@@ -153,6 +154,24 @@ static void vpn(struct json *j, const struct worker *w)
 	json_obj_end(j);
 }
 
+/* Without a collector nobody is asked. */
+static void online(struct json *j, const struct worker *w)
+{
+	enum online_state state = stat_gauge_get(w->seg, GAUGE_geo_online_state);
+
+	if (state != ONLINE_OFF && !collector_runs(w))
+		state = ONLINE_UNKNOWN;
+	json_obj(j, "online");
+	json_str(j, "state", online_state_name(state));
+	json_uint(j, "waiting", stat_gauge_get(w->seg, GAUGE_geo_online_waiting));
+	if (w->conf->geo_online_daily)
+		json_uint(j, "left", stat_gauge_get(w->seg, GAUGE_geo_online_left));
+	else
+		json_null(j, "left");
+	note(j, "error", w->seg, NOTE_geo_online_detail);
+	json_obj_end(j);
+}
+
 static void gauges(struct json *j, const struct worker *w)
 {
 	const char *const *words = conf_words(CONF_REDIS_MODE);
@@ -174,6 +193,7 @@ static void gauges(struct json *j, const struct worker *w)
 	built(j, "city", stat_gauge_get(w->seg, GAUGE_geo_city_built_s));
 	built(j, "asn", stat_gauge_get(w->seg, GAUGE_geo_asn_built_s));
 	databases(j, w);
+	online(j, w);
 	json_obj_end(j);
 }
 

@@ -517,7 +517,7 @@ def test_check_lists_in_the_order_of_lines(tmp_path, net):
         f.write_text('[log]\nfile = /nonexistent/p.log\n'
                      '[swarm]\ntrackers =\ndht = off\ndht_state = /nonexistent/dht.state\n'
                      'interface = nosuch0\ncontrol = abc\n[vpn]\nuser = me\n'
-                     '[redis]\nmode = off\n[http]\nlisten = %s:%d\n[geo]\nonline = on\n'
+                     '[redis]\nmode = off\n[http]\nlisten = %s:%d\n[geo]\nonline_url = http://x/\n'
                      % taken.getsockname())
         r = run('check', '-c', str(f), '-o', 'geo.asn_db=/nonexistent/asn.mmdb')
         assert r.returncode == 1
@@ -528,7 +528,7 @@ def test_check_lists_in_the_order_of_lines(tmp_path, net):
                 'log.file: directory /nonexistent: No such', 'swarm.trackers: no tracker',
                 'swarm.dht_state: the DHT', 'swarm.interface: there is no such device',
                 'these are 3 characters', 'vpn.password is empty', 'our own daemon',
-                'does not do that yet', 'geo.asn_db')):
+                'without TLS', 'geo.asn_db')):
             assert word in text
     f.write_text('[log]\nfile = %s\n[redis]\nmode = off\n[http]\nlisten = %s:0\n'
                  % (tmp_path, net.take()))

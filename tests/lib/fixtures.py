@@ -8,6 +8,7 @@ import pytest
 import parts
 from daemon import BIN, Daemon
 from engine import Engine
+from ipwhois import IpWhoIs
 from procs import ROOT, Net, Stage
 
 
@@ -46,6 +47,7 @@ payload = factory(parts.Payload)
 bep52 = factory(parts.Bep52)
 gluetun = factory(parts.Gluetun)
 engine = factory(Engine)
+ipwhois = factory(IpWhoIs)
 ltpeer = factory(parts.LtPeer)
 real_swarm = factory(parts.RealSwarm)
 dht = factory(parts.Dht)

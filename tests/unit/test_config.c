@@ -700,20 +700,37 @@ static void test_control_and_state(void **state)
 	heard("");
 }
 
+static void test_online_url(void **state)
+{
+	(void)state;
+	assert_int_equal(refuses("geo.online_url=https://ipwho.is"), 0);
+	assert_int_equal(refuses("geo.online_url=https://[::1]:8043/json/"), 0);
+	heard("");
+	assert_int_equal(refuses("geo.online_url=http://127.0.0.1:8043/"), 0);
+	heard("W -o: geo.online_url = http://127.0.0.1:8043/: without TLS everybody on "
+	      "the way reads the addresses of peers, and can change the answers\n");
+	assert_int_equal(refuses("geo.online_url="), 1);
+	assert_int_equal(refuses("geo.online_url=ftp://ipwho.is/"), 1);
+	assert_int_equal(refuses("geo.online_url=https://me:secret@ipwho.is/"), 1);
+	assert_int_equal(refuses("geo.online_url=https://ipwho.is/?ip="), 1);
+	heard("E -o: geo.online_url = https://ipwho.is/?ip=: must be https://host/path/, "
+	      "without a question mark, e.g. https://ipwho.is/\n");
+	assert_int_equal(refuses("geo.online_rate=0"), 1);
+}
+
 static void test_warnings(void **state)
 {
 	(void)state;
 	assert_int_equal(load(NULL, NULL,
-			      OPT("geo.online=off", "metadata.timeout=30s",
-				  "metadata.downloads=off", "vpn.gluetun_url=")),
+			      OPT("metadata.timeout=30s", "metadata.downloads=off",
+				  "vpn.gluetun_url=")),
 			 0);
 	heard("");
 	assert_int_equal(load(NULL, NULL,
-			      OPT("geo.online=on", "metadata.timeout=31s",
+			      OPT("metadata.timeout=31s",
 				  "metadata.base_url=http://127.0.0.1:8000")),
 			 0);
-	heard("W -o: geo.online = on: this version does not do that yet; no effect\n"
-	      "W -o: metadata.timeout = 31s: this version does not do that yet; no effect\n"
+	heard("W -o: metadata.timeout = 31s: this version does not do that yet; no effect\n"
 	      "W -o: metadata.base_url = http://127.0.0.1:8000: this version does not do "
 	      "that yet; no effect\n");
 	assert_int_equal(load(NULL, NULL,
@@ -813,6 +830,7 @@ int main(void)
 		cmocka_unit_test(test_redis_url),
 		cmocka_unit_test(test_vpn),
 		cmocka_unit_test(test_engine_url),
+		cmocka_unit_test(test_online_url),
 		cmocka_unit_test(test_control_and_state),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_diff),

@@ -1,0 +1,162 @@
+"""ipwho.is, scripted: places in the words of its JSON, nested or flat; it can be slow, hang,
+limit, lie, fail and hang up. On 127/8, in threads of the test."""
+import email.utils
+import http.server
+import json
+import socket
+import ssl
+import threading
+import time
+
+from procs import wait_until
+
+PORT = 8043
+CITIES = [('Germany', 'DE', 'Berlin', 'State of Berlin', 52.52437, 13.41053, 'Europe/Berlin'),
+          ('Japan', 'JP', 'Osaka', 'Osaka', 34.69379, 135.50107, 'Asia/Tokyo'),
+          ('Brazil', 'BR', 'São Paulo', 'São Paulo', -23.5475, -46.63611, 'America/Sao_Paulo')]
+
+
+def city_of(address):
+    """What it says of this address, whatever it is."""
+    return CITIES[sum(address.encode()) % len(CITIES)]
+
+
+def nested(address):
+    country, code, city, region, lat, lon, zone = city_of(address)
+    return {'ip': address, 'success': True, 'type': 'IPv6' if ':' in address else 'IPv4',
+            'continent': 'Somewhere', 'country': country, 'country_code': code,
+            'region': region, 'city': city, 'latitude': lat, 'longitude': lon, 'is_eu': False,
+            'flag': {'emoji': 'x', 'emoji_unicode': 'U+1F1E9'},
+            'connection': {'asn': 64501, 'org': f'Org of {code}', 'isp': f'ISP of {code}',
+                           'domain': 'isp.test'},
+            'timezone': {'id': zone, 'abbr': 'X', 'is_dst': False, 'offset': 0, 'utc': 'Z'}}
+
+
+def flat(address):
+    country, code, city, region, lat, lon, zone = city_of(address)
+    return {'ip': address, 'success': True, 'country': country, 'country_code': code,
+            'region': region, 'city': city, 'latitude': str(lat), 'longitude': str(lon),
+            'asn': 'AS64501', 'org': f'Org of {code}', 'isp': f'ISP of {code}',
+            'timezone': zone, 'timezone_gmt': 'GMT', 'completed_requests': 1}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        s = self.server.service
+        with s.lock:
+            s.asked.append((self.path.rpartition('/')[2], time.monotonic()))
+            s.paths.append(self.path)
+            s.now += 1
+            s.most = max(s.most, s.now)
+        try:
+            s.stopped.wait(s.delay_s)
+            self.say(*s.answer(self.path.rpartition('/')[2]))
+        finally:
+            with s.lock:
+                s.now -= 1
+
+    def say(self, what, status=200, headers=None):
+        if what is None:                # hangs until the test ends
+            self.server.service.stopped.wait(60)
+        if what is None or what == 'close':
+            self.close_connection = True
+            return
+        body = what if isinstance(what, bytes) else json.dumps(what).encode()
+        try:
+            self.send_response(status)
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(body)))
+            for k, v in (headers or {}).items():
+                self.send_header(k, v)
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            pass                        # who asked has left
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 64
+
+    def get_request(self):
+        sock, address = super().get_request()
+        self.service.open.append(sock)
+        return sock, address
+
+    def handle_error(self, request, client_address):
+        pass                            # a connection that ended is all there is
+
+
+class IpWhoIs:
+    """.asked: [(address, time.monotonic())]; .most: questions at once; .told: {address: a
+    whole answer}; .mode: see answer()."""
+
+    def __init__(self, stage, certificate=None):
+        self.address = stage.net.take()
+        self.url = f'http{"s" if certificate else ""}://{self.address}:{PORT}/'
+        self.mode, self.delay_s, self.retry_after = 'ok', 0, None
+        self.asked, self.paths, self.told = [], [], {}
+        self.now = self.most = 0
+        self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), []
+        self.server = Server((self.address, PORT), Handler)
+        self.server.service = self
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+        stage.at_end(self.stop)
+
+    def stop(self):
+        self.stopped.set()
+        self.server.shutdown()
+        self.server.server_close()
+        for sock in self.open:          # those that are kept alive die, too
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.thread.join()
+
+    def addresses(self):
+        with self.lock:
+            return [a for a, _ in self.asked]
+
+    def until_asked(self, *addresses):
+        wait_until(lambda: set(addresses) <= set(self.addresses()), 15,
+                   f'{addresses} asked about')
+
+    def answer(self, address):
+        """(body, status, headers); None hangs, 'close' hangs up without a word."""
+        if address in self.told:
+            return (self.told[address],)
+        if self.mode == 'limit':
+            return ({'success': False, 'message': 'Too many requests'}, 429,
+                    {'Retry-After': self.retry()} if self.retry_after is not None else {})
+        if self.mode == 'month':        # as ipwhois.app did: a 200
+            return ({'success': False, 'message': "you've hit the monthly limit"},)
+        return {
+            'ok': lambda: (nested(address),),
+            'flat': lambda: (flat(address),),
+            'hang': lambda: (None,),
+            'close': lambda: ('close',),
+            'status': lambda: (b'<html>bad gateway</html>', 502),
+            'garbage': lambda: (b'\x00\xff{"success":tru',),
+            'portal': lambda: (b'<html>log in to our Wi-Fi</html>',),
+            'elsewhere': lambda: (b'', 302, {'Location': 'http://192.0.2.1/'}),
+            'other': lambda: (nested('8.8.8.8'),),
+            'huge': lambda: ({**nested(address), 'x': 'y' * 100000},),
+            'reserved': lambda: ({'ip': address, 'success': False,
+                                  'message': 'Reserved range'},),
+        }[self.mode]()
+
+    def retry(self):
+        """As it was given: seconds, or a moment in time, which is what a date says."""
+        if isinstance(self.retry_after, float):
+            return email.utils.formatdate(self.retry_after, usegmt=True)
+        return str(self.retry_after)
