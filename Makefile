@@ -162,11 +162,22 @@ build/fuzz/fuzz_ace: tests/fuzz/fuzz_ace.c $(FUZZ_ACE) tests/unit/ace_stage.h \
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libsodium)
 
-fuzz-short: build/fuzz/fuzz_ace
-	@mkdir -p build/fuzz/ace.corpus
+FUZZ_LIST := collector/listcode.c collector/listjson.c $(wildcard common/*.c shm/*.c)
+build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.h \
+		$(wildcard collector/list*.h common/*.h shm/*.h)
+	@mkdir -p $(@D)
+	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
+		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson)
+
+# Half of the time for each.
+FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -max_len=4096 -timeout=10 \
+	-artifact_prefix=build/fuzz/ -print_final_stats=1
+fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list
+	@mkdir -p build/fuzz/ace.corpus build/fuzz/list.corpus
 	FUZZ_SEEDS=build/fuzz/ace.corpus build/fuzz/fuzz_ace
-	build/fuzz/fuzz_ace -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 \
-		-artifact_prefix=build/fuzz/ -print_final_stats=1 build/fuzz/ace.corpus
+	build/fuzz/fuzz_ace $(FUZZ_RUN) build/fuzz/ace.corpus
+	FUZZ_SEEDS=build/fuzz/list.corpus build/fuzz/fuzz_list
+	build/fuzz/fuzz_list $(FUZZ_RUN) build/fuzz/list.corpus
 
 # SLOW='-k ids' picks tests.
 SLOW ?=

@@ -1,0 +1,171 @@
+/*
+ * fuzz_list.c -- libFuzzer against what comes out of Redis: lists of ours, and JSON.
+ *
+ * The first byte of an input chooses the reader. What was read must be written as the same
+ * bytes' worth again: writing and reading once more gives the same list. FUZZ_SEEDS=DIR
+ * writes seeds there and ends.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "collector/listjson.h"
+#include "tests/unit/list_stage.h"
+
+enum { CODE, JSON, MODES };
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct listcode once, twice;
+
+/* ---- seeds ---------------------------------------------------------------------- */
+
+static void write_seed(const char *dir, const char *name, int mode, const char *p,
+		       size_t n)
+{
+	uint8_t head = (uint8_t)mode;
+	char path[1024];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	PS_ASSERT(fd >= 0);
+	PS_ASSERT(write(fd, &head, 1) == 1);
+	PS_ASSERT(write(fd, p, n) == (ssize_t)n);
+	close(fd);
+}
+
+static const char SEED_JSON[] =
+	"{\"acestream_id\":\"94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209\",\"infohash\":"
+	"\"94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209\",\"peers\":[{\"ip\":\"1.2.3.4\","
+	"\"port\":1,\"client\":\"x\",\"progress\":100.0,\"download_rate\":0,"
+	"\"upload_rate\":1,\"country\":\"Unknown\",\"country_code\":\"??\",\"city\":\"c\","
+	"\"isp\":\"i\",\"region\":\"r\",\"latitude\":40.71,\"longitude\":-74.0,"
+	"\"timezone\":\"t\",\"flags\":\"f\",\"state\":\"known\",\"sources\":[\"dht\"],"
+	"\"asn\":5,\"geo_source\":\"g\",\"protocol\":\"acestream\"}],\"peer_count\":1,"
+	"\"total_peers\":1,\"cached_at\":1705343674.123,\"error\":null,\"phase\":\"dead\"}";
+
+static void write_seeds(const char *dir)
+{
+	static struct shm_peer peer[16];
+	struct shm_swarm s;
+	struct buf b;
+
+	buf_init(&b, LISTCODE_MAX);
+	for (uint32_t n = 0; n <= 12; n += 6) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "list%u", n);
+		stage_list(&s, peer, n);
+		buf_reset(&b);
+		PS_ASSERT(listcode_write(&b, &s, peer, &STAGE_NAMES) == 0);
+		write_seed(dir, name, CODE, b.p, b.len);
+	}
+	write_seed(dir, "json", JSON, SEED_JSON, sizeof(SEED_JSON) - 1);
+	buf_free(&b);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *dir = getenv("FUZZ_SEEDS");
+
+	(void)argc;
+	(void)argv;
+	if (!dir)
+		return 0;
+	write_seeds(dir);
+	exit(0);
+}
+
+/* ---- targets -------------------------------------------------------------------- */
+
+static void text_of(void *arg, uint32_t ref, char out[SHM_STRING_MAX + 1])
+{
+	size_t len;
+	const char *s = listcode_text(arg, ref, &len);
+
+	memcpy(out, s, len);
+	out[len] = '\0';
+}
+
+static void place_of(void *arg, uint32_t ref, struct place *out)
+{
+	listcode_place(arg, ref, out);
+}
+
+static void same_text(uint32_t a, uint32_t b)
+{
+	char x[SHM_STRING_MAX + 1] = "", y[SHM_STRING_MAX + 1] = "";
+
+	if (a)
+		text_of(&once, a, x);
+	if (b)
+		text_of(&twice, b, y);
+	PS_ASSERT(strcmp(x, y) == 0);
+}
+
+static void same_place(uint32_t a, uint32_t b)
+{
+	struct place x, y;
+
+	PS_ASSERT((a != 0) == (b != 0));
+	if (!a)
+		return;
+	place_of(&once, a, &x);
+	place_of(&twice, b, &y);
+	PS_ASSERT(memcmp(&x, &y, sizeof(x)) == 0);
+}
+
+static void same(void)
+{
+	PS_ASSERT(once.s.npeers == twice.s.npeers);
+	same_text(once.s.title, twice.s.title);
+	same_text(once.s.tracker_said, twice.s.tracker_said);
+	for (uint32_t i = 0; i < once.s.npeers; i++) {
+		same_text(once.peer[i].client, twice.peer[i].client);
+		same_place(once.peer[i].place, twice.peer[i].place);
+		once.peer[i].client = twice.peer[i].client;
+		once.peer[i].place = twice.peer[i].place;
+		PS_ASSERT(memcmp(&once.peer[i], &twice.peer[i],
+				 sizeof(struct shm_peer)) == 0);
+	}
+	once.s.title = twice.s.title;
+	once.s.tracker_said = twice.s.tracker_said;
+	PS_ASSERT(memcmp(&once.s, &twice.s, sizeof(once.s)) == 0);
+}
+
+static void code(const void *p, size_t n)
+{
+	struct listcode_names names = {text_of, place_of, &once};
+	struct buf b;
+
+	if (listcode_read(&once, STAGE_ID, p, n, STAGE_NOW_MS) != 0)
+		return;
+	buf_init(&b, LISTCODE_MAX);
+	PS_ASSERT(listcode_write(&b, &once.s, once.peer, &names) == 0);
+	PS_ASSERT(listcode_read(&twice, STAGE_ID, b.p, b.len, STAGE_NOW_MS) == 0);
+	same();
+	buf_free(&b);
+}
+
+static void json(const char *p, size_t n)
+{
+	struct buf b;
+
+	buf_init(&b, LISTCODE_MAX);
+	if (listjson_convert(&b, STAGE_ID, p, n) == 0)
+		code(b.p, b.len);
+	buf_free(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	if (data[0] % MODES == CODE)
+		code(data + 1, size - 1);
+	else
+		json((const char *)data + 1, size - 1);
+	return 0;
+}
