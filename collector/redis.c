@@ -11,7 +11,7 @@
  */
 #include "collector/redis.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +29,7 @@
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
 #define PING_MS 5000u
+#define COMPLAIN_MS 60000u
 
 enum redis_state { R_DOWN, R_RESOLVING, R_CONNECTING, R_HELLO, R_UP };
 
@@ -43,105 +44,16 @@ struct redis {
 	struct resolver_query *lookup;
 	unsigned dials; /* by name */
 	unsigned inflight;
+	size_t bytes;       /* of values in them */
 	uint64_t oldest_ms; /* when the oldest unanswered command left */
+	int slow;           /* somebody waited in vain, and nothing has come since */
 	uint64_t backoff_ms;
-	int complained; /* one warning per outage */
+	int complained;   /* one warning per outage */
+	uint64_t said_ms; /* that it answers with errors; 0: never */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void redis_dial(struct redis *r, const char *address);
-
-/* ---- the URL ------------------------------------------------------------- */
-
-static int parse_number(const char *s, long max, long *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtol(s, &end, 10);
-	return *s && *end == '\0' && errno == 0 && *out >= 0 && *out <= max ? 0 : -1;
-}
-
-static int parse_unix(struct redis_target *t, const char *rest, char err[ERRLEN])
-{
-	const char *q = strchr(rest, '?');
-	size_t len = q ? (size_t)(q - rest) : strlen(rest);
-	long db = 0;
-
-	if (len == 0 || len >= sizeof(t->host) || rest[0] != '/')
-		return err_set(err, "redis.url: the socket's path must be absolute");
-	memcpy(t->host, rest, len);
-	if (q && (strncmp(q, "?db=", 4) != 0 || parse_number(q + 4, 9999, &db) != 0))
-		return err_set(err, "redis.url: after the path only ?db=N is known");
-	t->db = (int)db;
-	return 0;
-}
-
-/* host[:port][/db], host may be [v6] */
-static int parse_host(struct redis_target *t, char *s, char err[ERRLEN])
-{
-	char *slash = strchr(s, '/'), *close = s[0] == '[' ? strchr(s, ']') : NULL;
-	char *colon;
-	long n = 6379;
-
-	if (s[0] == '[' && !close)
-		return err_set(err,
-			       "redis.url: the bracket of the address is not closed");
-	if (slash)
-		*slash = '\0';
-	if (slash && slash[1]) {
-		if (parse_number(slash + 1, 9999, &n) != 0)
-			return err_set(err, "redis.url: the database is a number");
-		t->db = (int)n;
-		n = 6379;
-	}
-	colon = strrchr(close ? close : s, ':');
-	if (colon) {
-		*colon = '\0';
-		if (parse_number(colon + 1, 65535, &n) != 0 || n == 0)
-			return err_set(err, "redis.url: a port is 1 to 65535");
-	}
-	if (close) {
-		*close = '\0';
-		s++;
-	}
-	if (*s == '\0')
-		return err_set(err, "redis.url: the host is missing");
-	t->tcp = 1;
-	t->port = (uint16_t)n;
-	memcpy(t->host, s, strlen(s) + 1);
-	return 0;
-}
-
-int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN])
-{
-	char rest[256];
-	char *at, *host;
-
-	memset(out, 0, sizeof(*out));
-	if (strncmp(url, "unix://", 7) == 0)
-		return parse_unix(out, url + 7, err);
-	if (strncmp(url, "rediss://", 9) == 0)
-		return err_set(err,
-			       "redis.url: rediss:// (TLS) is not supported; run a local "
-			       "stunnel and use redis://127.0.0.1:PORT");
-	if (strncmp(url, "redis://", 8) != 0)
-		return err_set(err, "redis.url: must begin with redis:// or unix://");
-	if (strlen(url + 8) >= sizeof(rest))
-		return err_set(err, "redis.url: too long");
-	memcpy(rest, url + 8, strlen(url + 8) + 1);
-	host = rest;
-	at = strrchr(rest, '@');
-	if (at) {
-		*at = '\0';
-		host = at + 1;
-		if (rest[0] != ':')
-			return err_set(err, "redis.url: only a password is supported, as "
-					    "redis://:password@host");
-		memcpy(out->password, rest + 1, strlen(rest + 1) + 1);
-	}
-	return parse_host(out, host, err);
-}
 
 /* ---- the connection -------------------------------------------------------- */
 
@@ -162,6 +74,8 @@ static void go_down(struct redis *r, const char *why)
 	r->state = R_DOWN;
 	r->ctx = NULL;
 	r->inflight = 0;
+	r->bytes = 0;
+	r->slow = 0;
 	stat_set(redis_up, 0);
 	if (ctx) {
 		ctx->data = NULL; /* its callbacks find nobody */
@@ -179,6 +93,25 @@ static void sent(struct redis *r)
 	stat_inc(redis_commands);
 }
 
+/* The same, when it is up: its answer is due. */
+static void sent_up(struct redis *r)
+{
+	sent(r);
+	if (r->inflight == 1)
+		arm(r, r->timeout_ms);
+}
+
+/* Full, a replica, another type under our key: it may say so for each command. */
+static void complain(struct redis *r, const char *bad)
+{
+	uint64_t now = clock_ms();
+
+	if (r->said_ms && now - r->said_ms < COMPLAIN_MS)
+		return;
+	r->said_ms = now;
+	log_warn("redis", "%s answers: %s", r->name, bad);
+}
+
 /* One answer came: whose, and was it an error (text in *bad)? NULL: the connection is
  * ending, and go_down has seen to it or will. */
 static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *rep,
@@ -189,6 +122,7 @@ static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *
 	if (!r || r->ctx != ctx || !rep)
 		return NULL;
 	r->inflight--;
+	r->slow = 0;
 	r->oldest_ms = clock_ms(); /* answers come in order: the next one starts now */
 	*bad = rep->type == REDIS_REPLY_ERROR ? rep->str : NULL;
 	if (*bad)
@@ -196,13 +130,17 @@ static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *
 	return r;
 }
 
+/* arg: bytes of the value that was sent. */
 static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 {
 	const char *bad = NULL;
+	struct redis *r = take_reply(ctx, reply, &bad);
 
-	(void)arg;
-	if (take_reply(ctx, reply, &bad) && bad)
-		log_warn("redis", "answer: %s", bad);
+	if (!r)
+		return;
+	r->bytes -= (size_t)(uintptr_t)arg;
+	if (bad)
+		complain(r, bad);
 }
 
 /* AUTH or SELECT: without it, nothing may be sent. */
@@ -396,6 +334,7 @@ void redis_close(struct redis **rp)
 	if (!r)
 		return;
 	*rp = NULL;
+	r->state = R_DOWN; /* who is told below asks nothing more */
 	resolver_cancel(&r->lookup);
 	if (r->ctx) {
 		redisAsyncContext *ctx = r->ctx;
@@ -414,31 +353,41 @@ int redis_up(const struct redis *r)
 	return r && r->state == R_UP;
 }
 
+/* Can a command be sent now, with so many bytes of a value? */
+static int may_send(const struct redis *r, size_t bytes)
+{
+	return redis_up(r) && r->inflight < REDIS_INFLIGHT_MAX &&
+	       r->bytes + bytes <= REDIS_UNSENT_MAX;
+}
+
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,
 		 size_t len)
 {
 	unsigned long long ttl_s = ttl_ms < 1000 ? 1 : ttl_ms / 1000;
 
-	if (!redis_up(r) || r->inflight >= REDIS_INFLIGHT_MAX) {
+	if (!may_send(r, len) ||
+	    redisAsyncCommand(r->ctx, on_reply, (void *)(uintptr_t)len,
+			      "SETEX %s %llu %b", key, ttl_s, value, len) != REDIS_OK) {
 		stat_inc(redis_skipped);
 		return;
 	}
-	if (redisAsyncCommand(r->ctx, on_reply, NULL, "SETEX %s %llu %b", key, ttl_s,
-			      value, len) != REDIS_OK) {
-		stat_inc(redis_skipped);
-		return;
-	}
-	sent(r);
-	if (r->inflight == 1)
-		arm(r, r->timeout_ms);
+	r->bytes += len;
+	sent_up(r);
 }
 
-/* ---- GET ---------------------------------------------------------------------- */
+void redis_flush(struct redis *r)
+{
+	if (redis_up(r))
+		redisAsyncHandleWrite(r->ctx);
+}
+
+/* ---- questions ------------------------------------------------------------------ */
 
 /* hiredis calls back for each command in the end, with a reply or with none when the
  * connection is over: that call frees it. Before, the caller may have lost interest, or
  * been told that it is too late: then fn is NULL. */
 struct redis_get {
+	struct redis *r;
 	redis_get_fn *fn;
 	void *arg;
 	size_t max;
@@ -456,10 +405,13 @@ static void get_done(struct redis_get *g, const char *value, size_t len)
 
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
+	struct redis_get *g = arg;
+
 	(void)fd;
 	(void)what;
+	g->r->slow = 1;
 	stat_inc(redis_gets_late);
-	get_done(arg, NULL, 0);
+	get_done(g, NULL, 0);
 }
 
 static void on_got(redisAsyncContext *ctx, void *reply, void *arg)
@@ -467,43 +419,89 @@ static void on_got(redisAsyncContext *ctx, void *reply, void *arg)
 	const redisReply *rep = reply;
 	struct redis_get *g = arg;
 	const char *bad = NULL;
-	int fits = rep && rep->type == REDIS_REPLY_STRING && rep->len <= g->max;
+	int fits = rep && rep->type == REDIS_REPLY_STRING && rep->len > 0 &&
+		   rep->len <= g->max;
+	struct redis *r = take_reply(ctx, rep, &bad);
 
-	(void)take_reply(ctx, rep, &bad);
+	if (r && bad)
+		complain(r, bad);
 	event_del(g->late);
 	get_done(g, fits ? rep->str : NULL, fits ? rep->len : 0);
 	event_free(g->late);
 	free(g);
 }
 
-struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
-			    size_t max, redis_get_fn *fn, void *arg)
+/* NULL: nobody is to be asked. */
+static struct redis_get *get_new(struct redis *r, size_t max, redis_get_fn *fn, void *arg)
 {
-	struct timeval tv = {(time_t)(timeout_ms / 1000),
-			     (suseconds_t)(timeout_ms % 1000) * 1000};
-	struct redis_get *g = NULL;
+	struct redis_get *g = may_send(r, 0) && !r->slow ? calloc(1, sizeof(*g)) : NULL;
 
-	if (!redis_up(r) || r->inflight >= REDIS_INFLIGHT_MAX)
-		goto skip;
-	g = calloc(1, sizeof(*g));
-	if (!g || !(g->late = evtimer_new(r->base, on_late, g)))
-		goto skip;
+	if (g && !(g->late = evtimer_new(r->base, on_late, g))) {
+		free(g);
+		g = NULL;
+	}
+	if (!g)
+		return NULL;
+	g->r = r;
 	g->fn = fn;
 	g->arg = arg;
 	g->max = max;
-	if (redisAsyncCommand(r->ctx, on_got, g, "GET %s", key) != REDIS_OK)
-		goto skip;
-	event_add(g->late, &tv);
-	sent(r);
-	if (r->inflight == 1)
-		arm(r, r->timeout_ms);
 	return g;
-skip:
-	stat_inc(redis_skipped);
-	if (g && g->late)
+}
+
+/* rc: of queueing its command. */
+static struct redis_get *get_sent(struct redis_get *g, int rc, uint64_t timeout_ms)
+{
+	struct timeval tv = {(time_t)(timeout_ms / 1000),
+			     (suseconds_t)(timeout_ms % 1000) * 1000};
+
+	if (rc != REDIS_OK) {
 		event_free(g->late);
-	free(g);
-	return NULL;
+		free(g);
+		return NULL;
+	}
+	event_add(g->late, &tv);
+	sent_up(g->r);
+	return g;
+}
+
+/* Not GET: hiredis would hold a value of half a gigabyte before it could be refused. */
+struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
+			    size_t max, redis_get_fn *fn, void *arg)
+{
+	struct redis_get *g = get_new(r, max, fn, arg);
+
+	if (g)
+		g = get_sent(g,
+			     redisAsyncCommand(r->ctx, on_got, g, "GETRANGE %s 0 %llu",
+					       key, (unsigned long long)max),
+			     timeout_ms);
+	if (!g)
+		stat_inc(redis_skipped);
+	return g;
+}
+
+struct redis_get *redis_eval(struct redis *r, const struct redis_script *s,
+			     uint64_t timeout_ms, redis_get_fn *fn, void *arg)
+{
+	const char *argv[3 + REDIS_KEYS_MAX + REDIS_ARGS_MAX] = {"EVAL", s->text};
+	struct redis_get *g = get_new(r, REDIS_KEYS_MAX, fn, arg);
+	char nkeys[16];
+	int n = 3;
+
+	PS_ASSERT(s->nkeys <= REDIS_KEYS_MAX && s->nargs <= REDIS_ARGS_MAX);
+	snprintf(nkeys, sizeof(nkeys), "%u", s->nkeys);
+	argv[2] = nkeys;
+	for (unsigned i = 0; i < s->nkeys; i++)
+		argv[n++] = s->key[i];
+	for (unsigned i = 0; i < s->nargs; i++)
+		argv[n++] = s->arg[i];
+	if (g)
+		g = get_sent(g, redisAsyncCommandArgv(r->ctx, on_got, g, n, argv, NULL),
+			     timeout_ms);
+	if (!g)
+		stat_inc(redis_skipped);
+	return g;
 }
 
 void redis_get_cancel(struct redis_get **gp)

@@ -17,6 +17,8 @@
 
 /* Commands under way; more are skipped: a server this far behind is no help. */
 #define REDIS_INFLIGHT_MAX 512
+/* The same of bytes in values: who writes more than a slow server takes writes less. */
+#define REDIS_UNSENT_MAX (16u << 20)
 
 struct event_base;
 struct redis;				/* opaque */
@@ -42,17 +44,31 @@ int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
 /* SETEX. The value is copied. */
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,
 		 size_t len);
+/* Write what waits to be sent, as far as the kernel takes it: before redis_close. */
+void redis_flush(struct redis *r);
 
-/* value: NULL if there is none: no such key, something else than a string, larger than
- * max, an error, too late, or the connection ended. It is valid only during the call. May
- * not close r. */
+/* value: NULL if there is none: no such key, an empty one, something else than a string,
+ * larger than max, an error, too late, or the connection ended. It is valid only during the
+ * call. May not close r. */
 typedef void redis_get_fn(void *arg, const char *value, size_t len);
 struct redis_get;			/* a GET under way; opaque */
-/* GET. fn is called once, later, from the loop, after timeout_ms at most; also from
- * redis_close. NULL, and no call: Redis is down or too far behind (counted): ask nobody,
- * wait for nothing. */
+/* fn is called once, later, from the loop, after timeout_ms at most; also from redis_close.
+ * NULL, and no call: Redis is down or too far behind, or was late for somebody and has not
+ * answered anything since (counted): ask nobody, wait for nothing. */
 PS_MUST struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
 				    size_t max, redis_get_fn *fn, void *arg);
+/* A Lua script that answers with a string of at most REDIS_KEYS_MAX bytes; texts are borrowed
+ * for the call. */
+#define REDIS_KEYS_MAX 64
+#define REDIS_ARGS_MAX 4
+struct redis_script {
+	const char *text;
+	const char *key[REDIS_KEYS_MAX], *arg[REDIS_ARGS_MAX];
+	unsigned nkeys, nargs;
+};
+/* The same for EVAL; fn may be NULL. */
+struct redis_get *redis_eval(struct redis *r, const struct redis_script *s,
+			     uint64_t timeout_ms, redis_get_fn *fn, void *arg);
 /* fn will not be called. Not for a get whose fn was. NULL is fine. */
 void redis_get_cancel(struct redis_get **g);
 
