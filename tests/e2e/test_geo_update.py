@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pty
+import select
 import shutil
 import subprocess
 import tarfile
@@ -217,7 +218,11 @@ def on_a_terminal(tmp_path, answer, **kw):
     try:
         os.write(primary, answer + b'\n')
         out, _ = options(tmp_path, stdin=terminal, stderr=terminal, **kw)
-        return out, os.read(primary, 65536)
+        said = b''
+        while b'[y/N]' not in said:     # a terminal gives it in pieces
+            assert select.select([primary], [], [], 5)[0], said
+            said += os.read(primary, 65536)
+        return out, said
     finally:
         os.close(primary)
         os.close(terminal)
