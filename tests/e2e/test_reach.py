@@ -24,20 +24,24 @@ def flags_of(name):
     return want
 
 
+def is_met(peer, want):
+    return peer and peer['state'] == 'connected' and peer['client'] == want['name'] \
+        and peer['sources'] == ['tracker'] \
+        and peer['progress'] == pytest.approx(want['progress'], abs=8) \
+        and set(peer['flags']) & {'E', 'U'} == flags_of(want['name'])
+
+
 def test_each_peer_is_reached_in_the_way_that_it_wants(daemon, payload, tracker, real_swarm):
     t, p = tracker(), payload([])
     s = real_swarm(GROUPS, p)
     t.set(p.infohash, peers=s.endpoints())
     d = daemon({'swarm.trackers': t.udp})
-    answer = d.peers(p.infohash, limit=100, wait='10s')
-    got = {x['ip']: x for x in answer['peers']}
-    assert answer['phase'] == 'settled'
-    for want in s.peers:
-        peer = got[want['address']]
-        assert peer['state'] == 'connected', peer
-        assert peer['client'] == want['name'] and peer['sources'] == ['tracker']
-        assert peer['progress'] == pytest.approx(want['progress'], abs=8), peer
-        assert set(peer['flags']) & {'E', 'U'} == flags_of(want['name']), peer
+    assert d.peers(p.infohash, wait='10s')['phase'] == 'settled'
+
+    # On a loaded machine a peer may miss its time; then it is asked again 15 s later.
+    def wrong(got):
+        return [w['address'] for w in s.peers if not is_met(got.get(w['address']), w)]
+    got = d.until_peers(p.infohash, lambda got: not wrong(got), 45, 'everybody is met')
     assert len(got) == len(s.peers)
 
 
