@@ -424,13 +424,14 @@ static void take_trackers(struct acefind *f, const struct conf *c)
 	f->ntrackers = n;
 }
 
-/* From where the session's packets start, if that is one address. */
+/* From where the session's packets start: the first address of each kind that it listens
+ * on; "any" leaves it to the routing table. */
 static void take_way(struct acefind *f, const struct conf *c)
 {
-	static const uint8_t any4[ADDR_LEN] = {[10] = 0xff, 0xff}, any6[ADDR_LEN];
-	uint8_t addr[ADDR_LEN];
+	uint8_t addr[ADDR_LEN], *from;
 	uint16_t port;
 	char item[128];
+	int seen4 = 0, seen6 = 0, *seen;
 
 	memset(&f->way, 0, sizeof(f->way));
 	f->way.allow_private = c->swarm_allow_private;
@@ -439,11 +440,13 @@ static void take_way(struct acefind *f, const struct conf *c)
 	snprintf(f->way.device, sizeof(f->way.device), "%s", c->swarm_interface);
 	for (const char *at = c->swarm_listen; at && !f->way.device[0];) {
 		at = conf_list_next(at, item, sizeof(item));
-		if (!item[0] || addr_endpoint(addr, &port, item) != 0 ||
-		    memcmp(addr, any4, ADDR_LEN) == 0 ||
-		    memcmp(addr, any6, ADDR_LEN) == 0)
+		if (!item[0] || addr_endpoint(addr, &port, item) != 0)
 			continue;
-		memcpy(addr_is_v4(addr) ? f->way.from4 : f->way.from6, addr, ADDR_LEN);
+		from = addr_is_v4(addr) ? f->way.from4 : f->way.from6;
+		seen = addr_is_v4(addr) ? &seen4 : &seen6;
+		if (!*seen)
+			memcpy(from, addr, ADDR_LEN);
+		*seen = 1;
 	}
 }
 

@@ -89,7 +89,7 @@ struct acetrack;			/* under way; opaque */
 
 struct acetrack_way {			/* how packets leave; copied */
 	char device[16];		/* swarm.interface; "": any */
-	uint8_t from4[ADDR_LEN], from6[ADDR_LEN];	/* our addresses; all 0: any */
+	uint8_t from4[ADDR_LEN], from6[ADDR_LEN];	/* our addresses; 0.0.0.0, ::: any */
 	int allow_private;		/* trackers with private addresses, too */
 	uint32_t try_ms, last_ms;	/* ACETRACK_TRY_MS, ACETRACK_LAST_MS; tests have less time */
 };
