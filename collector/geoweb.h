@@ -11,7 +11,7 @@
  *
  * Bounds: GEOWEB_WAITING addresses wait, of which the oldest gives way (counted; asked for
  * again by geoweb_offer when there is room), GEOWEB_KNOWN answers are kept, the longest
- * unused gives way. Proof: tests/e2e/test_online.py.
+ * unused gives way. Proof: tests/unit/test_geoweb.c, tests/e2e/test_online.py.
  */
 #ifndef PEERSCOPE_COLLECTOR_GEOWEB_H
 #define PEERSCOPE_COLLECTOR_GEOWEB_H
