@@ -31,10 +31,10 @@ void geopace_configure(struct geopace *p, uint32_t rate, uint32_t burst, uint32_
 	p->burst = burst;
 	p->daily = daily;
 	p->level_ms = now_ms;
-	if (first || p->level > (uint64_t)burst * QUESTION)
-		p->level = (uint64_t)burst * QUESTION;
 	if (first)
 		p->backoff_ms = GEOPACE_BACKOFF_MIN_MS;
+	if ((first && p->used == 0) || p->level > (uint64_t)burst * QUESTION)
+		p->level = (uint64_t)burst * QUESTION;
 }
 
 static void new_day(struct geopace *p, uint64_t wall_ms)

@@ -42,7 +42,9 @@ enum geopace_go {
 	GEOPACE_PROBE = 2,		/* go, and tell the result as of a probe */
 };
 
-/* At the first call the bucket is full. rate and burst are at least 1. */
+/* At the first call the bucket is full, or empty if an earlier life has used some of the
+ * budget: who dies again and again must not burst again and again. rate and burst are at
+ * least 1. */
 void geopace_configure(struct geopace *p, uint32_t rate, uint32_t burst, uint32_t daily,
 		       uint64_t now_ms);
 /* A question is about to be asked; unless it is GEOPACE_WAIT, it counts. */

@@ -132,6 +132,28 @@ def test_an_answer_serves_all_swarms(world):
     assert sorted(service.addresses()) == sorted(addresses)
 
 
+def test_a_swarm_that_is_quiet_gets_a_new_version(world):
+    """Nothing else happens in it: the places alone are worth one, and one for all."""
+    d, t, service = world()
+    service.gate.clear()
+    addresses = some(6)
+    tell(t, addresses)
+    assert not any(known(p) for p in d.peers(IDS[0], wait='4s')['peers'])
+    last = {'at': 0, 'since': time.monotonic()}
+
+    def quiet():
+        now = d.peers(IDS[0])['cached_at']
+        if now != last['at']:
+            last.update(at=now, since=time.monotonic())
+        return time.monotonic() - last['since'] > 1.5 and d.peers(IDS[0])['phase'] == 'settled'
+    wait_until(quiet, 15, 'no version for a while')
+    versions = counter(d, 'publishes')
+    service.gate.set()
+    until_placed(d, addresses, timeout=3)
+    assert counter(d, 'publishes') - versions <= 3
+    assert sorted(service.addresses()) == sorted(addresses)
+
+
 PRIVATE = ['10.1.2.3', '100.64.1.1', '192.168.1.1', '127.9.9.9', '[fd00::7]', '[fe80::7]',
            '[::1]', '[2002:a01:203::1]', '[64:ff9b::a01:203]', '[2001:db8::7]', '192.0.2.7',
            '[2001:0:4136:e378:8000:63bf:f5fe:fdfc]']        # Teredo of 10.1.2.3

@@ -52,6 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             s.most = max(s.most, s.now)
         try:
             s.stopped.wait(s.delay_s)
+            s.gate.wait(60)
             self.say(*s.answer(self.path.rpartition('/')[2]))
         finally:
             with s.lock:
@@ -102,6 +103,8 @@ class IpWhoIs:
         self.asked, self.paths, self.told = [], [], {}
         self.now = self.most = 0
         self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), []
+        self.gate = threading.Event()   # while it is clear nobody is answered
+        self.gate.set()
         self.server = Server((self.address, PORT), Handler)
         self.server.service = self
         if certificate:
@@ -114,6 +117,7 @@ class IpWhoIs:
 
     def stop(self):
         self.stopped.set()
+        self.gate.set()
         self.server.shutdown()
         self.server.server_close()
         for sock in self.open:          # those that are kept alive die, too

@@ -99,8 +99,13 @@ static void test_budget_of_an_earlier_life(void **state)
 	p.used = 9999;
 	geopace_configure(&p, 1, 60, 10000, now);
 	assert_int_equal(geopace_left(&p, WALL + now), 1);
-	assert_int_equal(next(), GEOPACE_GO);
 	assert_int_equal(next(), GEOPACE_WAIT);
+	assert_int_equal(wait_ms, 1000); /* no burst in each life */
+	now += 1000;
+	assert_int_equal(next(), GEOPACE_GO);
+	now += 1000;
+	assert_int_equal(next(), GEOPACE_WAIT);
+	assert_true(wait_ms > 1000); /* until tomorrow */
 }
 
 static void fails_three_times(void)

@@ -113,7 +113,7 @@ static void a_table_that_is_full_says_so_and_keeps_what_it_has(void **state)
 
 static void names_stand_once(void **state)
 {
-	static const struct place at = {
+	struct place at = {
 		.country = "France",
 		.code = "FR",
 		.city = "Paris",
@@ -147,6 +147,13 @@ static void names_stand_once(void **state)
 	assert_int_equal(ptab_intern_place(st->p, &at), place);
 	ptab_place(st->reader, place, &got);
 	assert_memory_equal(&got, &at, sizeof(at));
+	assert_true(ptab_has_country(st->p, place));
+	assert_false(ptab_has_country(st->p, 0));
+	assert_false(ptab_has_country(st->p, UINT32_MAX));
+	memset(at.country, 0, sizeof(at.country));
+	assert_true(ptab_has_country(st->p, ptab_intern_place(st->p, &at)));
+	memset(at.code, 0, sizeof(at.code));
+	assert_false(ptab_has_country(st->p, ptab_intern_place(st->p, &at)));
 	/* references that lead nowhere are unknown, never read */
 	ptab_client(st->reader, 4092, text);
 	assert_string_equal(text, "");
