@@ -108,6 +108,13 @@ static int refusal(const struct nlmsghdr *h)
 										     : -1;
 }
 
+/* NLMSG_OK, whose comparison of signs clang refuses. */
+static int is_there(const struct nlmsghdr *h, int left)
+{
+	return left >= (int)sizeof(*h) && h->nlmsg_len >= sizeof(*h) &&
+	       h->nlmsg_len <= (uint32_t)left;
+}
+
 /* Is there room for the fixed part that the type promises? */
 static int is_whole(const struct nlmsghdr *h)
 {
@@ -126,7 +133,7 @@ int netstate_feed(struct netstate *s, const void *msgs, size_t len)
 	int left = (int)len; /* signed: NLMSG_NEXT steps over the end */
 	int disturbed = 0;
 
-	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+	for (; is_there(h, left); h = NLMSG_NEXT(h, left)) {
 		disturbed |= (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 		if (!is_whole(h))
 			return -1;
@@ -155,7 +162,7 @@ int netstate_hurt(const struct netstate *s, const void *msgs, size_t len)
 
 	if (s->name[0] == '\0')
 		return 0; /* then only what packets start from matters */
-	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+	for (; is_there(h, left); h = NLMSG_NEXT(h, left)) {
 		const struct ifaddrmsg *addr = NLMSG_DATA(h);
 		const struct ifinfomsg *link = NLMSG_DATA(h);
 
