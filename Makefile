@@ -87,6 +87,11 @@ $(B)/unit/%: tests/unit/%.c $(B)/parts.a
 	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
 		$(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(B)/parts.a $(LDLIBS_ALL) -lcmocka
 
+$(B)/bench/%: scripts/bench/%.c $(B)/parts.a
+	@mkdir -p $(@D)
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
+		$(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(B)/parts.a $(LDLIBS_ALL)
+
 # Without libtorrent and the other libraries: they need only these two rooms.
 $(B)/segment.a: $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
 	@rm -f $@
@@ -187,7 +192,7 @@ slow: $(BIN)
 demo: deps-test $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/demo $(ARGS)
 
-bench: deps-test $(BIN)
+bench: deps-test $(BIN) $(B)/bench/geo
 	PEERSCOPE_BIN=$(abspath $(BIN)) scripts/bench/run
 
 analyze: deps-test

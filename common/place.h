@@ -11,6 +11,9 @@
 #define PLACE_DB_MAX 8
 #define PLACE_DB_NAMES \
 	{"city", "asn", "more1", "more2", "more3", "more4", "more5", "more6"}
+#define PLACE_DB_SOURCES \
+	{"mmdb:city", "mmdb:asn", "mmdb:more1", "mmdb:more2", "mmdb:more3", "mmdb:more4", \
+	 "mmdb:more5", "mmdb:more6"}
 
 struct place {
 	char country[64], city[96], region[96], timezone[64], isp[128];

@@ -238,7 +238,7 @@ static int verify(struct geo_file *f, const atomic_int *stop, char err[ERRLEN])
 	if (rc < 0)
 		return err_set(err, rc == -1 ? "damaged" : "not read: we are leaving");
 	if (rc == 0)
-		f->layout.rows &= v.seen;
+		layout_keep(&f->layout, f->layout.rows & v.seen);
 	if (v.seen == 0)
 		return err_set(err, "it holds no places: %.*s",
 			       (int)strnlen(f->db.metadata.database_type, 60),

@@ -11,6 +11,7 @@ struct geo {
 };
 
 static const char *const roles[GEO_FILES_MAX] = PLACE_DB_NAMES;
+static const char sources[GEO_FILES_MAX][12] = PLACE_DB_SOURCES;
 
 const char *geo_role(int i)
 {
@@ -116,7 +117,7 @@ int geo_lookup(const struct geo *g, const uint8_t addr[ADDR_LEN], struct place *
 	for (int i = 0; i < GEO_FILES_MAX; i++) {
 		if (!g->file[i] || !file_lookup(g->file[i], meant, out) || out->source[0])
 			continue;
-		snprintf(out->source, sizeof(out->source), "mmdb:%s", roles[i]);
+		memcpy(out->source, sources[i], sizeof(sources[i]));
 	}
 	return out->source[0] != '\0';
 }

@@ -2,7 +2,6 @@
 #include "geo/layout.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +22,7 @@ enum field {
 	F_ASN,
 	F_ISP,
 };
+_Static_assert(F_ISP + 1 == LAYOUT_FIELDS, "all of them");
 
 struct row {
 	enum field field;
@@ -106,14 +106,6 @@ static void copy(char *out, size_t size, const char *from, size_t len)
 	out[len] = '\0';
 }
 
-/* The next row of a field that the file has; start with the field's first. */
-static size_t next_row(const struct layout *l, enum field f, size_t i)
-{
-	while (i < ROWS && (table[i].field != f || !(l->rows >> i & 1)))
-		i++;
-	return i;
-}
-
 /* The first path that leads to a text. Returns 1, 0 or -1 like value. */
 static int text(const struct layout *l, enum field f, MMDB_entry_s *e, char *out,
 		size_t size)
@@ -123,8 +115,8 @@ static int text(const struct layout *l, enum field f, MMDB_entry_s *e, char *out
 
 	if (out[0])
 		return 0; /* an earlier file knew it */
-	for (size_t i = next_row(l, f, 0); i < ROWS; i = next_row(l, f, i + 1)) {
-		rc = value(e, table[i].path, &v);
+	for (const uint8_t *row = l->of[f]; *row; row++) {
+		rc = value(e, table[*row - 1].path, &v);
 		if (rc < 0)
 			return -1;
 		if (rc == 0 || v.type != MMDB_DATA_TYPE_UTF8_STRING || v.data_size == 0)
@@ -170,8 +162,8 @@ static int number(const struct layout *l, enum field f, MMDB_entry_s *e, double 
 	MMDB_entry_data_s v;
 	int rc;
 
-	for (size_t i = next_row(l, f, 0); i < ROWS; i = next_row(l, f, i + 1)) {
-		rc = value(e, table[i].path, &v);
+	for (const uint8_t *row = l->of[f]; *row; row++) {
+		rc = value(e, table[*row - 1].path, &v);
 		if (rc < 0)
 			return -1;
 		if (rc == 1 && as_number(&v, out) && *out >= low && *out <= high)
@@ -185,12 +177,14 @@ static int number(const struct layout *l, enum field f, MMDB_entry_s *e, double 
 /* Two capitals, or nothing. */
 static void tidy_code(char code[4])
 {
-	for (char *c = code; *c; c++) {
-		if (*c >= 'a' && *c <= 'z')
-			*c = (char)(*c - 32);
+	for (int i = 0; i < 2; i++) {
+		if (code[i] >= 'a' && code[i] <= 'z')
+			code[i] = (char)(code[i] - 32);
+		if (code[i] < 'A' || code[i] > 'Z') {
+			memset(code, 0, 4);
+			return;
+		}
 	}
-	if (strspn(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 2 || code[2])
-		memset(code, 0, 4);
 }
 
 /* The country of this record, into two empty texts. */
@@ -207,7 +201,7 @@ static int country(const struct layout *l, MMDB_entry_s *e, char code[4], char *
 	tidy_code(code);
 	known = name[0] ? NULL : country_name(code);
 	if (known)
-		snprintf(name, size, "%s", known);
+		copy(name, size, known, strlen(known));
 	return code[0] || name[0];
 }
 
@@ -304,10 +298,28 @@ static int has_word(const char *type, size_t len, const char *word)
 
 void layout_of_type(struct layout *l, const char *type, size_t len)
 {
-	l->rows = 0;
+	uint64_t rows = 0;
+
 	for (size_t i = 0; i < ROWS; i++)
 		if (!table[i].only || has_word(type, len, table[i].only))
-			l->rows |= 1ull << i;
+			rows |= 1ull << i;
+	layout_keep(l, rows);
+}
+
+void layout_keep(struct layout *l, uint64_t rows)
+{
+	size_t n[LAYOUT_FIELDS] = {0};
+
+	memset(l, 0, sizeof(*l));
+	l->rows = rows;
+	for (size_t i = 0; i < ROWS; i++) {
+		enum field f = table[i].field;
+
+		if (!(rows >> i & 1))
+			continue;
+		PS_ASSERT(n[f] < LAYOUT_FIELD_ROWS - 1);
+		l->of[f][n[f]++] = (uint8_t)(i + 1);
+	}
 }
 
 int layout_probe(const struct layout *l, MMDB_entry_s *e, uint64_t *seen)

@@ -14,13 +14,19 @@
 
 #include "common/place.h"
 
-/* Rows of the table that a file has, as bits. */
+#define LAYOUT_FIELDS 10
+#define LAYOUT_FIELD_ROWS 10		/* and a 0 */
+
+/* Which rows of the table a file has: as bits, and of each field in their order, the rest 0. */
 struct layout {
 	uint64_t rows;
+	uint8_t of[LAYOUT_FIELDS][LAYOUT_FIELD_ROWS];	/* row + 1 */
 };
 
 /* Every row that may mean something in a file of this type. */
 void layout_of_type(struct layout *l, const char *type, size_t len);
+/* It has no other rows than these. */
+void layout_keep(struct layout *l, uint64_t rows);
 /*
  * Fills what is still empty in p; a country and its code, and a point and its radius, come
  * from one file, and a town from none that says another country. 1: it knew something;
