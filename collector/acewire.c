@@ -35,6 +35,11 @@ int acewire_secret_make(struct acewire_secret *s, char err[ERRLEN])
 	return 0;
 }
 
+int acewire_port(uint16_t port)
+{
+	return (port >= 8621 && port <= 8623) || port == 7764;
+}
+
 /* ---- handshake ----------------------------------------------------------------- */
 
 int acewire_hand(uint8_t out[AW_HAND], const uint8_t key[IH_LEN])

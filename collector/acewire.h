@@ -43,6 +43,9 @@ struct acewire_secret {
  * no random numbers, or libsodium refuses. */
 PS_MUST int acewire_secret_make(struct acewire_secret *s, char err[ERRLEN]);
 
+/* Engines listen there unless told otherwise: 8621 to 8623, and 7764 (section 1.5). */
+int acewire_port(uint16_t port);
+
 /* ---- handshake (section 2) --------------------------------------------------------- */
 
 /* All that we ever send, with a peer_id of its own for each call. -1: no random bytes

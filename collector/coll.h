@@ -6,6 +6,8 @@
  *   waiters.c  who waits, and the answers
  *   net.c      the network comes, goes, changes
  *   visit.c    attempts and revisits, paced
+ *   acevisit.c calls to AceStream engines, paced
+ *   acewatch.c who looks for them, and where they are found
  *   places.c   databases of places: new ones taken, known peers looked up again
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid, content ids
@@ -25,6 +27,8 @@
 
 #include <stdint.h>
 
+#include "collector/ace.h"
+#include "collector/acefind.h"
 #include "collector/bucket.h"
 #include "collector/dhtwatch.h"
 #include "collector/engine.h"
@@ -116,6 +120,10 @@ struct coll {
 	struct geoweb *geoweb;
 	struct online online;
 	struct swarms *swarms;
+	struct ace *ace;
+	struct acefind *acefind;
+	uint32_t ace_lives;		/* of calls and look-ups: swarm.ace.life */
+	uint8_t ace_last[IH_LEN];	/* the swarm whose engines were called last */
 
 	struct waiter *waiters;
 	uint32_t nwaiters, slot_waiters[KID_SLOTS];
@@ -126,12 +134,12 @@ struct coll {
 	uint32_t nown, nports;
 
 	struct event_base *base;
-	struct event *bell, *chan, *lt_bell, *tick, *publish, *visit, *wake, *term;
+	struct event *bell, *chan, *lt_bell, *tick, *publish, *visit, *call, *wake, *term;
 	int lt_bell_fd;
 	struct netwatch *netwatch;
 	struct recover recover;
 	struct listens listens;
-	int publish_armed, visit_armed;
+	int publish_armed, visit_armed, call_armed;
 	uint64_t visit_ms, visit_dials;	/* when the pace was looked at last, and dials then */
 	int64_t visit_room;		/* thousandths of a visit that may be made now */
 	int port_is_new;		/* Gluetun's, not announced yet */
@@ -171,7 +179,10 @@ void jobs_rejoin(struct coll *c, struct swarm *w);
 void jobs_leave(struct coll *c, struct swarm *w);
 /* Join the swarm of key, asked for as `asked`. NULL: *why says why not. */
 struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
-			const uint8_t key[IH_LEN], const uint8_t *v2, enum lane_rc *why);
+			const uint8_t key[IH_LEN], const uint8_t *v2,
+			enum swarm_ace_mode mode, enum lane_rc *why);
+/* The swarm's mode is another one: is it in the session, are engines looked for? */
+void jobs_follow(struct coll *c, struct swarm *w);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 /* Join for ourselves; NULL: it can't be. It ends when jobs_leave_control says so, unless
  * somebody asked for it meanwhile. */
@@ -221,6 +232,31 @@ void net_tick(struct coll *c);		/* once a second */
 void visit_soon(struct coll *c);
 void visit_run(struct coll *c);
 
+/* --- acevisit.c --- */
+PS_MUST int acevisit_open(struct coll *c, char err[ERRLEN]);
+void acevisit_close(struct coll *c);
+/* Some swarm has engines to call: see to it, now and until all are called. */
+void acevisit_soon(struct coll *c);
+/* The same if somebody in w is due. */
+void acevisit_look(struct coll *c, const struct swarm *w);
+
+/* --- acewatch.c --- */
+PS_MUST int acewatch_open(struct coll *c, char err[ERRLEN]);
+void acewatch_close(struct coll *c);
+void acewatch_configure(struct coll *c);	/* kid.conf is new */
+/* A life of w begins: its calls are told apart from older ones, and it is looked for, if
+ * its mode says so. */
+void acewatch_begin(struct coll *c, struct swarm *w);
+/* It is over: nobody is called or looked for any more. */
+void acewatch_end(struct coll *c, const struct swarm *w);
+/* Its mode or keys are others: look for it, or don't. */
+void acewatch_follow(struct coll *c, struct swarm *w);
+/* A peer that was found: place, name ("": none) and counters. */
+void acewatch_found(struct coll *c, struct peer *p, const struct swarm_news *news,
+		    const char *client);
+/* A record of the session that is acefind's. */
+void acewatch_event(struct coll *c, const struct lt_event *e);
+
 /* --- given.c --- */
 /* Leaves those in g that may be listed and that the client may have dialled. */
 void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR_LEN],
@@ -236,7 +272,7 @@ size_t given_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 /* For a swarm that was joined already. w: NULL if there is none. */
 void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
 
-/* --- main.c --- */
+/* --- own.c --- */
 /* A peer that may stand in a list: not ourselves, not private, port not 0. */
 int own_may_list(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
 /* An address of ours, or (0: none) a port that we listen on. */
@@ -258,9 +294,9 @@ int ids_is_cold(const struct coll *c, const struct shm_job *job);
 /* What the id of a question means. 0: an engine is being asked; *r is the id as it is. */
 int ids_known(struct coll *c, const struct shm_job *job, struct resolved *r);
 /* The swarm that id means by r, joined now if it is not. An id that meant another one
- * moves. NULL: *why. */
+ * moves. torrent: it was spelled as only infohashes are. NULL: *why. */
 struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN], const struct resolved *r,
-			const uint8_t *v2, enum lane_rc *why);
+			const uint8_t *v2, int torrent, enum lane_rc *why);
 void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r);
 /* Somebody asks for w under this id. */
 void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],

@@ -39,7 +39,7 @@ void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR
 	g->n = n;
 }
 
-/* 1: it is new in w. */
+/* 1: it is new in w, and the session is to dial it; engines are called by acevisit.c. */
 static int give(struct coll *c, struct swarm *w, const struct given_peer *p)
 {
 	struct swarm_news news;
@@ -48,11 +48,12 @@ static int give(struct coll *c, struct swarm *w, const struct given_peer *p)
 			(uint32_t)(clock_wall_ms() / 1000), &news))
 		stat_inc(given_lost);
 	stat_add(STAT_peers_evicted, (uint64_t)news.evicted);
+	acevisit_look(c, w);
 	if (!news.fresh)
 		return 0;
 	stat_inc(peers_learned);
 	news.fresh->place = publish_place(c, p->addr);
-	return 1;
+	return news.fresh->ace.turn == PEER_BITTORRENT;
 }
 
 static size_t give_all(struct coll *c, struct swarm *w, const struct given *g,
@@ -73,7 +74,7 @@ void given_take(struct coll *c, struct swarm *w, const struct given *g)
 	size_t n = give_all(c, w, g, to, 0, GIVEN_MAX);
 
 	/* Away from the network it is joined later, with everybody that it knows. */
-	if (n && !w->away && lt_give(c->lt, w->id, to, n) != 0)
+	if (n && w->joined && lt_give(c->lt, w->id, to, n) != 0)
 		stat_add(STAT_given_lost, n);
 	if (w->important)
 		publish_soon(c);

@@ -160,9 +160,33 @@ static void entitle(struct coll *c, struct swarm *w, const struct resolved *r)
 	w->important = 1;
 }
 
-struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
-			const struct resolved *r, const uint8_t *v2, enum lane_rc *why)
+/* An engine knows AceStream's ids alone; what is spelled like an infohash is a torrent. */
+static enum swarm_ace_mode mode_of(const struct resolved *r, int torrent)
 {
+	if (torrent)
+		return ACE_MODE_OFF;
+	return r->how == RESOLVED_ENGINE || r->how == RESOLVED_SAME ? ACE_MODE_FIRST
+								    : ACE_MODE_MAYBE;
+}
+
+/* What the question and the engine say of a swarm that may be there already. */
+static void learn(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+		  const struct resolved *r, enum swarm_ace_mode mode)
+{
+	int more = r->how == RESOLVED_ENGINE && swarm_ace_key(w, id);
+	int was = w->ace.mode;
+
+	entitle(c, w, r);
+	swarm_ace_meant(w, mode, clock_ms());
+	if (more || w->ace.mode != was)
+		jobs_follow(c, w);
+}
+
+struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
+			const struct resolved *r, const uint8_t *v2, int torrent,
+			enum lane_rc *why)
+{
+	enum swarm_ace_mode mode = mode_of(r, torrent);
 	struct swarm_id *e = swarms_id(c->swarms, id);
 	struct swarm *w = e ? e->swarm : NULL;
 
@@ -173,10 +197,10 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	if (r->how == RESOLVED_ENGINE && !(w && w == swarms_find(c->swarms, r->infohash)))
 		w = e ? move(c, e, r) : swarms_find(c->swarms, r->infohash);
 	if (!w)
-		w = jobs_join(c, id, r->infohash, v2, why);
+		w = jobs_join(c, id, r->infohash, v2, mode, why);
 	given_found(c, w, id);
 	if (w) {
-		entitle(c, w, r);
+		learn(c, w, id, r, mode);
 		wait_found(c, w, id);
 	} else {
 		wait_refuse(c, id, *why);
@@ -194,7 +218,7 @@ void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r)
 
 	if (sure.how == RESOLVED_NO_ANSWER)
 		remember_slot(c, id, &sure);
-	w = ids_swarm(c, id, &sure, NULL, &why);
+	w = ids_swarm(c, id, &sure, NULL, 0, &why);
 	if (w)
 		ids_asked(c, w, id, sure.how);
 	wait_check(c);
@@ -208,6 +232,7 @@ static void take_over(struct coll *c, struct swarm *w, struct swarm *from)
 	struct swarm_id ids[SWARM_IDS];
 
 	lt_leave(c->lt, from->id);
+	acewatch_end(c, from);
 	swarm_rejoin(from, clock_ms());
 	swarm_absorb(w, from, clock_ms());
 	wait_hand_over(c, from, w, NULL);

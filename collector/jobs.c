@@ -20,6 +20,7 @@ void jobs_leave(struct coll *c, struct swarm *w)
 		 (unsigned long long)(clock_ms() - w->joined_ms) / 1000, w->npeers);
 	recent_put(&c->recent, w->id, w->announced_ms);
 	lt_leave(c->lt, w->id);
+	acewatch_end(c, w);
 	swarms_remove(c->swarms, w);
 	stat_inc(leaves);
 }
@@ -31,6 +32,13 @@ static void hashes_from_slot(struct swarm *w, const struct shm_swarm *s)
 	memcpy(w->ih.v2, s->v2, IH_V2_LEN);
 	w->ih.has_v1 = memcmp(s->infohash, s->v2, IH_LEN) != 0;
 	memcpy(w->ih.v1, s->infohash, IH_LEN);
+}
+
+static uint64_t age_ms(uint64_t wall_ms)
+{
+	uint64_t now = clock_wall_ms();
+
+	return now > wall_ms ? now - wall_ms : 0;
 }
 
 /* What an earlier life of this swarm, or of the collector, left in the slot of id. */
@@ -48,6 +56,7 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 		return n; /* the id meant another swarm then */
 	if (s->has_v2 && !w->ih.has_v2)
 		hashes_from_slot(w, s);
+	swarm_ace_remember(w, s, age_ms(s->cached_at_ms), clock_ms());
 	for (uint32_t i = 0; i < c->copy.s.npeers && w->npeers < w->max_peers; i++) {
 		const struct shm_peer *p = &c->copy.peer[i];
 
@@ -56,6 +65,8 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 
 		if (!seeded)
 			continue;
+		swarm_ace_seed(w, seeded, p, clock_ms(),
+			       (uint32_t)(clock_wall_ms() / 1000));
 		if (c->geo) /* databases may be others now; or not be read yet */
 			seeded->place = publish_place(c, p->addr);
 		memcpy(known[n].addr, p->addr, ADDR_LEN);
@@ -80,6 +91,7 @@ static void suspend(struct swarm *w, void *arg)
 
 	if (!w->away) {
 		lt_leave(c->lt, w->id);
+		w->joined = 0;
 		swarm_rejoin(w, clock_ms());
 		w->life = 0; /* records on their way are stale */
 		w->round_done = 1;
@@ -98,14 +110,24 @@ static void suspend(struct swarm *w, void *arg)
 
 void jobs_suspend(struct coll *c)
 {
+	acefind_suspend(c->acefind);
+	ace_hush(c->ace, NULL);
 	swarms_each(c->swarms, suspend, c);
+}
+
+/* Whom the session asks; where it asks nobody, acewatch.c says whom acefind asked. */
+static void apply_sources(struct swarm *w, const struct conf *conf)
+{
+	w->dht = conf->swarm_dht;
+	if (!swarm_ace_alone(w))
+		w->trackers_expected = w->trackers_at_ms ? 0 : lt_tracker_count(conf);
 }
 
 static void apply_conf(struct swarm *w, const struct conf *conf)
 {
 	w->max_peers = (uint32_t)conf->swarm_max_peers;
-	w->trackers_expected = w->trackers_at_ms ? 0 : lt_tracker_count(conf);
-	w->dht = conf->swarm_dht;
+	swarm_ace_configure(w, conf, clock_ms());
+	apply_sources(w, conf);
 }
 
 static void ask_trackers(struct coll *c, struct swarm *w)
@@ -115,31 +137,72 @@ static void ask_trackers(struct coll *c, struct swarm *w)
 	lt_ask_trackers(c->lt, w->id, &c->kid.conf);
 }
 
+/* Into the session, as the swarm's mode wants it. */
+static int enter(struct coll *c, struct swarm *w, const struct lt_endpoint *known,
+		 size_t n)
+{
+	enum lt_announce how = swarm_ace_quiet(w)  ? LT_ANNOUNCE_NEVER
+			       : w->trackers_at_ms ? LT_ANNOUNCE_LATER
+						   : LT_ANNOUNCE;
+	char err[ERRLEN];
+
+	apply_sources(w, &c->kid.conf);
+	if (lt_join(c->lt, w->id, &w->ih, known, n, how, &c->kid.conf, &w->life, err) !=
+	    0) {
+		log_error("swarm", "%s", err);
+		return -1;
+	}
+	w->joined = 1;
+	w->quiet = how == LT_ANNOUNCE_NEVER;
+	return 0;
+}
+
+/* Trackers heard of it a moment ago, in an earlier life. */
+static void keep_interval(struct coll *c, struct swarm *w)
+{
+	if (w->npeers && swarm_ace_joins(w) && !swarm_ace_quiet(w) &&
+	    swarm_keep_interval(w, recent_get(&c->recent, w->id),
+				c->kid.conf.swarm_announce_gap_ms, clock_ms()))
+		stat_inc(announces_deferred);
+}
+
+/* A swarm that the session does not join has a life, too: records of another are stale. */
+static int begin(struct coll *c, struct swarm *w, const struct lt_endpoint *known,
+		 size_t n)
+{
+	apply_sources(w, &c->kid.conf);
+	if (swarm_ace_joins(w) && enter(c, w, known, n) != 0)
+		return -1;
+	acewatch_begin(c, w);
+	return 0;
+}
+
 /* asked: the id of the question; key: of the swarm that it means. */
 static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
-			  const uint8_t key[IH_LEN], const uint8_t *v2)
+			  const uint8_t key[IH_LEN], const uint8_t *v2,
+			  enum swarm_ace_mode mode)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
 	struct swarm *w = swarms_add(c->swarms, key, clock_ms());
-	char err[ERRLEN], hex[IH_HEX_LEN];
+	char hex[IH_HEX_LEN];
 	size_t n;
 
 	if (!w)
 		return NULL;
+	(void)swarm_ace_key(w, key);
+	if (mode == ACE_MODE_FIRST)
+		(void)swarm_ace_key(w, asked);
 	apply_conf(w, &c->kid.conf);
+	swarm_ace_meant(w, mode, clock_ms());
 	w->ih.has_v1 = !v2;
 	w->ih.has_v2 = v2 != NULL;
 	memcpy(v2 ? w->ih.v2 : w->ih.v1, v2 ? v2 : key, v2 ? IH_V2_LEN : IH_LEN);
 	n = seed_from_table(c, w, key, known, 0);
 	if (memcmp(asked, key, IH_LEN) != 0)
 		n = seed_from_table(c, w, asked, known, n);
-	if (n && swarm_keep_interval(w, recent_get(&c->recent, w->id),
-				     c->kid.conf.swarm_announce_gap_ms, clock_ms()))
-		stat_inc(announces_deferred);
+	keep_interval(c, w);
 	n = given_join(c, w, asked, known, n);
-	if (lt_join(c->lt, key, &w->ih, known, n, w->trackers_at_ms == 0, &c->kid.conf,
-		    &w->life, err) != 0) {
-		log_error("swarm", "%s", err);
+	if (begin(c, w, known, n) != 0) {
 		swarms_remove(c->swarms, w);
 		return NULL;
 	}
@@ -161,7 +224,8 @@ static uint32_t users(const struct coll *c)
 
 struct swarm *jobs_join_control(struct coll *c, const uint8_t id[IH_LEN])
 {
-	struct swarm *w = net_why(c) == IFACE_OK ? join(c, id, id, NULL) : NULL;
+	struct swarm *w =
+		net_why(c) == IFACE_OK ? join(c, id, id, NULL, ACE_MODE_OFF) : NULL;
 
 	if (w)
 		w->control = 1;
@@ -219,7 +283,8 @@ static uint32_t cold_wait_s(struct coll *c, const struct shm_job *job)
 }
 
 struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
-			const uint8_t key[IH_LEN], const uint8_t *v2, enum lane_rc *why)
+			const uint8_t key[IH_LEN], const uint8_t *v2,
+			enum swarm_ace_mode mode, enum lane_rc *why)
 {
 	struct swarm *w = NULL;
 
@@ -229,7 +294,7 @@ struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 	else if (make_room(c) != 0)
 		*why = LANE_BUSY;
 	else
-		w = join(c, asked, key, v2);
+		w = join(c, asked, key, v2, mode);
 	return w;
 }
 
@@ -259,7 +324,8 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 				wait_for(c, NULL, job);
 			return;
 		}
-		w = ids_swarm(c, job->id, &r, v2, &why);
+		w = ids_swarm(c, job->id, &r, v2,
+			      (job->flags & (JOB_F_V2 | JOB_F_INFOHASH)) != 0, &why);
 	} else if (w) {
 		w->asked_ms = clock_ms(); /* it is wanted when we are back */
 		given_sift(c, w, job->client, &given);
@@ -305,6 +371,19 @@ void jobs_take(struct coll *c)
 
 /* ---- once a second --------------------------------------------------------------- */
 
+static void say_mode(const struct swarm *w)
+{
+	static const char *const text[] = {[ACE_MODE_OFF] = "BitTorrent alone",
+					   [ACE_MODE_MAYBE] = "either protocol",
+					   [ACE_MODE_FIRST] = "AceStream first",
+					   [ACE_MODE_PINNED] = "pinned to AceStream",
+					   [ACE_MODE_BT] = "pinned to BitTorrent"};
+	char hex[IH_HEX_LEN];
+
+	ih_hex(hex, w->id);
+	log_info("ace", "%s: %s, as its peers answer", hex, text[w->ace.mode]);
+}
+
 static void tick_swarm(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
@@ -325,6 +404,11 @@ static void tick_swarm(struct swarm *w, void *arg)
 		ask_trackers(c, w);
 	c->pass++;
 	wait_judge(c, w, now);
+	if (swarm_ace_tick(w, now))
+		say_mode(w);
+	if (w->joined != swarm_ace_joins(w) || (w->quiet && !swarm_ace_quiet(w)))
+		jobs_follow(c, w);
+	acevisit_look(c, w);
 	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
 	if (w->plans)
 		visit_soon(c);
@@ -365,35 +449,44 @@ void jobs_tick(struct coll *c)
 	stat_set(swarms, sum[1]);
 }
 
-static void reconfigure_swarm(struct swarm *w, void *arg)
-{
-	apply_conf(w, arg);
-}
+struct reconfigured {
+	struct coll *c;
+	int trackers; /* they are others now */
+};
 
 /* Others are asked now, at once (lt_configure). */
-static void forget_trackers(struct swarm *w, void *arg)
+static void forget_trackers(struct swarm *w, const struct conf *conf)
 {
 	w->ntrackers = 0;
 	w->said = 0;
 	w->trackers_at_ms = 0;
-	w->trackers_expected = lt_tracker_count(arg);
+	w->trackers_expected = lt_tracker_count(conf);
+}
+
+static void reconfigure_swarm(struct swarm *w, void *arg)
+{
+	const struct reconfigured *r = arg;
+
+	apply_conf(w, &r->c->kid.conf);
+	if (r->trackers && !swarm_ace_alone(w))
+		forget_trackers(w, &r->c->kid.conf);
+	jobs_follow(r->c, w);
 }
 
 static void join_again(struct coll *c, struct swarm *w)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
-	char err[ERRLEN];
+	size_t n = 0;
 
 	w->joined_ms = w->grew_ms = clock_ms();
 	for (uint32_t i = 0; i < w->npeers; i++) {
-		memcpy(known[i].addr, w->peer[i].addr, ADDR_LEN);
-		known[i].port = w->peer[i].port;
+		if (w->peer[i].ace.turn != PEER_BITTORRENT)
+			continue;
+		memcpy(known[n].addr, w->peer[i].addr, ADDR_LEN);
+		known[n++].port = w->peer[i].port;
 	}
 	w->trackers_at_ms = 0; /* our address may be another, or the hashes are */
-	w->trackers_expected = lt_tracker_count(&c->kid.conf);
-	if (lt_join(c->lt, w->id, &w->ih, known, w->npeers, 1, &c->kid.conf, &w->life,
-		    err) != 0) {
-		log_error("swarm", "%s", err);
+	if (begin(c, w, known, n) != 0) {
 		wait_answer_all(c, w, LANE_FAILED);
 		jobs_leave(c, w);
 	}
@@ -412,20 +505,55 @@ void jobs_rejoin(struct coll *c, struct swarm *w)
 	if (w->away)
 		return; /* jobs_resume does it */
 	lt_leave(c->lt, w->id);
+	w->joined = 0;
+	ace_hush(c->ace, w->id);
 	swarm_rejoin(w, clock_ms());
 	join_again(c, w);
 }
 
 void jobs_resume(struct coll *c)
 {
+	acefind_resume(c->acefind);
 	swarms_each(c->swarms, resume, c);
+}
+
+/* Its peers speak AceStream: the session has nothing to do with it. */
+static void unjoin(struct coll *c, struct swarm *w)
+{
+	recent_put(&c->recent, w->id, w->announced_ms);
+	lt_leave(c->lt, w->id);
+	w->joined = 0;
+	swarm_ace_unjoined(w);
+}
+
+/* In the session after all: whoever is to be dialled is visited. If that fails it is tried
+ * again in a second. */
+static void join_after_all(struct coll *c, struct swarm *w)
+{
+	keep_interval(c, w);
+	(void)enter(c, w, NULL, 0);
+}
+
+void jobs_follow(struct coll *c, struct swarm *w)
+{
+	if (w->away)
+		return;
+	if (w->joined && !swarm_ace_joins(w)) {
+		unjoin(c, w);
+	} else if (w->joined && w->quiet && !swarm_ace_quiet(w)) {
+		jobs_rejoin(c, w);
+		return;
+	} else if (!w->joined && swarm_ace_joins(w)) {
+		join_after_all(c, w);
+	}
+	acewatch_follow(c, w);
 }
 
 void jobs_reconfigure(struct coll *c, int trackers)
 {
-	swarms_each(c->swarms, reconfigure_swarm, &c->kid.conf);
-	if (trackers)
-		swarms_each(c->swarms, forget_trackers, &c->kid.conf);
+	struct reconfigured r = {.c = c, .trackers = trackers};
+
+	swarms_each(c->swarms, reconfigure_swarm, &r);
 }
 
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN])

@@ -633,11 +633,14 @@ class swarm_watch final : public lt::torrent_plugin
 	{
 		if (at_->visit)
 			return; /* it was told of them by us */
-		if (flags & lt::torrent_plugin::filtered) {
+		const bool left_out = (flags & lt::torrent_plugin::filtered) ==
+				      lt::torrent_plugin::filtered;
+		if (left_out && !acewire_port(ep.port())) {
 			at_->out->filtered++;
 			return;
 		}
 		lt_event e = event_of(*at_, LT_PEER_LEARNED, ep);
+		e.filtered = left_out; /* by its port, if its address is a good one */
 		e.source = source_bits(src);
 		e.again = !(flags & lt::torrent_plugin::first_time);
 		at_->out->put(e);
@@ -841,6 +844,18 @@ lt::ip_filter private_filter(const conf &c)
 	return f;
 }
 
+/* Ports of AceStream engines: whoever listens there is called in that protocol first, or
+ * visited. Visits have no such filter. */
+lt::port_filter engines_filter(const conf &c)
+{
+	lt::port_filter f;
+
+	for (uint16_t port = 1; port < UINT16_MAX && c.acestream_peers; port++)
+		if (acewire_port(port))
+			f.add_rule(port, port, lt::port_filter::blocked);
+	return f;
+}
+
 /*
  * The DHT's nodes, kept from one life to the next. Getting them waits for the network
  * thread, and writing them for the disk, so that is done in threads of its own.
@@ -928,7 +943,8 @@ struct joined {
 	uint32_t life = 0;
 	lt::torrent_handle handle;
 	bool leaving = false;
-	lt_ids ids{}; /* as joined, then as the metadata says */
+	bool quiet = false; /* LT_ANNOUNCE_NEVER */
+	lt_ids ids{};       /* as joined, then as the metadata says */
 	/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
 	std::vector<lt::tcp::endpoint> given;
 };
@@ -1618,6 +1634,7 @@ int lt_open(struct lt_session **out, const struct conf *c, int bell_fd, char err
 		p.disk_io_constructor = libtorrent::disabled_disk_io_constructor;
 		p.ip_filter = private_filter(*c);
 		l->session = std::make_unique<libtorrent::session>(std::move(p));
+		l->session->set_port_filter(engines_filter(*c));
 		l->stat_dht_nodes = libtorrent::find_metric_idx("dht.dht_nodes");
 		l->stat_dht_in = libtorrent::find_metric_idx("dht.dht_messages_in");
 		l->stat_dht_out = libtorrent::find_metric_idx("dht.dht_messages_out");
@@ -1675,12 +1692,14 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 
 		tune(s, *c);
 		l->session->set_ip_filter(private_filter(*c));
+		l->session->set_port_filter(engines_filter(*c));
 		l->session->apply_settings(std::move(s));
 		if (strcmp(l->settings.swarm_trackers, c->swarm_trackers) != 0 ||
 		    l->settings.swarm_max_trackers != c->swarm_max_trackers)
 			for (const auto &pair : l->by_handle)
-				pair.first.replace_trackers(
-					trackers_of(*c, c->swarm_max_trackers));
+				if (!l->by_key[pair.second].quiet)
+					pair.first.replace_trackers(
+						trackers_of(*c, c->swarm_max_trackers));
 		remember_settings(l, *c);
 		l->visit->configure(*c);
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
@@ -1692,27 +1711,35 @@ int lt_configure(struct lt_session *l, const struct conf *c, char err[ERRLEN])
 }
 
 int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids *ids,
-	    const struct lt_endpoint *known, size_t n, int trackers, const struct conf *c,
-	    uint32_t *life, char err[ERRLEN])
+	    const struct lt_endpoint *known, size_t n, enum lt_announce announce,
+	    const struct conf *c, uint32_t *life, char err[ERRLEN])
 {
 	try {
 		libtorrent::add_torrent_params p;
 		const key k = key_of(id);
 		auto &join = l->by_key[k];
+		const bool quiet = announce == LT_ANNOUNCE_NEVER;
 		if (join.life) { /* left, but not yet added: it is wanted after all */
+			if (quiet && !join.quiet)
+				return err_set(err, "it is still being left");
 			join.leaving = false;
 			*life = join.life;
 			return 0;
 		}
 		*life = join.life = ++l->lives;
 		join.ids = *ids;
+		join.quiet = quiet;
 		p.info_hashes = hashes_of(*ids);
 		watch(p, std::make_shared<torrent_at>(l->out, k, join.life));
 		for (const auto &t :
-		     trackers_of(*c, trackers ? c->swarm_max_trackers : 0)) {
+		     trackers_of(*c,
+				 announce == LT_ANNOUNCE ? c->swarm_max_trackers : 0)) {
 			p.trackers.push_back(t.url);
 			p.tracker_tiers.push_back(t.tier);
 		}
+		if (quiet)
+			p.flags |= libtorrent::torrent_flags::disable_dht |
+				   libtorrent::torrent_flags::disable_lsd;
 		p.peers = endpoints_of(known, n);
 		/* No swarm may take all connections from the others. */
 		p.max_connections = std::max(connections_limit(*c) / 4 * 3, 2);
@@ -1761,7 +1788,9 @@ int lt_visit(struct lt_session *l, const uint8_t id[IH_LEN], enum lt_way way,
 {
 	const joined *join = join_of(l, id);
 
-	if (!join || !join->handle.is_valid())
+	if (join && !join->handle.is_valid())
+		return 1;
+	if (!join)
 		return -1;
 	return guarded(
 		[=] { l->visit->dial(key_of(id), *join, way, endpoints_of(peer, n)); });

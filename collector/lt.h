@@ -149,13 +149,18 @@ PS_MUST int lt_dht_find(struct lt_session *lt, const uint8_t key[IH_LEN]);
  * tells how it went. Nothing is written while there are none, or one is under way. */
 void lt_dht_save(struct lt_session *lt);
 
+enum lt_announce {
+	LT_ANNOUNCE,		/* to trackers, and in the DHT */
+	LT_ANNOUNCE_LATER,	/* to trackers with lt_ask_trackers */
+	LT_ANNOUNCE_NEVER,	/* nowhere, whatever is called: nobody is to find us there */
+};
 /* Join, asynchronously. id: the key of its records; ids: what is known of its hashes, at
  * least one. known[n]: endpoints from an earlier life, dialled with the rest; NULL if n
- * is 0. trackers: 0: ask none until lt_ask_trackers. *life is what its records will
- * carry. The caller joins a key once at a time; of
- * a hybrid that is joined under each hash there will be LT_CONFLICT. */
+ * is 0. *life is what its records will carry. The caller joins a key once at a time; of
+ * a hybrid that is joined under each hash there will be LT_CONFLICT. 0; -1: no memory, or
+ * the same key is just being left that was announced, and this one may not be. */
 PS_MUST int lt_join(struct lt_session *lt, const uint8_t id[IH_LEN], const struct lt_ids *ids,
-		    const struct lt_endpoint *known, size_t n, int trackers,
+		    const struct lt_endpoint *known, size_t n, enum lt_announce announce,
 		    const struct conf *c, uint32_t *life, char err[ERRLEN]);
 /* Announce it to the configured trackers from now on. */
 void lt_ask_trackers(struct lt_session *lt, const uint8_t id[IH_LEN], const struct conf *c);
@@ -165,7 +170,7 @@ void lt_leave(struct lt_session *lt, const uint8_t id[IH_LEN]);
  * v1 hash, if there is one, or with what LT_WAY_V2 asks for. Their
  * records look like all others. Nothing is announced anywhere for it; a connection ends
  * by itself when the peer has told everything. An endpoint is given again only after
- * its LT_PEER_GONE. 0; -1: not joined, or no memory. */
+ * its LT_PEER_GONE. 0; 1: it is not added yet, later; -1: not joined, or no memory. */
 PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_way way,
 		     const struct lt_endpoint *peer, size_t n);
 /* Peers for a swarm that is joined, or being joined: it dials them as those it hears of.

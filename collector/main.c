@@ -29,62 +29,6 @@
 
 /* ---- records of the session ------------------------------------------------- */
 
-static int is_own(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
-{
-	uint32_t i;
-
-	for (i = 0; i < c->nports && c->own_port[i] != port; i++)
-		;
-	if (i == c->nports)
-		return 0;
-	for (i = 0; i < c->nown; i++)
-		if (memcmp(c->own_addr[i], addr, ADDR_LEN) == 0)
-			return 1;
-	return 0;
-}
-
-/* The newest last. A port that Gluetun has changed stays ours for a while: trackers go on
- * telling it. */
-static void learn_port(struct coll *c, uint16_t port)
-{
-	uint32_t i;
-
-	for (i = 0; i < c->nports && c->own_port[i] != port; i++)
-		;
-	if (i == c->nports && c->nports == PS_ARRAY_LEN(c->own_port))
-		i = 0;
-	if (i == c->nports)
-		c->nports++;
-	else
-		memmove(c->own_port + i, c->own_port + i + 1,
-			(c->nports - i - 1) * sizeof(c->own_port[0]));
-	c->own_port[c->nports - 1] = port;
-}
-
-void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
-{
-	uint32_t i;
-
-	for (i = 0; i < c->nown && memcmp(c->own_addr[i], addr, ADDR_LEN) != 0; i++)
-		;
-	if (i == c->nown && c->nown == OWN_MAX) /* the oldest one out */
-		memmove(c->own_addr[0], c->own_addr[1], (size_t)--c->nown * ADDR_LEN);
-	if (i >= c->nown)
-		memcpy(c->own_addr[c->nown++], addr, ADDR_LEN);
-	if (port)
-		learn_port(c, port);
-}
-
-/* Heard of before we knew that it is us. */
-static void forget_ourselves(struct swarm *w, void *arg)
-{
-	const struct coll *c = arg;
-
-	for (uint32_t i = 0; i < c->nown; i++)
-		for (uint32_t j = 0; j < c->nports; j++)
-			swarm_forget(w, c->own_addr[i], c->own_port[j]);
-}
-
 static void dht_file(const struct coll *c, const struct lt_event *e)
 {
 	const char *path = c->kid.conf.swarm_dht_state;
@@ -97,11 +41,6 @@ static void dht_file(const struct coll *c, const struct lt_event *e)
 		log_notice("dht", "%d nodes of an earlier life in %s", e->n, path);
 }
 
-void own_forget_peers(struct coll *c)
-{
-	swarms_each(c->swarms, forget_ourselves, c);
-}
-
 static void session_event(struct coll *c, const struct lt_event *e)
 {
 	switch (e->kind) {
@@ -109,6 +48,7 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		own_learn(c, e->addr, e->port);
 		follow_listening(c, e->port);
 		net_listening(c, e);
+		acefind_port(c->acefind, c->listens.port);
 		break;
 	case LT_LISTEN_FAILED: net_cant_listen(c, e); break;
 	case LT_EXTERNAL:
@@ -121,14 +61,11 @@ static void session_event(struct coll *c, const struct lt_event *e)
 		c->dht_nodes = e->n > 0 ? (uint32_t)e->n : 0;
 		stat_set(dht_nodes, c->dht_nodes);
 		stat_set(connections, e->have);
+		acewatch_event(c, e);
 		break;
+	case LT_DHT_FOUND:
+	case LT_DHT_AT_WORK: acewatch_event(c, e); break;
 	}
-}
-
-int own_may_list(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port)
-{
-	return port != 0 && !is_own(c, addr, port) &&
-	       (c->kid.conf.swarm_allow_private || addr_is_global(addr));
 }
 
 static int endpoint_is_listed(const struct coll *c, const struct lt_event *e)
@@ -198,6 +135,7 @@ static void one_event(struct coll *c, const struct lt_event *e)
 		publish_tracker_failed(c, w, e);
 	if (w->plans)
 		visit_soon(c);
+	acevisit_look(c, w);
 	if (w->important)
 		publish_soon(c);
 	if (e->kind == LT_METADATA || e->kind == LT_CONFLICT)
@@ -379,6 +317,7 @@ static void reconfigure(struct coll *c, int fd)
 	follow_configure(c);
 	vpn_configure(c->vpn);
 	swarms_set_max(c->swarms, (uint32_t)fresh.swarm_max_swarms + 1);
+	acewatch_configure(c);
 	jobs_reconfigure(c, strcmp(old.swarm_trackers, fresh.swarm_trackers) != 0 ||
 				    old.swarm_max_trackers != fresh.swarm_max_trackers);
 	if (session)
@@ -496,6 +435,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 	    follow_open(c, err) != 0 ||
 	    lt_open(&c->lt, follow_conf(c), c->lt_bell_fd, err) != 0)
 		return -1;
+	if (acewatch_open(c, err) != 0)
+		return -1;
 	if (engine_open(&c->engine, c->base, c->web, ids_resolved, c) != 0 ||
 	    online_open(c) != 0)
 		return err_set(err, "out of memory");
@@ -516,6 +457,7 @@ static void coll_close(struct coll *c)
 			      c->tick, c->publish, c->visit, c->wake};
 
 	stat_set(lt_listening, 0);
+	acewatch_close(c); /* before the session, which it asks */
 	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {
 		log_info("swarm", "a tracker does not hear us: leaving without a word");
 		_exit(0); /* the session's threads still run */

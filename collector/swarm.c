@@ -417,6 +417,8 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 			p->fails--; /* somebody else can reach it, it seems */
 		swarm_ace_named(w, p, e->source, now_ms);
 		p->sources |= e->source;
+		if (e->source)
+			swarm_ace_under(w, p, 0, now_ms); /* its key in the session */
 		if (e->filtered)
 			swarm_ace_filtered(w, p);
 		/* new to us, or given by us as such, but the session has dialled it before

@@ -135,6 +135,7 @@ struct swarm {
 	uint8_t published_verdict, published_path;	/* of the newest version */
 	int control;			/* a probe of ours, not a question of anybody's */
 	int round_done;			/* the first round is over: stays set */
+	int joined, quiet;		/* in the session; and there announced nowhere */
 	int away;			/* not in the session: the network is gone or changing */
 	struct swarm_ace ace;
 	uint32_t waiters;
@@ -172,6 +173,8 @@ struct swarm_visit {
 };
 /* Take up to max visits that are due; they are under way then. */
 size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, size_t max);
+/* One that was taken could not be made yet: it is due again. */
+void swarm_visit_later(struct swarm *w, const struct swarm_visit *v);
 /* Once a second: peers that are silent on TCP; and, after the first round and if its time
  * has come, a new round for everybody who is not connected: SWARM_AGAIN_MS after the
  * first one, gap_ms later, then after twice that, up to max_ms. */

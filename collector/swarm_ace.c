@@ -8,11 +8,6 @@
 
 #define BIT(key) ((uint8_t)(1u << (key)))
 
-int swarm_ace_port(uint16_t port)
-{
-	return (port >= 8621 && port <= 8623) || port == 7764;
-}
-
 int swarm_ace_on(const struct swarm *w)
 {
 	return w->ace.mode == ACE_MODE_MAYBE || w->ace.mode == ACE_MODE_FIRST ||
@@ -27,6 +22,11 @@ int swarm_ace_joins(const struct swarm *w)
 int swarm_ace_quiet(const struct swarm *w)
 {
 	return w->ace.mode == ACE_MODE_MAYBE && w->ace.meant == ACE_MODE_FIRST;
+}
+
+int swarm_ace_alone(const struct swarm *w)
+{
+	return swarm_ace_on(w) && (!swarm_ace_joins(w) || swarm_ace_quiet(w));
 }
 
 static int is_pinned(const struct swarm *w)
@@ -57,7 +57,7 @@ static enum peer_protocol home(const struct swarm *w, const struct peer *p)
 	case ACE_MODE_FIRST:
 	case ACE_MODE_PINNED: return PEER_ACESTREAM;
 	case ACE_MODE_MAYBE:
-		if (w->ace.meant == ACE_MODE_FIRST || swarm_ace_port(p->port))
+		if (w->ace.meant == ACE_MODE_FIRST || acewire_port(p->port))
 			return PEER_ACESTREAM;
 	}
 	return PEER_BITTORRENT;
@@ -69,12 +69,12 @@ static int is_untouched(const struct peer *p)
 	return !p->dialled && !p->tried && !p->links && !p->next;
 }
 
-static void to_bittorrent(struct swarm *w, struct peer *p)
+static void to_bittorrent(const struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	p->ace.turn = PEER_BITTORRENT;
 	p->ace.next_ms = 0;
 	if (is_untouched(p))
-		swarm_want(w, p, LT_WAY_PLAIN);
+		p->ace.bt_ms = after_other(w, p, now_ms);
 }
 
 static void to_acestream(struct swarm *w, struct peer *p, uint64_t now_ms)
@@ -99,7 +99,7 @@ static void turn_all(struct swarm *w, uint64_t now_ms)
 		if (p->ace.turn == home(w, p))
 			continue;
 		if (p->ace.turn == PEER_ACESTREAM)
-			to_bittorrent(w, p);
+			to_bittorrent(w, p, now_ms);
 		else
 			to_acestream(w, p, now_ms);
 	}
@@ -228,6 +228,7 @@ void swarm_ace_configure(struct swarm *w, const struct conf *c, uint64_t now_ms)
 	w->ace.second_look_ms = c->acestream_second_look_ms;
 	w->ace.other_ms = c->acestream_other_protocol_ms;
 	w->ace.enabled = c->acestream_peers != 0;
+	w->ace.has_trackers = c->acestream_trackers[0] != '\0';
 	if (w->ace.enabled != was)
 		set_mode(w, unpinned(w), now_ms);
 }
@@ -273,6 +274,16 @@ int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN])
 	return 1;
 }
 
+void swarm_ace_tracker(struct swarm *w, const struct lt_event *e)
+{
+	if (e->kind != LT_TRACKER_ASKED || w->ntrackers < w->trackers_expected)
+		return;
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (w->tracker[i].hash == e->tracker)
+			return;
+	w->trackers_expected++;
+}
+
 /* Who is to be called, when at the earliest; and visits of the other protocol. */
 static void look_ahead(struct swarm *w, uint64_t now_ms)
 {
@@ -295,16 +306,13 @@ int swarm_ace_tick(struct swarm *w, uint64_t now_ms)
 {
 	int was = w->ace.mode;
 
-	if (w->ace.mode == ACE_MODE_OFF)
-		return 0;
 	if (is_pinned(w))
 		judge_pin(w, now_ms);
-	if (!is_pinned(w) && w->round_done)
+	if (!is_pinned(w) && w->ace.mode != ACE_MODE_OFF && w->round_done)
 		judge_answers(w, now_ms);
-	if (swarm_ace_on(w)) {
+	if (swarm_ace_on(w))
 		swarm_head_look(w, now_ms);
-		look_ahead(w, now_ms);
-	}
+	look_ahead(w, now_ms);
 	return w->ace.mode != was;
 }
 

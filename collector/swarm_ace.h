@@ -46,8 +46,9 @@
 #define ACE_AGAIN_3_MS 21600000u
 /* Who refused so often is left alone until another source names it. */
 #define ACE_REFUSALS 3
-/* After its extended handshake the first round gives a peer this long to say what it has. */
-#define ACE_FIELD_MS 150
+/* After its extended handshake the first round gives a peer this long to say what it has:
+ * that follows on its heels, or never (idle ones say nothing more). */
+#define ACE_FIELD_MS 60
 /* Peers whose head is looked at twice, and pieces by which honest claims made at the same
  * moment may differ: a live window has 100. */
 #define ACE_LOOKS 3
@@ -116,6 +117,7 @@ struct swarm_ace {
 	uint8_t kind;			/* enum ace_kind */
 	uint8_t motion;			/* enum ace_motion */
 	uint8_t find_done;		/* acefind's first round is over */
+	uint8_t has_trackers, answered;	/* acestream.trackers are configured; one answered */
 	uint8_t dirty;			/* a head or position was told since they were measured */
 	uint8_t looking;		/* peers of the second look under way; 0: none */
 	uint8_t nkeys;
@@ -166,8 +168,10 @@ int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN]);
 int swarm_ace_on(const struct swarm *w);
 int swarm_ace_joins(const struct swarm *w);
 int swarm_ace_quiet(const struct swarm *w);
-/* 8621-8623 and 7764, which engines listen on: libtorrent is told to leave them alone. */
-int swarm_ace_port(uint16_t port);
+/* No source is asked but acestream.trackers, and the DHT by acefind. */
+int swarm_ace_alone(const struct swarm *w);
+/* The same: a tracker was asked (LT_TRACKER_ASKED), which so becomes one of its own. */
+void swarm_ace_tracker(struct swarm *w, const struct lt_event *e);
 
 /* A source named an endpoint under key number `key`. NULL: no room. news->fresh: it is new;
  * then, if its turn is BitTorrent's, the session must be told of it. */

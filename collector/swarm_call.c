@@ -64,6 +64,10 @@ struct peer *swarm_ace_gossip(struct swarm *w, const struct acewire_rec *r, uint
 	client[0] = '\0';
 	if (!p)
 		return NULL;
+	if (news->fresh && swarm_ace_on(w) && a->turn != PEER_ACESTREAM) {
+		a->turn = PEER_ACESTREAM; /* whatever its port, engines know engines */
+		swarm_ace_plan(w, p, now_ms);
+	}
 	w->important |= !a->gossiped;
 	a->gossiped = 1;
 	if (a->told_s)
@@ -149,11 +153,14 @@ static uint64_t backoff_ms(uint32_t fails)
 	return fails == 2 ? ACE_AGAIN_2_MS : ACE_AGAIN_3_MS;
 }
 
-/* The key that it was named under, too, and that we have not tried. -1: none. */
+/* Another key that it was named under (or any, if none was told), and that we have not
+ * tried. -1: none. */
 static int another_key(const struct swarm *w, const struct peer *p)
 {
+	unsigned under = p->ace.under ? p->ace.under : ~0u;
+
 	for (uint32_t i = 0; i < w->ace.nkeys; i++)
-		if (p->ace.under & ~p->ace.silent & BIT(i))
+		if (under & ~(unsigned)p->ace.silent & BIT(i))
 			return (int)i;
 	return -1;
 }

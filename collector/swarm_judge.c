@@ -91,7 +91,7 @@ int swarm_round_done(struct swarm *w, uint64_t now_ms, uint64_t *recheck_ms)
 		return 0;
 	/* Trackers that know nobody say little while the DHT has not answered. */
 	if ((w->npeers == 0 || (w->trackers_expected == 0 && !w->trackers_at_ms)) &&
-	    w->dht && !w->dht_at_s)
+	    w->dht && !w->dht_at_s && !swarm_ace_alone(w))
 		return 0;
 	if (!peers_done(w, 0, now_ms, recheck_ms))
 		return 0;
@@ -144,10 +144,12 @@ enum swarm_why swarm_why(const struct swarm *w)
 
 	if (w->npeers)
 		return WHY_NONE;
-	if (!w->trackers_expected && !w->trackers_at_ms && !w->dht)
+	if (!w->trackers_expected && !w->trackers_at_ms && !w->dht &&
+	    !(swarm_ace_on(w) && w->ace.has_trackers))
 		return WHY_NO_SOURCE;
 	if (!w->round_done)
 		return WHY_JOINING;
+	ok = w->ace.answered;
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		ok += w->tracker[i].ok;
 	if (!ok && !w->dht_at_s)

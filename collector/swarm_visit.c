@@ -99,6 +99,16 @@ size_t swarm_visits(struct swarm *w, uint64_t now_ms, struct swarm_visit *out, s
 	return n;
 }
 
+void swarm_visit_later(struct swarm *w, const struct swarm_visit *v)
+{
+	struct peer *p = swarm_find_peer(w, v->to.addr, v->to.port);
+
+	if (!p || p->next)
+		return;
+	p->tried &= (uint8_t)~bit(v->way);
+	swarm_want(w, p, v->way);
+}
+
 static void look_for_silence(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	if (p->links == 0 || p->reached || p->next || p->state == PEER_CONNECTED ||

@@ -363,10 +363,13 @@ uint32_t verdict_reached(const struct swarm *w, uint64_t now_ms, uint64_t *last_
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		const struct peer *p = &w->peer[i];
 
-		n += p->state == PEER_CONNECTED ||
-		     within(p->shaken_ms, now_ms, VERDICT_LATELY_MS);
+		n += !p->ace.twin && (p->state == PEER_CONNECTED ||
+				      within(p->shaken_ms, now_ms, VERDICT_LATELY_MS) ||
+				      swarm_ace_reached(w, p, now_ms));
 		if (p->shaken_ms > *last_ms)
 			*last_ms = p->shaken_ms;
+		if (p->ace.shaken_ms > *last_ms)
+			*last_ms = p->ace.shaken_ms;
 	}
 	return n;
 }
@@ -386,7 +389,7 @@ static int a_source_answered(const struct swarm *w)
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		if (w->tracker[i].ok)
 			return 1;
-	return w->dht_at_s != 0;
+	return w->dht_at_s != 0 || w->ace.answered;
 }
 
 /* Nobody was reached, and the way there is not blocked: is it the stream, then? */

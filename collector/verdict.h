@@ -106,8 +106,9 @@ int path_judge(struct path *p, uint64_t now_ms);
 uint8_t path_packed(const struct path *p);
 enum path_reach path_reach(const struct path *p, uint64_t now_ms);
 
-/* Peers of w that are connected, or shook hands within VERDICT_LATELY_MS; *last_ms: the
- * latest handshake, 0: none. */
+/* Peers of w that are connected, or shook hands within VERDICT_LATELY_MS; engines, which
+ * are called less often, within acestream.revisit and ACE_REACH_MS. *last_ms: the latest
+ * handshake, 0: none. */
 uint32_t verdict_reached(const struct swarm *w, uint64_t now_ms, uint64_t *last_ms);
 enum swarm_verdict verdict_of(const struct path *p, const struct swarm *w,
 			      uint64_t now_ms);

@@ -14,6 +14,7 @@
 
 struct visit_pass {
 	struct coll *c;
+	int early;     /* some swarm is not added yet */
 	int64_t room;  /* visits that may still be made */
 	uint32_t left; /* visits that have to wait */
 };
@@ -53,28 +54,44 @@ static int64_t room(struct coll *c)
 	return n > 0 ? n : 0;
 }
 
+/* Those of one way, out of n. How many were made. */
+static size_t visit_way(struct visit_pass *pass, struct swarm *w, enum lt_way way,
+			const struct swarm_visit *visit, size_t n)
+{
+	struct lt_endpoint to[VISIT_BATCH];
+	size_t of_way = 0;
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		if (visit[i].way == way)
+			to[of_way++] = visit[i].to;
+	if (of_way == 0)
+		return 0;
+	rc = lt_visit(pass->c->lt, w->id, way, to, of_way);
+	if (rc < 0)
+		stat_add(STAT_visits_lost, of_way);
+	for (size_t i = 0; i < n && rc > 0; i++)
+		if (visit[i].way == way)
+			swarm_visit_later(w, &visit[i]);
+	pass->early |= rc > 0;
+	return rc > 0 ? 0 : of_way;
+}
+
 static void visit_swarm(struct swarm *w, void *arg)
 {
 	struct visit_pass *pass = arg;
 	struct swarm_visit visit[VISIT_BATCH];
-	struct lt_endpoint to[VISIT_BATCH];
 	size_t max = pass->room < VISIT_BATCH ? (size_t)pass->room : VISIT_BATCH, n;
+	size_t made = 0;
 
-	if (w->plans == 0)
+	if (w->plans == 0 || !w->joined)
 		return;
 	n = swarm_visits(w, clock_ms(), visit, max);
-	for (int way = 0; way < LT_WAYS; way++) {
-		size_t of_way = 0;
-
-		for (size_t i = 0; i < n; i++)
-			if (visit[i].way == (enum lt_way)way)
-				to[of_way++] = visit[i].to;
-		if (of_way && lt_visit(pass->c->lt, w->id, (enum lt_way)way, to, of_way))
-			stat_add(STAT_visits_lost, of_way);
-	}
-	stat_add(STAT_visits, n);
-	pass->room -= (int64_t)n;
-	pass->c->visit_room -= (int64_t)n * 1000;
+	for (int way = 0; way < LT_WAYS; way++)
+		made += visit_way(pass, w, (enum lt_way)way, visit, n);
+	stat_add(STAT_visits, made);
+	pass->room -= (int64_t)made;
+	pass->c->visit_room -= (int64_t)made * 1000;
 	pass->left += w->plans;
 }
 
@@ -100,5 +117,5 @@ void visit_run(struct coll *c)
 	if (pass.left == 0)
 		return;
 	c->visit_armed = 1;
-	event_add(c->visit, pass.room > 0 ? &soon : &later);
+	event_add(c->visit, pass.room > 0 && !pass.early ? &soon : &later);
 }

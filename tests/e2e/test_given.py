@@ -156,7 +156,7 @@ def test_under_a_content_id(daemon, swarm, engine, wait):
     s = swarm([{'count': 2}])
     e = engine({'cd' * 20: s.infohash})
     e.delay_s = 0.5
-    d = daemon({**ALONE, 'acestream.engine_url': e.url})
+    d = daemon({**ALONE, 'acestream.engine_url': e.url, 'acestream.peers': 'off'})
     d.get(f'/peers/{"cd" * 20}?{at(*s.endpoints())}{wait}')
     wait_until(lambda: {p['client'] for p in d.peers('cd' * 20)['peers']} ==
                {p['name'] for p in s.peers}, 10, 'both, in the swarm that is meant')

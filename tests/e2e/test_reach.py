@@ -137,7 +137,7 @@ def test_a_swarm_that_is_asked_for_again_keeps_the_trackers_interval(daemon, swa
     t, s = tracker(), swarm([{'count': 5}])
     t.set(s.infohash, peers=s.endpoints())
     d = daemon({'swarm.trackers': t.udp, 'swarm.linger': '1s', 'swarm.announce_gap': gap,
-                'cache.ttl': '1s', 'cache.grace': '0s'})
+                'cache.ttl': '300ms', 'cache.grace': '0s'})
     d.peers(s.infohash)
     wait_until(lambda: t.announces(s.infohash, 'stopped'), 10, 'it is left')
     connected = s.ask('totals')['connections']

@@ -207,7 +207,7 @@ static inline void session(enum lt_kind kind, unsigned host, uint16_t port, enum
 	e.port = port;
 	if (kind == LT_PEER_LEARNED) {
 		e.source = PEER_SRC_TRACKER;
-		e.filtered = (uint8_t)swarm_ace_port(port);
+		e.filtered = (uint8_t)acewire_port(port);
 	}
 	swarm_event(w, &e, now, wall_s(), &news);
 }

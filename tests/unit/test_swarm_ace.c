@@ -28,7 +28,7 @@ static void test_engines_ports(void **state)
 {
 	(void)state;
 	for (uint32_t port = 1; port <= UINT16_MAX; port++)
-		assert_int_equal(swarm_ace_port((uint16_t)port),
+		assert_int_equal(acewire_port((uint16_t)port),
 				 port == 8621 || port == 8622 || port == 8623 ||
 					 port == 7764);
 }
@@ -81,6 +81,28 @@ static void test_a_pinned_torrent_visits_filtered_ones(void **state)
 	assert_int_equal(w->ace.mode, ACE_MODE_BT);
 	session(LT_PEER_LEARNED, 9, ENGINE, 0, 0);
 	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+	assert_true(nobody_is_due());
+}
+
+/* Whom we had called before we knew: not on the heels of that. */
+static void test_a_pin_visits_who_was_called_a_while_later(void **state)
+{
+	(void)state;
+	heard(9, ENGINE);
+	(void)called(9, ENGINE);
+	fails_at(9, ENGINE, ACE_ZERO);
+	for (unsigned i = 1; i <= 3; i++)
+		session_shakes(i, TORRENT);
+	w->round_done = 1;
+	later(1000);
+	assert_int_equal(w->ace.mode, ACE_MODE_BT);
+	later(OTHER - 1001);
+	assert_int_equal(visit_due(), -1);
+	later(1);
+	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+	session_fails(9, ENGINE, LT_WAY_PLAIN, 1);
+	assert_int_equal(visit_due(), LT_WAY_ENCRYPTED);
+	later(OTHER);
 	assert_true(nobody_is_due());
 }
 
@@ -430,6 +452,7 @@ static void test_switched_off_and_on(void **state)
 	swarm_ace_configure(w, &conf, now);
 	assert_int_equal(w->ace.mode, ACE_MODE_OFF);
 	assert_true(nobody_is_due());
+	later(0);
 	assert_int_equal(visit_due(), LT_WAY_PLAIN);
 	conf.acestream_peers = 1;
 	swarm_ace_configure(w, &conf, now);
@@ -996,6 +1019,7 @@ int main(void)
 		FIRST(test_first_calls_everybody),
 		OFF(test_a_torrent_is_not_called),
 		MAYBE(test_a_pinned_torrent_visits_filtered_ones),
+		MAYBE(test_a_pin_visits_who_was_called_a_while_later),
 		MAYBE(test_silence_in_acestream_is_tried_in_bittorrent_once),
 		MAYBE(test_silence_in_bittorrent_is_tried_in_acestream_once),
 		MAYBE(test_a_visit_meanwhile_puts_the_other_protocol_off),

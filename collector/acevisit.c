@@ -1,0 +1,222 @@
+/*
+ * acevisit.c -- calls the engines that swarms want called, fairly, and tells the swarms
+ * what was heard. ace.c bounds the calls and keeps their pace; whoever is refused by it
+ * stays due and is asked for again when a call has ended, or the pace allows.
+ */
+#include <event2/event.h>
+#include <string.h>
+
+#include "collector/coll.h"
+#include "common/clock.h"
+
+#define CALL_BATCH 4 /* of one swarm, before others have their turn */
+/* No descriptor or memory: they may be there again then. */
+#define CALL_FAILED_MS 1000
+/* Lives of swarms as the path's evidence tells them apart: beside those of the session. */
+#define ACE_LIFE 0x80000000u
+
+struct call_pass {
+	struct coll *c;
+	uint64_t now;
+	int full;         /* nobody else may be called now */
+	int begun;        /* in this turn */
+	int from_here;    /* the swarm of last time has been passed */
+	uint32_t wait_ms; /* then again; 0: when a call ends */
+};
+
+/* What a call says about our way to the world. */
+static void evidence(struct coll *c, const struct ace_target *t, enum lt_kind kind,
+		     int connected)
+{
+	struct lt_event e;
+
+	memset(&e, 0, sizeof(e));
+	e.kind = (uint8_t)kind;
+	e.way = LT_WAY_PLAIN;
+	e.connected = (uint8_t)connected;
+	e.life = t->life | ACE_LIFE;
+	memcpy(e.id, t->swarm, IH_LEN);
+	memcpy(e.addr, t->addr, ADDR_LEN);
+	e.port = t->port;
+	path_event(&c->path, &e, clock_ms());
+}
+
+/* ---- calls --------------------------------------------------------------------------- */
+
+static void refused(struct call_pass *pass, enum ace_rc rc)
+{
+	struct ace_load load;
+
+	pass->full = 1;
+	if (rc == ACE_FAILED)
+		pass->wait_ms = CALL_FAILED_MS;
+	if (rc != ACE_TOO_FAST)
+		return;
+	ace_load(pass->c->ace, &load);
+	pass->wait_ms = load.wait_ms ? load.wait_ms : 1;
+}
+
+static void call_some(struct call_pass *pass, struct swarm *w)
+{
+	struct ace_target t;
+	uint32_t at = 0;
+	int n = 0;
+
+	while (n < CALL_BATCH && !pass->full && swarm_ace_due(w, pass->now, &at, &t)) {
+		enum ace_rc rc = ace_call(pass->c->ace, &t);
+
+		if (rc == ACE_STARTED) {
+			swarm_ace_called(w, &t);
+			evidence(pass->c, &t, LT_PEER_DIALLED, 0);
+			memcpy(pass->c->ace_last, w->id, IH_LEN);
+			n++;
+		} else if (rc == ACE_BUSY_SWARM) {
+			break;
+		} else if (rc != ACE_BUSY_ADDRESS) {
+			refused(pass, rc);
+		}
+	}
+	pass->begun += n;
+}
+
+/* Those behind the swarm that was served last come first, then those before it. */
+static void call_behind(struct swarm *w, void *arg)
+{
+	struct call_pass *pass = arg;
+
+	if (!w->away && pass->from_here)
+		call_some(pass, w);
+	pass->from_here |= memcmp(w->id, pass->c->ace_last, IH_LEN) == 0;
+}
+
+static void call_all(struct swarm *w, void *arg)
+{
+	struct call_pass *pass = arg;
+
+	if (!w->away)
+		call_some(pass, w);
+}
+
+static void run(evutil_socket_t fd, short what, void *arg)
+{
+	struct coll *c = arg;
+	struct call_pass pass = {.c = c, .now = clock_ms()};
+	struct timeval tv;
+
+	(void)fd;
+	(void)what;
+	c->call_armed = 0;
+	if (net_why(c) != IFACE_OK)
+		return; /* not one packet: jobs_resume comes back to it */
+	swarms_each(c->swarms, call_behind, &pass);
+	do {
+		pass.begun = 0;
+		swarms_each(c->swarms, call_all, &pass);
+	} while (pass.begun && !pass.full);
+	if (!pass.wait_ms)
+		return;
+	tv.tv_sec = pass.wait_ms / 1000;
+	tv.tv_usec = pass.wait_ms % 1000 * 1000;
+	c->call_armed = 1;
+	event_add(c->call, &tv);
+}
+
+void acevisit_soon(struct coll *c)
+{
+	static const struct timeval now = {0, 1000};
+
+	if (c->call_armed)
+		return;
+	c->call_armed = 1;
+	event_add(c->call, &now);
+}
+
+void acevisit_look(struct coll *c, const struct swarm *w)
+{
+	if (swarm_ace_on(w) && w->ace.due_ms && clock_ms() >= w->ace.due_ms)
+		acevisit_soon(c);
+}
+
+/* ---- what was heard ---------------------------------------------------------------- */
+
+static uint32_t wall_s(void)
+{
+	return (uint32_t)(clock_wall_ms() / 1000);
+}
+
+/* Whom it named in messages 12 and 36. They answer to the key that it answered to. */
+static void hearsay(struct coll *c, struct swarm *w, const struct acewire_told *t,
+		    uint32_t key)
+{
+	static const uint8_t nobody[ADDR_LEN];
+	char client[AW_CLIENT_MAX];
+	struct swarm_news news;
+	struct peer *p;
+
+	for (uint32_t i = 0; i < t->recs; i++) {
+		if (!own_may_list(c, t->rec[i].addr, t->rec[i].port)) {
+			stat_inc(peers_refused);
+			continue;
+		}
+		p = swarm_ace_gossip(w, &t->rec[i], key, clock_ms(), wall_s(), &news,
+				     client);
+		acewatch_found(c, p, &news, client);
+	}
+	if (memcmp(t->source_addr, nobody, ADDR_LEN) == 0 ||
+	    !own_may_list(c, t->source_addr, t->source_port))
+		return;
+	p = swarm_ace_source(w, t->source_addr, t->source_port, key, clock_ms(), wall_s(),
+			     &news);
+	acewatch_found(c, p, &news, "");
+}
+
+static void tell(struct coll *c, struct swarm *w, const struct ace_seen *s)
+{
+	struct swarm_ace_news heard;
+	struct swarm_news none;
+	uint32_t key;
+
+	memset(&none, 0, sizeof(none));
+	swarm_ace_seen(w, s, clock_ms(), wall_s(), &heard);
+	if (!heard.peer)
+		return;
+	key = heard.peer->ace.key;
+	acewatch_found(c, heard.peer, &none, heard.client);
+	if (heard.contacted)
+		stat_inc(peers_contacted);
+	if (s->told && s->what != ACE_SHAKEN)
+		hearsay(c, w, s->told, key);
+	if (w->important)
+		publish_soon(c);
+}
+
+static void on_seen(void *arg, const struct ace_seen *s)
+{
+	struct coll *c = arg;
+	struct swarm *w = swarms_find(c->swarms, s->target.swarm);
+
+	if (s->what == ACE_SHAKEN)
+		evidence(c, &s->target, LT_PEER_HANDSHAKE, 1);
+	if (s->what == ACE_END) {
+		evidence(c, &s->target, LT_PEER_GONE, s->connected);
+		acevisit_soon(c);
+	}
+	if (w)
+		tell(c, w, s);
+	event_active(c->wake, EV_TIMEOUT, 0); /* who waits may be answered now */
+}
+
+int acevisit_open(struct coll *c, char err[ERRLEN])
+{
+	c->call = event_new(c->base, -1, 0, run, c);
+	if (!c->call)
+		return err_set(err, "out of memory");
+	return ace_open(&c->ace, c->base, &c->kid.conf, NULL, on_seen, c, err);
+}
+
+void acevisit_close(struct coll *c)
+{
+	ace_close(&c->ace);
+	if (c->call)
+		event_free(c->call);
+}
