@@ -132,7 +132,7 @@ class AceSwarm(Scripted):
 
     def log(self, peers=None):
         """One record for each connection; times are of time.monotonic()."""
-        return self.ask('log', peers=peers)
+        return self.ask('log', peers=None if peers is None else list(peers))
 
     def impolite(self):
         """Records of callers that said more than one handshake, or something else."""
