@@ -221,6 +221,37 @@ def test_rewritten_in_place_under_load(scene, mmdb):
     scene.asker.check()
 
 
+def test_without_a_disk_for_our_copy(daemon, mmdb):
+    """A read-only container: all there is to write to is memory. It works, and is said."""
+    d = daemon({'geo.city_db': mmdb / 'city.mmdb'}, env={'TMPDIR': '/dev/shm'})
+    db, = d.get('/health').json['geo']['databases']
+    assert (db['state'], db['in_memory']) == ('ok', True)
+    assert len(d.log_lines('held in memory for want of a disk')) == 1
+    d = daemon({'geo.city_db': mmdb / 'city.mmdb'})
+    db, = d.get('/health').json['geo']['databases']
+    assert (db['state'], db['in_memory']) == ('ok', False), '/var/tmp and /tmp are no disks?'
+
+
+def test_the_geo_command(daemon, mmdb):
+    d = daemon({'geo.city_db': mmdb / 'city.mmdb', 'geo.asn_db': mmdb / 'asn.mmdb'})
+    r = d.command('geo')
+    assert r.returncode == 0 and r.stderr == ''
+    assert [line.split('\t')[:3] for line in r.stdout.splitlines()] == [
+        ['city', f'{mmdb}/city.mmdb', 'GeoLite2-City'],
+        ['asn', f'{mmdb}/asn.mmdb', 'GeoLite2-ASN']]
+    r = d.command('geo', '127.1.0.1', '2002:c000:209::1', '127.4.0.1')
+    assert r.returncode == 0 and r.stdout.splitlines() == [
+        '127.1.0.1\tDE\tGermany\tState of Berlin\tBerlin\t52.52437,13.41053\tEurope/Berlin\t'
+        'Beispiel Netz GmbH\tmmdb:city',
+        '2002:c000:209::1\tDE\tGermany\tState of Berlin\tBerlin\t52.52437,13.41053\t'
+        'Europe/Berlin\tThirty-two Bits\tmmdb:city',
+        '127.4.0.1\t-']
+    assert d.command('geo', 'berlin').returncode == 1
+    r = d.command('geo', '-o', f'geo.city_db={mmdb}/none.mmdb-')
+    assert r.returncode == 1 and 'holds no places' in r.stderr
+    assert d.command('geo', '-o', 'geo.city_db=', '-o', 'geo.asn_db=').returncode == 1
+
+
 def test_one_that_comes_later(daemon, tracker, net, tmp_path, mmdb):
     """Two of three files are not there at start: the third serves, the others come."""
     t, path = tracker(), tmp_path / 'late.mmdb'
