@@ -19,15 +19,6 @@ TITLE = 'Fußball, "live" \\ <b>'
 
 
 @pytest.fixture(scope='module')
-def module_stage(net):
-    """A stage of this file's own: all questions are asked of one swarm that stands still."""
-    from procs import Stage
-    s = Stage(net)
-    yield s
-    s.close()
-
-
-@pytest.fixture(scope='module')
 def shown(module_stage):
     """(daemon, the scripted swarm, the answer that says how fast it moves)"""
     from daemon import Daemon

@@ -28,15 +28,6 @@ UNKNOWN = 'Unknown'
 
 
 @pytest.fixture(scope='module')
-def module_stage(net):
-    """A stage of this file's own: most questions are asked of one swarm that stands still."""
-    from procs import Stage
-    s = Stage(net)
-    yield s
-    s.close()
-
-
-@pytest.fixture(scope='module')
 def known(module_stage, net, mmdb):
     """A settled swarm on five blocks of addresses with places; (daemon, its peers)."""
     import parts

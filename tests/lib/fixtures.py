@@ -30,6 +30,14 @@ def stage(net):
     s.close()
 
 
+@pytest.fixture(scope='module')
+def module_stage(net):
+    """The same for all tests of a file that ask one swarm, which stands still."""
+    s = Stage(net)
+    yield s
+    s.close()
+
+
 def factory(make):
     """A fixture that is the maker itself: swarm([...]), daemon({...}), ..."""
     @pytest.fixture
