@@ -14,6 +14,8 @@ HOSTILE = ['trickle', 'gossip_first', 'gossip_lies', 'bad_signature', 'strict', 
            'flood', 'fin', 'mute', 'drip', 'huge_length', 'silent', 'close', 'reset', 'garbage',
            'half_reply', 'unknown_key', 'wrong_key', 'bittorrent_reply', 'bittorrent', 'both',
            'dead', 'full'] + ['bencode_' + s for s in SPELLINGS]
+# Content, a flood, nonsense. Others have the time that they need, within bounds.
+CUT = ['content', 'flood', 'huge_length'] + ['bencode_' + s for s in SPELLINGS]
 # Who still speaks when he is hung up on may hear the kernel's RST for it.
 SAID_ALL = ('trickle', 'gossip_first', 'gossip_lies', 'bad_signature', 'strict', 'both', 'mute',
             'silent')
@@ -104,7 +106,9 @@ def test_every_variant_at_once(start, ace_swarm):
     s = ace_swarm([{'behaviour': b} for b in HOSTILE] + [{'count': 10}])
     d = start(s, **{'acestream.other_protocol': '10m'}, **FAST)
     before = own_kb(d.collector())
-    until_named(d, s)
+    # Single bytes may take longer than four seconds on a loaded machine.
+    until_named(d, s, [p for p in s.peers
+                       if p['gives'] == 'named' and p['behaviour'] != 'trickle'])
     for p in s.peers:
         if p['behaviour'] not in ('dead', 'full'):
             wait_until(lambda p=p: s.log([p['index']]), 10, f'{p["behaviour"]} is called')
@@ -118,11 +122,9 @@ def test_every_variant_at_once(start, ace_swarm):
     logs = {p['behaviour']: s.log([p['index']])[0] for p in s.peers
             if p['behaviour'] in HOSTILE and s.log([p['index']])}
     lasted = {b: r['lasted_s'] for b, r in logs.items()}
-    assert lasted['content'] < 0.4 * slow(), 'a piece came: it hung up at once'
+    assert d.top()['counters']['ace_cut'] == len(CUT), 'hung up on at once'
+    assert max(lasted[b] for b in CUT) < 2 * slow()
     assert logs['flood']['bytes_out'] < KEPT_BYTES + KERNEL_BYTES
-    assert lasted['flood'] < 1 * slow()
-    assert lasted['huge_length'] < 1 * slow()
-    assert max(t for b, t in lasted.items() if b.startswith('bencode_')) < 1 * slow()
     assert 2.5 < lasted['silent'] < 4 * slow(), 'three seconds for the reply'
     assert 3.5 < lasted['mute'] < 5 * slow(), 'four for the extended handshake'
     assert lasted['drip'] < ALWAYS_S + 0.5
