@@ -150,19 +150,27 @@ def test_a_bad_tracker_delays_nobody(start, tracker, ace_swarm, net, how):
     assert len(good.announces(s.key, 'started')) == 1
 
 
+def announce_all(o, infohash, endpoints):
+    """Each from its own address; again while opentracker has not read its whitelist."""
+    def known():
+        for address, port in endpoints:
+            conn = http.client.HTTPConnection(o.address, o.port, timeout=5,
+                                              source_address=(address, 0))
+            conn.request('GET', f'/announce?info_hash={quote(bytes.fromhex(infohash), safe="")}'
+                                f'&peer_id={"x" * 20}&port={port}&left=1&uploaded=0'
+                                f'&downloaded=0&compact=1&event=started')
+            conn.getresponse().read()
+            conn.close()
+        return o.peers(infohash) == (0, len(endpoints))
+    wait_until(known, 10, 'opentracker knows them', every=0.1)
+
+
 def test_a_real_tracker_tells_of_them_and_forgets_us(start, opentracker, ace_swarm, engine):
     """opentracker, which takes every announce for what it says."""
     s = ace_swarm([{'count': 5}], names=2)
     content, infohash = s.keys
     o, e = opentracker(s.keys), engine({content: infohash})
-    for address, port in s.endpoints():
-        conn = http.client.HTTPConnection(o.address, o.port, timeout=5,
-                                          source_address=(address, 0))
-        conn.request('GET', f'/announce?info_hash={quote(bytes.fromhex(infohash), safe="")}'
-                            f'&peer_id={"x" * 20}&port={port}&left=1&uploaded=0&downloaded=0'
-                            f'&compact=1&event=started')
-        assert conn.getresponse().status == 200
-        conn.close()
+    announce_all(o, infohash, s.endpoints())
     d = start(o.udp, **{'acestream.engine_url': e.url})
     got = until_named(d, s)
     assert len(got) == 5, 'we are not in our own list'
