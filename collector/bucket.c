@@ -145,6 +145,18 @@ static struct bucket *bucket_of(struct buckets *b, const uint8_t key[ADDR_LEN],
 	return x;
 }
 
+void bucket_give(struct buckets *b, const uint8_t client[ADDR_LEN], uint32_t burst)
+{
+	uint8_t key[ADDR_LEN];
+	uint32_t i = bucket_key(client, key) ? find(b, key) : NONE;
+
+	if (i == NONE)
+		return;
+	b->slot[i].level += TOKEN;
+	if (b->slot[i].level > (uint64_t)burst * TOKEN)
+		b->slot[i].level = (uint64_t)burst * TOKEN;
+}
+
 uint32_t bucket_take(struct buckets *b, const uint8_t client[ADDR_LEN], uint32_t rate,
 		     uint32_t burst, uint64_t now_ms, uint64_t *forgotten)
 {

@@ -36,6 +36,8 @@ void buckets_close(struct buckets **b);
 PS_MUST uint32_t bucket_take(struct buckets *b, const uint8_t client[ADDR_LEN],
 			     uint32_t rate, uint32_t burst, uint64_t now_ms,
 			     uint64_t *forgotten);
+/* It was taken for nothing: one token of this client comes back. */
+void bucket_give(struct buckets *b, const uint8_t client[ADDR_LEN], uint32_t burst);
 /* The key of a client's bucket; 0: it has none (this machine). */
 int bucket_key(const uint8_t client[ADDR_LEN], uint8_t key[ADDR_LEN]);
 uint32_t buckets_used(const struct buckets *b);

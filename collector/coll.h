@@ -12,6 +12,7 @@
  *   publish.c  swarms out: peer table, completions' data, Redis
  *   ids.c      which swarm an id means: hashes of a hybrid, content ids
  *   engine.c   an AceStream engine, asked about content ids
+ *   tier.c     Redis, asked before a join   tierlist.c  lists   claim.c  who joins
  *   geoweb.c   a web service, asked for places      online.c   whose, and what then
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
  *   given.c    peers that a question names (x.pe)
@@ -41,6 +42,7 @@
 #include "collector/redis.h"
 #include "collector/swarm.h"
 #include "collector/tracksay.h"
+#include "collector/tier.h"
 #include "collector/verdict.h"
 #include "collector/vpn.h"
 #include "collector/web.h"
@@ -114,6 +116,7 @@ struct coll {
 	struct geo *geo;		/* the watch's; NULL: none is read yet */
 	struct places places;
 	struct redis *redis;
+	struct tier *tier;
 	struct web *web;
 	struct vpn *vpn;
 	struct engine *engine;
@@ -202,8 +205,10 @@ void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc);
 /* Hold a question, or refuse it; w: NULL until the engine has said which swarm is meant. */
 void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job);
 void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
-/* Who waited to hear what id means now waits for w; or is told that it can't be joined. */
+/* Who waited to hear what id means now waits for w; or is answered from the table; or is
+ * told that it can't be joined. */
 void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
+void wait_answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc);
 void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc);
 /* Who waits for `from` (under id only, unless that is NULL) now waits for `to`; NULL is
  * to wait for the engine's word. */
@@ -265,6 +270,7 @@ void given_sift(struct coll *c, const struct swarm *w, const uint8_t client[ADDR
 void given_take(struct coll *c, struct swarm *w, const struct given *g);
 /* Kept until it is known what id means: for given_join, then given_found. */
 void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g);
+int given_waits(struct coll *c, const uint8_t id[IH_LEN]);	/* are there any? */
 /* w is about to be joined: those kept for it are dialled with the known ones, which is at
  * once. known has room for CONF_SLOT_PEERS, n of which are taken. Returns how many then. */
 size_t given_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
@@ -297,6 +303,9 @@ int ids_known(struct coll *c, const struct shm_job *job, struct resolved *r);
  * moves. torrent: it was spelled as only infohashes are. NULL: *why. */
 struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN], const struct resolved *r,
 			const uint8_t *v2, int torrent, enum lane_rc *why);
+/* The same, asked for by those who wait to hear what id means. */
+void ids_join(struct coll *c, const uint8_t id[IH_LEN], const struct resolved *r,
+	      const uint8_t *v2, int torrent);
 void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r);
 /* Somebody asks for w under this id. */
 void ids_asked(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],

@@ -101,6 +101,11 @@ static struct given_kept *kept_new(struct coll *c, const uint8_t id[IH_LEN])
 	return NULL;
 }
 
+int given_waits(struct coll *c, const uint8_t id[IH_LEN])
+{
+	return kept_of(c, id) != NULL;
+}
+
 void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g)
 {
 	struct given_kept *k = kept_of(c, id);

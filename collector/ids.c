@@ -100,6 +100,8 @@ int ids_is_cold(const struct coll *c, const struct shm_job *job)
 
 	if (swarms_find(c->swarms, job->id))
 		return 0;
+	if (tier_is_asking(c, job->id))
+		return 0;
 	if (job->flags & (JOB_F_V2 | JOB_F_INFOHASH))
 		return 1;
 	switch (engine_look(c->engine, job->id, &r)) {
@@ -208,20 +210,27 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	return w;
 }
 
+void ids_join(struct coll *c, const uint8_t id[IH_LEN], const struct resolved *r,
+	      const uint8_t *v2, int torrent)
+{
+	enum lane_rc why;
+	struct swarm *w = ids_swarm(c, id, r, v2, torrent, &why);
+
+	if (w)
+		ids_asked(c, w, id, r->how);
+	wait_check(c);
+}
+
 /* The engine's word, late: who waited for it gets his swarm. */
 void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r)
 {
 	struct coll *c = arg;
 	struct resolved sure = *r;
-	enum lane_rc why;
-	struct swarm *w;
 
 	if (sure.how == RESOLVED_NO_ANSWER)
 		remember_slot(c, id, &sure);
-	w = ids_swarm(c, id, &sure, NULL, 0, &why);
-	if (w)
-		ids_asked(c, w, id, sure.how);
-	wait_check(c);
+	if (!tier_ask(c, id, &sure, NULL, 0, NULL))
+		ids_join(c, id, &sure, NULL, 0);
 }
 
 /* ---- the two hashes of a hybrid --------------------------------------------------- */
@@ -231,6 +240,7 @@ static void take_over(struct coll *c, struct swarm *w, struct swarm *from)
 {
 	struct swarm_id ids[SWARM_IDS];
 
+	claim_leave(c, from);
 	lt_leave(c->lt, from->id);
 	acewatch_end(c, from);
 	swarm_rejoin(from, clock_ms());

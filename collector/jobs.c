@@ -19,6 +19,7 @@ void jobs_leave(struct coll *c, struct swarm *w)
 	log_info("swarm", "%s left after %llu s: %u peers known", hex,
 		 (unsigned long long)(clock_ms() - w->joined_ms) / 1000, w->npeers);
 	recent_put(&c->recent, w->id, w->announced_ms);
+	claim_leave(c, w);
 	lt_leave(c->lt, w->id);
 	acewatch_end(c, w);
 	swarms_remove(c->swarms, w);
@@ -298,39 +299,51 @@ struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 	return w;
 }
 
+/* The engine, or Redis, is asked first. */
+static void wait_unjoined(struct coll *c, const struct shm_job *job)
+{
+	if (job->token != 0)
+		wait_for(c, NULL, job);
+}
+
 static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	struct swarm *w = swarms_find(c->swarms, job->id);
 	const uint8_t *v2;
 	enum lane_rc why = LANE_REFUSED;
+	int torrent = (job->flags & (JOB_F_V2 | JOB_F_INFOHASH)) != 0;
+	int cold = ids_is_cold(c, job);
 	uint32_t wait_s;
-	struct resolved r;
+	struct resolved r = {.how = RESOLVED_TAKEN};
 	struct given given;
 
+	memcpy(r.infohash, job->id, IH_LEN);
 	if (given_read(job, text, &v2, &given) != 0) {
 		stat_inc(lane_bad);
 		wait_answer(c, job->token, LANE_FAILED);
 		return;
 	}
 	if (net_why(c) == IFACE_OK || (w && !w->away)) {
-		if (ids_is_cold(c, job) && (wait_s = cold_wait_s(c, job)) != 0) {
+		if (cold && (wait_s = cold_wait_s(c, job)) != 0) {
 			wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 			return;
 		}
 		given_sift(c, w, job->client, &given);
 		given_keep(c, job->id, &given);
-		if (!ids_known(c, job, &r) && !w) {
-			if (job->token != 0)
-				wait_for(c, NULL, job);
+		if ((!ids_known(c, job, &r) && !w) ||
+		    tier_ask(c, job->id, &r, v2, torrent, cold ? job->client : NULL)) {
+			wait_unjoined(c, job);
 			return;
 		}
-		w = ids_swarm(c, job->id, &r, v2,
-			      (job->flags & (JOB_F_V2 | JOB_F_INFOHASH)) != 0, &why);
+		w = ids_swarm(c, job->id, &r, v2, torrent, &why);
 	} else if (w) {
 		w->asked_ms = clock_ms(); /* it is wanted when we are back */
 		given_sift(c, w, job->client, &given);
 		given_take(c, w, &given);
 		w = NULL;
+	} else if (tier_ask(c, job->id, &r, v2, torrent, NULL)) {
+		wait_unjoined(c, job); /* another node may see what we can't */
+		return;
 	}
 	if (!w) {
 		stat_inc(jobs_refused);

@@ -243,6 +243,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	jobs_take(c); /* a lost ring costs a second at most */
 	path_tick(c);
 	jobs_tick(c);
+	tier_tick(c);
 	online_tick(c);
 	publish_tick(c);
 	count_losses(c);
@@ -442,6 +443,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return err_set(err, "out of memory");
 	if (places_open(c, err) != 0)
 		return -1;
+	if (tier_open(c) != 0)
+		return err_set(err, "out of memory");
 	open_redis(c);
 	engine_configure(c->engine, c->kid.conf.acestream_engine_url,
 			 c->kid.conf.acestream_timeout_ms);
@@ -457,6 +460,7 @@ static void coll_close(struct coll *c)
 			      c->tick, c->publish, c->visit, c->wake};
 
 	stat_set(lt_listening, 0);
+	tier_close(c);
 	acewatch_close(c); /* before the session, which it asks */
 	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {
 		log_info("swarm", "a tracker does not hear us: leaving without a word");

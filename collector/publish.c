@@ -13,8 +13,9 @@
 #include "shm/swarmjson.h"
 #include "shm/verdictjson.h"
 
-/* peer_stats:<id>, in the contract's shape, with the TTL that it promises. */
-static void redis_one(struct coll *c, const uint8_t id[IH_LEN])
+/* peer_stats:<id>, in the contract's shape, with the TTL that it promises; and the whole
+ * list, for other nodes. */
+static void redis_one(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN])
 {
 	const struct conf *conf = &c->kid.conf;
 	uint32_t limit = (uint32_t)conf->cache_max_peers;
@@ -27,6 +28,7 @@ static void redis_one(struct coll *c, const uint8_t id[IH_LEN])
 	buf_reset(&c->json);
 	if (swarm_json(&c->json, c->ptab, &c->copy, hex, limit, NULL) == 0)
 		redis_setex(c->redis, key, conf->cache_ttl_ms, c->json.p, c->json.len);
+	tier_write(c, w, id);
 }
 
 void publish_redis(struct coll *c, struct swarm *w)
@@ -37,7 +39,7 @@ void publish_redis(struct coll *c, struct swarm *w)
 	w->redis_ms = clock_ms();
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		if (w->ids[i].asked_ms && w->ids[i].written)
-			redis_one(c, w->ids[i].id);
+			redis_one(c, w, w->ids[i].id);
 }
 
 /* Under an id that is not the infohash, of a hybrid, it says so. */
@@ -142,10 +144,16 @@ static void publish_soft(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 	uint64_t now = clock_ms(), ttl = c->kid.conf.cache_ttl_ms;
+	uint64_t gap = ttl / 4 < PUBLISH_SOFT_MS ? ttl / 4 : PUBLISH_SOFT_MS;
 
 	if (w->changed_ms && publish_may(w) && now - w->published_ms >= PUBLISH_SOFT_MS)
 		(void)publish_now(c, w, 0);
-	if (w->redis_due && now - w->asked_ms < ttl && now - w->redis_ms >= ttl / 4)
+	/* Who holds the claim speaks for the others, who may be asked while we are not. */
+	if (w->claim == CLAIM_HELD && w->round_done && publish_may(w) &&
+	    now - w->published_ms >= ttl / 2)
+		(void)publish_now(c, w, 0);
+	if (w->redis_due && now - w->redis_ms >= gap &&
+	    (now - w->asked_ms < ttl || w->claim == CLAIM_HELD))
 		publish_redis(c, w);
 }
 

@@ -24,6 +24,7 @@
 #include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "shm/note.h"
 #include "shm/stat.h"
 
 #define BACKOFF_MIN_MS 100u
@@ -71,6 +72,7 @@ static void go_down(struct redis *r, const char *why)
 	if (!r->complained)
 		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
+	note_set(NOTE_redis_detail, why);
 	r->state = R_DOWN;
 	r->ctx = NULL;
 	r->inflight = 0;
@@ -106,6 +108,7 @@ static void complain(struct redis *r, const char *bad)
 {
 	uint64_t now = clock_ms();
 
+	note_set(NOTE_redis_detail, bad);
 	if (r->said_ms && now - r->said_ms < COMPLAIN_MS)
 		return;
 	r->said_ms = now;
@@ -141,6 +144,8 @@ static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 	r->bytes -= (size_t)(uintptr_t)arg;
 	if (bad)
 		complain(r, bad);
+	else
+		note_set(NOTE_redis_detail, "");
 }
 
 /* AUTH or SELECT: without it, nothing may be sent. */
@@ -167,8 +172,10 @@ static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 		go_down(r, bad);
 		return;
 	}
-	if (r->state != R_UP)
+	if (r->state != R_UP) {
 		log_notice("redis", "connected to %s", r->name);
+		note_set(NOTE_redis_detail, "");
+	}
 	r->state = R_UP;
 	r->backoff_ms = BACKOFF_MIN_MS;
 	r->complained = 0;
@@ -344,6 +351,7 @@ void redis_close(struct redis **rp)
 		redisAsyncFree(ctx);
 	}
 	event_free(r->timer);
+	note_set(NOTE_redis_detail, "");
 	stat_set(redis_up, 0);
 	free(r);
 }

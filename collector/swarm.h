@@ -131,6 +131,8 @@ struct swarm {
 	int important;			/* the change is one that people look for */
 	int redis_due;			/* a version was published that Redis has not seen */
 	uint64_t redis_ms;		/* monotonic; last written there */
+	uint8_t claim;			/* enum claim_state */
+	uint64_t claim_ms;		/* monotonic; last asked for; 0: never */
 	uint32_t places_set;		/* databases that all its places are of; places.c */
 	uint8_t published_verdict, published_path;	/* of the newest version */
 	int control;			/* a probe of ours, not a question of anybody's */

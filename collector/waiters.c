@@ -156,8 +156,11 @@ void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN])
 	wait_hand_over(c, NULL, w, id);
 }
 
-void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
+/* How many. */
+static uint32_t answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
 {
+	uint32_t n = 0;
+
 	for (struct waiter **at = &c->waiters; *at;) {
 		uint64_t token = (*at)->token;
 
@@ -166,9 +169,20 @@ void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
 			continue;
 		}
 		waiter_drop(c, at);
-		stat_inc(jobs_refused);
 		wait_answer(c, token, rc);
+		n++;
 	}
+	return n;
+}
+
+void wait_answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
+{
+	(void)answer_id(c, id, rc);
+}
+
+void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
+{
+	stat_add(STAT_jobs_refused, answer_id(c, id, rc));
 }
 
 void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)

@@ -30,6 +30,7 @@ X(geo_more5, "the same") \
 X(geo_more6, "the same") \
 X(engine_detail, "why the AceStream engine does not answer") \
 X(geo_online_detail, "what is wrong with the last answer of the web service for places") \
+X(redis_detail, "why Redis does not answer, or the error with which it did") \
 X(tracker_failure, "the tracker that failed last, how, and what it said, a blank between")
 /* clang-format on */
 

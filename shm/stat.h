@@ -94,6 +94,14 @@ X(redis_skipped, "Redis commands not sent: down or too many under way") \
 X(redis_connects, "Redis connections made") \
 X(vpn_ports, "forwarded ports taken from Gluetun") \
 X(redis_gets_late, "Redis answers that came too late for who asked") \
+X(tier_hits, "cold questions answered from a list in Redis, without a join") \
+X(tier_misses, "cold questions that Redis had no answer for") \
+X(tier_bad, "values in Redis that were no list, or not a true one") \
+X(tier_late, "cold questions that did not wait any longer for Redis") \
+X(tier_full, "cold questions that did not ask Redis: too many did already") \
+X(claims_won, "swarms that we join for all nodes") \
+X(claims_lost, "cold questions that waited for another node's list") \
+X(claims_idle, "such questions that got none in time, so that we joined") \
 X(engine_asked, "ids that the AceStream engine was asked about") \
 X(engine_failed, "questions that the engine did not answer, or not well") \
 X(engine_known, "ids whose meaning was known from memory") \
@@ -142,6 +150,7 @@ X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(engine_state, "AceStream engine: 0 off, 1 unknown, 2 up, 3 down") \
 X(engine_since_s, "when engine_state became so") \
 X(ace_open, "AceStream engines being called") \
+X(claims_held, "swarms joined for all nodes") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \

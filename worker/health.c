@@ -12,7 +12,7 @@
 #include "shm/verdictjson.h"
 #include "worker/health.h"
 
-#define HEALTH_MAX_BYTES 32768 /* fifteen notes, should each byte be escaped */
+#define HEALTH_MAX_BYTES 49152 /* eighteen notes, should each byte be escaped */
 #define HEALTH_STALLED_MS 5000 /* a loop that did not turn for this long hangs */
 
 static uint32_t load(const shm_u32 *p)
@@ -197,6 +197,27 @@ static void gauges(struct json *j, const struct worker *w)
 	json_obj_end(j);
 }
 
+static void redis(struct json *j, const struct worker *w)
+{
+	static const struct {
+		const char *key;
+		enum stat_counter counter;
+	} said[] = {{"hits", STAT_tier_hits},        {"misses", STAT_tier_misses},
+		    {"bad", STAT_tier_bad},          {"late", STAT_tier_late},
+		    {"errors", STAT_redis_errors},   {"skipped", STAT_redis_skipped},
+		    {"claims_won", STAT_claims_won}, {"claims_lost", STAT_claims_lost}};
+
+	json_obj(j, "redis");
+	for (size_t i = 0; i < PS_ARRAY_LEN(said); i++)
+		json_uint(j, said[i].key, stat_total(w->seg, said[i].counter));
+	json_uint(j, "claims_held", stat_gauge_get(w->seg, GAUGE_claims_held));
+	if (collector_runs(w))
+		note(j, "error", w->seg, NOTE_redis_detail);
+	else
+		json_null(j, "error");
+	json_obj_end(j);
+}
+
 /* Without a collector nobody asks the engine: what it was is history. */
 static void engine(struct json *j, const struct worker *w)
 {
@@ -236,6 +257,7 @@ void health_get(struct ask *a)
 	vpn(&j, w);
 	path_json(&j, w->seg);
 	engine(&j, w);
+	redis(&j, w);
 	json_int(&j, "workers", w->kid->nworkers);
 	json_uint(&j, "generation", w->kid->generation);
 	json_obj_end(&j);

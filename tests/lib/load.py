@@ -1,6 +1,7 @@
 """Requests in a steady stream while something happens to the daemon, and what they saw."""
 import http.client
 import threading
+import time
 
 from procs import slow
 
@@ -14,6 +15,7 @@ class Load:
     def __init__(self, daemon, path, threads=4):
         self.daemon, self.path = daemon, path
         self.failures, self.answers, self.closed_idle = [], 0, 0
+        self.took = []          # (when asked, seconds until the whole answer was there)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(i % 2 == 0,), daemon=True)
                          for i in range(threads)]
@@ -27,10 +29,11 @@ class Load:
             conn = conn or http.client.HTTPConnection(self.daemon.host, self.daemon.port,
                                                       timeout=10 * slow())
             try:
+                began = time.monotonic()
                 conn.request('GET', self.path)
                 r = conn.getresponse()
                 body = r.read()
-                self._count(r.status, body)
+                self._count(r.status, body, began)
                 if r.will_close or not keep:
                     conn.close()
                     conn = None
@@ -45,9 +48,10 @@ class Load:
         if conn:
             conn.close()
 
-    def _count(self, status, body):
+    def _count(self, status, body, began):
         with self._lock:
             self.answers += 1
+            self.took.append((began, time.monotonic() - began))
             if status != 200:
                 self.failures.append((status, body[:200]))
 
@@ -57,6 +61,13 @@ class Load:
                 self.closed_idle += 1
             else:
                 self.failures.append(repr(e))
+
+    def p99(self, since=0.0, until=float('inf')):
+        """Seconds; of the answers to questions of that time."""
+        with self._lock:
+            took = sorted(t for at, t in self.took if since <= at < until)
+        assert len(took) >= 100, 'too few to say anything'
+        return took[len(took) * 99 // 100]
 
     def stop(self):
         self._stop.set()

@@ -1,0 +1,298 @@
+/*
+ * tier.c -- cold questions to Redis; see tier.h.
+ */
+#include "collector/tier.h"
+
+#include <event2/event.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/coll.h"
+#include "collector/listjson.h"
+#include "common/clock.h"
+
+static void step(struct tier_flight *f);
+
+/* ---- the end of a flight --------------------------------------------------------------- */
+
+/* Out of the table first: what follows may begin another one. */
+static void land(struct tier_flight *f, struct tier_flight *was)
+{
+	*was = *f;
+	memset(f, 0, sizeof(*f));
+}
+
+static void land_answered(struct tier_flight *f)
+{
+	struct tier_flight was;
+
+	land(f, &was);
+	stat_inc(tier_hits);
+	if (was.paid) /* nothing was joined */
+		bucket_give(was.c->buckets, was.client,
+			    (uint32_t)was.c->kid.conf.swarm_cold_burst);
+	wait_answer_id(was.c, was.asked, LANE_OK);
+}
+
+static void land_joining(struct tier_flight *f, int won)
+{
+	struct tier_flight was;
+
+	land(f, &was);
+	ids_join(was.c, was.asked, &was.r, was.has_v2 ? was.v2 : NULL, was.torrent);
+	if (won)
+		claim_won(was.c, was.r.infohash);
+}
+
+/* ---- one after the other ------------------------------------------------------------------ */
+
+static int is_key(const struct tier_flight *f)
+{
+	return memcmp(f->asked, f->r.infohash, IH_LEN) == 0;
+}
+
+/* A stale answer is one: who waits has it now, and better follows behind it. */
+static int took(struct tier_flight *f, enum tier_age age)
+{
+	if (age == TIER_FRESH)
+		land_answered(f);
+	else if (age == TIER_STALE)
+		wait_answer_id(f->c, f->asked, LANE_OK);
+	return age == TIER_FRESH;
+}
+
+static void arm_poll(struct coll *c)
+{
+	static const struct timeval tv = {0, TIER_POLL_MS * 1000};
+
+	if (c->tier->poll_armed)
+		return;
+	c->tier->poll_armed = 1;
+	event_add(c->tier->poll, &tv);
+}
+
+static void on_claim(struct tier_flight *f, const char *value, size_t len)
+{
+	if (len != 1 || value[0] == '1') {
+		land_joining(f, len == 1);
+		return;
+	}
+	if (!f->lost)
+		stat_inc(claims_lost);
+	f->lost = 1;
+	f->step = TIER_PAUSE;
+	arm_poll(f->c);
+}
+
+static void on_value(void *arg, const char *value, size_t len)
+{
+	struct tier_flight *f = arg;
+
+	f->get = NULL;
+	switch (f->step) {
+	case TIER_LIST_ASKED:
+		if (value && took(f, tier_take(f, f->asked, value, len)))
+			return;
+		f->step = is_key(f) ? TIER_JSON : TIER_LIST_KEY;
+		break;
+	case TIER_LIST_KEY:
+		if (value && took(f, tier_take(f, f->r.infohash, value, len)))
+			return;
+		f->step = f->lost ? TIER_CLAIM : TIER_JSON;
+		break;
+	case TIER_JSON:
+		if (value && took(f, tier_take_json(f, value, len)))
+			return;
+		stat_inc(tier_misses);
+		f->step = TIER_CLAIM;
+		break;
+	case TIER_CLAIM: on_claim(f, value, len); return;
+	case TIER_PAUSE: return;
+	}
+	step(f);
+}
+
+static struct redis_get *get(struct tier_flight *f, const char *prefix,
+			     const uint8_t id[IH_LEN], size_t max, uint64_t ms)
+{
+	char hex[IH_HEX_LEN], key[64];
+
+	ih_hex(hex, id);
+	snprintf(key, sizeof(key), "%s%s", prefix, hex);
+	return redis_get(f->c->redis, key, ms, max, on_value, f);
+}
+
+static struct redis_get *ask(struct tier_flight *f)
+{
+	uint64_t now = clock_ms(), ms = f->soon_ms > now ? f->soon_ms - now : 1;
+
+	switch (f->step) {
+	case TIER_LIST_ASKED:
+		return get(f, "peerscope:list:", f->asked, LISTCODE_MAX, ms);
+	case TIER_LIST_KEY:
+		return get(f, "peerscope:list:", f->r.infohash, LISTCODE_MAX, ms);
+	case TIER_JSON: return get(f, "peer_stats:", f->asked, LISTJSON_MAX, ms);
+	default: break;
+	}
+	return claim_may(f->c) ? claim_ask(f->c, f->r.infohash, ms, on_value, f) : NULL;
+}
+
+/* What can't be asked, or not in time, is not waited for. */
+static void step(struct tier_flight *f)
+{
+	if (clock_ms() >= f->soon_ms) {
+		stat_inc(tier_late);
+		land_joining(f, 0);
+		return;
+	}
+	f->get = ask(f);
+	if (!f->get)
+		land_joining(f, 0);
+}
+
+/* Is the holder's list there, or the claim free? Else its holder may be dead, or write
+ * nothing, and is waited for no longer. */
+static void look_again(struct tier_flight *f, uint64_t now)
+{
+	if (now >= f->end_ms) {
+		stat_inc(claims_idle);
+		land_joining(f, 0);
+		return;
+	}
+	f->soon_ms = now + TIER_WAIT_MS;
+	f->step = TIER_LIST_KEY;
+	step(f);
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+	struct coll *c = arg;
+	uint64_t now = clock_ms();
+
+	(void)fd;
+	(void)what;
+	c->tier->poll_armed = 0;
+	for (size_t i = 0; i < TIER_FLIGHTS; i++)
+		if (c->tier->flight[i].c && c->tier->flight[i].step == TIER_PAUSE)
+			look_again(&c->tier->flight[i], now);
+}
+
+/* ---- questions ------------------------------------------------------------------------------ */
+
+static struct tier_flight *flight_of(const struct coll *c, const uint8_t asked[IH_LEN],
+				     struct tier_flight **empty)
+{
+	*empty = NULL;
+	for (size_t i = 0; i < TIER_FLIGHTS; i++) {
+		struct tier_flight *f = &c->tier->flight[i];
+
+		if (f->c && memcmp(f->asked, asked, IH_LEN) == 0)
+			return f;
+		if (!f->c)
+			*empty = f;
+	}
+	return NULL;
+}
+
+int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN])
+{
+	struct tier_flight *empty;
+
+	return flight_of(c, asked, &empty) != NULL;
+}
+
+/* 0: it is on its way. */
+static int take_off(struct coll *c, struct tier_flight *f)
+{
+	uint64_t now = clock_ms();
+
+	f->c = c;
+	f->step = TIER_LIST_ASKED;
+	f->soon_ms = now + TIER_WAIT_MS;
+	f->end_ms = now + c->kid.conf.swarm_discovery_wait_ms + TIER_PATIENCE_MS;
+	f->get = ask(f);
+	if (f->get)
+		return 0;
+	memset(f, 0, sizeof(*f));
+	return -1;
+}
+
+int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
+	     const uint8_t *v2, int torrent, const uint8_t *client)
+{
+	struct tier_flight *f;
+
+	if (!redis_up(c->redis) || swarms_find(c->swarms, asked) ||
+	    swarms_find(c->swarms, r->infohash) || given_waits(c, asked))
+		return 0;
+	if (flight_of(c, asked, &f))
+		return 1;
+	if (!f) {
+		stat_inc(tier_full);
+		return 0;
+	}
+	memcpy(f->asked, asked, IH_LEN);
+	f->r = *r;
+	f->torrent = torrent != 0;
+	f->has_v2 = v2 != NULL;
+	if (v2)
+		memcpy(f->v2, v2, IH_V2_LEN);
+	f->paid = client != NULL;
+	if (client)
+		memcpy(f->client, client, ADDR_LEN);
+	return take_off(c, f) == 0;
+}
+
+void tier_tick(struct coll *c)
+{
+	claim_tick(c);
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+/* The same in each life: of this host, this directory and this segment. */
+static void name_node(struct coll *c)
+{
+	char host[HOST_NAME_MAX + 1] = "", all[1024];
+	uint8_t hash[16];
+
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		host[0] = '\0';
+	snprintf(all, sizeof(all), "%s\n%s\n%s", host, c->kid.run_dir,
+		 c->kid.conf.shm_name);
+	crypto_generichash(hash, sizeof(hash), (const uint8_t *)all, strlen(all), NULL,
+			   0);
+	sodium_bin2hex(c->tier->node, sizeof(c->tier->node), hash, sizeof(hash));
+}
+
+int tier_open(struct coll *c)
+{
+	c->tier = calloc(1, sizeof(*c->tier));
+	if (!c->tier)
+		return -1;
+	buf_init(&c->tier->out, LISTCODE_MAX);
+	name_node(c);
+	c->tier->poll = evtimer_new(c->base, on_poll, c);
+	return c->tier->poll ? 0 : -1;
+}
+
+void tier_close(struct coll *c)
+{
+	struct tier *t = c->tier;
+
+	if (!t)
+		return;
+	for (size_t i = 0; i < TIER_FLIGHTS; i++)
+		redis_get_cancel(&t->flight[i].get);
+	claim_close(c);
+	redis_flush(c->redis);
+	if (t->poll)
+		event_free(t->poll);
+	buf_free(&t->out);
+	c->tier = NULL;
+	free(t);
+}

@@ -1,0 +1,114 @@
+/*
+ * tier.h -- Redis is read, and shared: a cold question is answered from the list of another
+ * node, or of an earlier life; and of two nodes that are asked for one swarm, one joins it.
+ *
+ *	cold question --> list:<id> --> list:<infohash> --> peer_stats:<id> --> claim --> join
+ *	                     |               |                   |                |
+ *	                     '---- fresh: in the table, answered-'              lost: look for the
+ *	                                                  holder's list until it is there, the claim
+ *	                                                  is free, or patience ends
+ *
+ * Keys: peerscope:list:<id> (listcode.h) and peerscope:claim:<infohash>, whose value is a
+ * node and which ends by itself (redis.claim) unless the node renews it, while it is joined.
+ * A node's name is the same in each of its lives, so it never waits for itself. Only with
+ * redis.mode = external: a bundled Redis has no other node.
+ *
+ * Redis is never waited for longer than TIER_WAIT_MS before somebody joins. A claim is a
+ * wish to be polite, not a lock: where it can't be had or trusted, a node joins.
+ * Proof: tests/e2e/test_tier.py.
+ */
+#ifndef PEERSCOPE_COLLECTOR_TIER_H
+#define PEERSCOPE_COLLECTOR_TIER_H
+
+#include "collector/listcode.h"
+#include "collector/redis.h"
+#include "collector/resolve.h"
+#include "common/addr.h"
+
+/* Cold questions under way in Redis, those included that wait for a holder: more than a
+ * page of channels has. Further ones join at once. */
+#define TIER_FLIGHTS 256
+/* For all that is asked before a join. Redis is near, or it is no help. */
+#define TIER_WAIT_MS 200
+/* Lists of holders are looked for this often, */
+#define TIER_POLL_MS 150
+/* for as long as a first round may take, and so much more. */
+#define TIER_PATIENCE_MS 400
+#define TIER_NODE_MAX 40
+
+struct coll;
+struct swarm;
+struct redis_get;
+
+enum tier_step { TIER_LIST_ASKED, TIER_LIST_KEY, TIER_JSON, TIER_CLAIM, TIER_PAUSE };
+
+/* A cold question. What it means is in r; who waits for it is in coll.waiters. */
+struct tier_flight {
+	struct coll *c;			/* NULL: free */
+	enum tier_step step;
+	uint8_t asked[IH_LEN];
+	struct resolved r;
+	uint8_t v2[IH_V2_LEN], has_v2, torrent;
+	uint8_t client[ADDR_LEN], paid;	/* who gave a token for a join (bucket.h) */
+	uint8_t lost;			/* another node holds the claim */
+	uint64_t soon_ms, end_ms;	/* monotonic: the answer of Redis; of the holder */
+	struct redis_get *get;
+};
+
+struct tier {
+	char node[TIER_NODE_MAX];	/* what we call ourselves in claims */
+	struct tier_flight flight[TIER_FLIGHTS];
+	struct event *poll;
+	int poll_armed;
+	struct {			/* claims being made or renewed: one batch at a time */
+		uint8_t id[REDIS_KEYS_MAX][IH_LEN];
+		unsigned n;
+		uint64_t sent_ms;
+		struct redis_get *get;
+	} batch;
+	struct buf out;			/* scratch, as are all below */
+	struct listcode list;
+	uint32_t text[LISTCODE_TEXTS + 1], place[CONF_SLOT_PEERS + 1];
+};
+
+/* --- tier.c: questions --- */
+PS_MUST int tier_open(struct coll *c);
+/* Claims are given back, as far as Redis takes that word now. Before redis_close. */
+void tier_close(struct coll *c);
+/* A swarm would have to be joined for asked, which means r. 1: Redis is asked; who waits is
+ * answered, or ids_join is called, from the loop. 0: nobody is there to be asked, or the
+ * swarm is joined: go on. client: whose token was taken; NULL: nobody's. torrent: see
+ * ids_swarm. */
+int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
+	     const uint8_t *v2, int torrent, const uint8_t *client);
+int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN]);
+void tier_tick(struct coll *c);		/* once a second: claims */
+
+/* --- tierlist.c: lists --- */
+enum tier_age { TIER_NONE = 0, TIER_STALE = 1, TIER_FRESH = 2 };
+/* A value of list:<key> into the table, as the answer to f; how good an answer it is. */
+enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN], const char *value,
+			size_t len);
+/* The same for peer_stats:<asked>. */
+enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t len);
+/* A version of w that was put into the table: for others. id: its slot. */
+void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN]);
+
+/* --- claim.c --- */
+enum claim_state {
+	CLAIM_NONE = 0,			/* not asked for, or nobody knows */
+	CLAIM_HELD = 1,
+	CLAIM_LOST = 2,			/* another node has it, and we joined all the same */
+};
+/* Do claims mean anything now: another node may be there, and we could join? */
+int claim_may(const struct coll *c);
+/* fn is told "1": it is ours, "0": another's; NULL: nobody knows. NULL: not asked. */
+PS_MUST struct redis_get *claim_ask(struct coll *c, const uint8_t key[IH_LEN],
+				    uint64_t timeout_ms, redis_get_fn *fn, void *arg);
+void claim_won(struct coll *c, const uint8_t key[IH_LEN]);	/* w: NULL: it is not joined */
+/* w is being left. */
+void claim_leave(struct coll *c, struct swarm *w);
+void claim_tick(struct coll *c);
+void claim_close(struct coll *c);
+
+#endif

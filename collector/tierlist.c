@@ -1,0 +1,197 @@
+/*
+ * tierlist.c -- lists of other nodes: into the table, and ours out of it; see tier.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "collector/coll.h"
+#include "collector/listjson.h"
+#include "collector/tier.h"
+#include "common/clock.h"
+
+/* ---- in ---------------------------------------------------------------------------- */
+
+/* The reference of a text, made when it is first needed. */
+static uint32_t text_ref(struct coll *c, uint32_t i)
+{
+	struct tier *t = c->tier;
+	const char *s;
+	size_t len;
+
+	if (i && !t->text[i]) {
+		s = listcode_text(&t->list, i, &len);
+		t->text[i] = ptab_string(c->ptab, s, len);
+	}
+	return i ? t->text[i] : 0;
+}
+
+static uint32_t place_ref(struct coll *c, uint32_t i)
+{
+	struct tier *t = c->tier;
+	struct place pl;
+
+	if (i && !t->place[i]) {
+		listcode_place(&t->list, i, &pl);
+		t->place[i] = ptab_intern_place(c->ptab, &pl);
+	}
+	return i ? t->place[i] : 0;
+}
+
+/* Ours if we know the country, else the other node's. */
+static uint32_t best_place(struct coll *c, const struct shm_peer *p)
+{
+	uint32_t own = c->geo ? publish_place(c, p->addr) : 0, other;
+
+	if (own && ptab_has_country(c->ptab, own))
+		return own;
+	other = place_ref(c, p->place);
+	return other ? other : own;
+}
+
+/* Without those that we don't list: us, and who is private. */
+static void settle_in(struct coll *c, struct shm_swarm *s, struct shm_peer *peer)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->npeers; i++) {
+		struct shm_peer *p = &peer[n];
+
+		if (!own_may_list(c, peer[i].addr, peer[i].port)) {
+			s->connected -= peer[i].state == PEER_CONNECTED && s->connected;
+			s->contacted -= peer[i].state == PEER_CONTACTED && s->contacted;
+			s->tried -= peer[i].state == PEER_TRIED && s->tried;
+			stat_inc(peers_refused);
+			continue;
+		}
+		*p = peer[i];
+		p->client = text_ref(c, p->client);
+		p->place = best_place(c, p);
+		n++;
+	}
+	s->total_peers -= s->npeers - n;
+	s->npeers = n;
+	s->title = text_ref(c, s->title);
+	s->tracker_said = text_ref(c, s->tracker_said);
+}
+
+/* May what this list says stand for the swarm that is meant? */
+static int is_answer(const struct tier_flight *f, const struct shm_swarm *s)
+{
+	int same = memcmp(s->infohash, f->r.infohash, IH_LEN) == 0 ||
+		   (s->has_v2 && memcmp(s->v2, f->r.infohash, IH_LEN) == 0);
+
+	if (f->r.how == RESOLVED_ENGINE && !same)
+		return 0; /* the id means another swarm now */
+	return s->phase != SWARM_JOINING && s->verdict != VERDICT_PATH_BLOCKED &&
+	       PATH_ALL(s->path) < PATH_BLOCKED; /* its writer could not see */
+}
+
+static int is_newer(const struct coll *c, const struct shm_swarm *s)
+{
+	uint32_t any = UINT32_MAX;
+	struct shm_swarm old;
+
+	return ptab_peek(c->ptab, s->id, &any, &old) != PTAB_OK ||
+	       s->cached_at_ms > old.cached_at_ms;
+}
+
+static enum tier_age age_of(const struct coll *c, const struct shm_swarm *s, uint64_t now)
+{
+	const struct conf *conf = &c->kid.conf;
+	uint64_t age = now - s->cached_at_ms;
+
+	if (age < conf->cache_ttl_ms)
+		return TIER_FRESH;
+	return age < conf->cache_ttl_ms + conf->cache_grace_ms ? TIER_STALE : TIER_NONE;
+}
+
+enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN],
+			const char *value, size_t len)
+{
+	struct coll *c = f->c;
+	struct tier *t = c->tier;
+	struct shm_swarm *s = &t->list.s;
+	uint64_t now = clock_wall_ms();
+
+	if (listcode_read(&t->list, key, value, len, now) != 0) {
+		stat_inc(tier_bad);
+		return TIER_NONE;
+	}
+	if (!is_answer(f, s) || swarms_find(c->swarms, f->asked))
+		return TIER_NONE;
+	if (memcmp(key, f->asked, IH_LEN) != 0) {
+		memcpy(s->id, f->asked, IH_LEN);
+		s->resolved = f->r.how;
+	}
+	if (s->cached_at_ms > now)
+		s->cached_at_ms = now; /* of a clock that is a little ahead */
+	if (is_newer(c, s)) {
+		memset(t->text, 0, sizeof(t->text));
+		memset(t->place, 0, sizeof(t->place));
+		settle_in(c, s, t->list.peer);
+		if (ptab_put(c->ptab, s, t->list.peer) != PTAB_PUT) {
+			stat_inc(publish_full);
+			return TIER_NONE;
+		}
+		stat_inc(publishes);
+	}
+	return age_of(c, s, now);
+}
+
+enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t len)
+{
+	struct tier *t = f->c->tier;
+
+	buf_reset(&t->out);
+	if (listjson_convert(&t->out, f->asked, value, len) != 0) {
+		stat_inc(tier_bad);
+		return TIER_NONE;
+	}
+	return tier_take(f, f->asked, t->out.p, t->out.len);
+}
+
+/* ---- out --------------------------------------------------------------------------- */
+
+static void text_of(void *arg, uint32_t ref, char out[SHM_STRING_MAX + 1])
+{
+	ptab_client(arg, ref, out);
+}
+
+static void place_of(void *arg, uint32_t ref, struct place *out)
+{
+	ptab_place(arg, ref, out);
+}
+
+static void write_as(struct coll *c, const struct swarm_copy *copy)
+{
+	const struct listcode_names names = {text_of, place_of, c->ptab};
+	const struct conf *conf = &c->kid.conf;
+	struct buf *out = &c->tier->out;
+	char hex[IH_HEX_LEN], key[64];
+
+	ih_hex(hex, copy->s.id);
+	snprintf(key, sizeof(key), "peerscope:list:%s", hex);
+	buf_reset(out);
+	if (listcode_write(out, &copy->s, copy->peer, &names) == 0)
+		redis_setex(c->redis, key, conf->cache_ttl_ms + conf->cache_grace_ms,
+			    out->p, out->len);
+}
+
+/* Nobody else is to be told what a blocked path sees, and the holder of a claim speaks for
+ * the swarm. Under its infohash in any case, where those look who came by another id. */
+void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN])
+{
+	struct swarm_copy *copy = &c->copy;
+	const struct swarm_id *e = swarms_id(c->swarms, w->id);
+
+	if (w->claim == CLAIM_LOST || PATH_ALL(path_packed(&c->path)) >= PATH_BLOCKED ||
+	    ptab_get(c->ptab, id, CONF_SLOT_PEERS, copy) != PTAB_OK ||
+	    copy->s.phase == SWARM_JOINING)
+		return;
+	write_as(c, copy);
+	if (w->claim != CLAIM_HELD || (e && e->asked_ms))
+		return;
+	memcpy(copy->s.id, w->id, IH_LEN);
+	copy->s.resolved = RESOLVED_TAKEN;
+	write_as(c, copy);
+}

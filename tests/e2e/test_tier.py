@@ -1,0 +1,487 @@
+"""One Redis for several nodes: what one knows answers the others' questions, one of them
+joins for all; and nothing that happens to Redis is ever an asker's trouble."""
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import redis as client
+from load import Load
+from procs import slow, wait_until
+
+LIST, CLAIM, JSON = 'peerscope:list:', 'peerscope:claim:', 'peer_stats:'
+
+
+def is_up(d):
+    return d.get('/health').json['redis_available'] is True
+
+
+def counter(d, name):
+    return d.top()['counters'][name]
+
+
+def gauge(d, name):
+    return d.top()['gauges'][name]
+
+
+@pytest.fixture
+def node(daemon, redis_server):
+    """node(conf): a daemon that shares node.redis with the others."""
+    r = redis_server()
+
+    def make(conf=None, **kw):
+        d = daemon({'redis.mode': 'external', 'redis.url': r.url, **(conf or {})}, **kw)
+        if kw.get('wait', True):
+            wait_until(lambda: is_up(d), what='redis is up')
+        return d
+    make.redis, make.db = r, r.client()
+    return make
+
+
+def scripted(swarm, tracker, torrents=1, count=10, delay_ms=50, **group):
+    t = tracker()
+    s = swarm([{'count': count, 'progress': 'mixed', **group}], torrents=torrents,
+              delay_ms=delay_ms)
+    for infohash in s.infohashes:
+        t.set(infohash, peers=s.endpoints())
+    return t, s
+
+
+def joins_of(t, infohash):
+    return len(t.announces(infohash, 'started'))
+
+
+def stored(node, infohash):
+    """The list of this swarm is in Redis."""
+    return wait_until(lambda: node.db.get(LIST + infohash), what='the list is in Redis')
+
+
+def settled(d, infohash):
+    return wait_until(lambda: (a := d.peers(infohash, limit=2000))['phase'] == 'settled' and a,
+                      what='settled')
+
+
+# ---- another node's answer --------------------------------------------------------------
+
+WHOLE = ('ip', 'port', 'client', 'progress', 'country', 'country_code', 'city', 'isp',
+         'region', 'latitude', 'longitude', 'timezone', 'asn', 'geo_source', 'state',
+         'sources', 'flags', 'first_seen', 'last_seen', 'protocol')
+
+
+def test_a_second_node_answers_whole_without_joining(net, node, swarm, tracker, mmdb):
+    """More peers than an answer without ?limit= has, with places that only the first node
+    has a database for."""
+    t = tracker()
+    s = swarm([{'count': 120, 'progress': 'mixed', 'name': 'Client No {i}'}],
+              base=net.in_block(1), delay_ms=20)
+    t.set(s.infohash, peers=s.endpoints(), complete=7, incomplete=8)
+    first = node({'swarm.trackers': t.http, 'geo.city_db': mmdb / 'city.mmdb',
+                  'geo.asn_db': mmdb / 'asn.mmdb', 'cache.max_peers': 2000, 'cache.ttl': '4s'})
+    settled(first, s.infohash)
+    second = node({'swarm.trackers': t.http, 'cache.ttl': '4s'})
+
+    def same_version():         # the first one goes on; what both wrote at one time is compared
+        first.peers(s.infohash)
+        one = json.loads(node.db.get(JSON + s.infohash))
+        two = second.peers(s.infohash, limit=2000)
+        return one['cached_at'] == two['cached_at'] and one['phase'] == 'settled' and (one, two)
+    asked = len(t.announces(s.infohash))
+    one, two = wait_until(same_version, 60, 'the same version')
+    assert one['peer_count'] == 120 and one['peers'][0]['country'] != 'Unknown'
+    assert counter(second, 'joins') == 0 and counter(second, 'tier_hits') >= 1
+    assert len(t.announces(s.infohash)) == asked, 'no tracker was asked'
+
+    def facts(answer):
+        return sorted(json.dumps([p[k] for k in WHOLE]) for p in answer['peers'])
+    assert facts(two) == facts(one)
+    for key in ('infohash', 'peer_count', 'total_peers', 'cached_at', 'phase', 'error', 'counts',
+                'resolution', 'protocol', 'verdict'):
+        assert two[key] == one[key], key
+    again = second.peers(s.infohash)
+    assert again['peer_count'] == 50 and again['total_peers'] == 120
+
+
+def test_lists_of_a_holder_are_kept_fresh_for_the_others(node, swarm, tracker):
+    """The second node is asked again and again; the first one only once."""
+    t, s = scripted(swarm, tracker)
+    conf = {'swarm.trackers': t.http, 'cache.ttl': '1s', 'cache.grace': '1s'}
+    first, second = node(conf), node(conf)
+    assert first.peers(s.infohash)['peer_count'] == 10
+    stored(node, s.infohash)
+    seen = set()
+    until = time.monotonic() + 6 * slow()
+    while time.monotonic() < until or len(seen) < 4:
+        answer = second.peers(s.infohash)
+        assert answer['peer_count'] == 10 and answer['error'] is None
+        seen.add(answer['cached_at'])
+        time.sleep(0.05)        # a client's pace
+    assert counter(second, 'joins') == 0
+    assert joins_of(t, s.infohash) == 1
+    assert second.get('/health').json['redis']['claims_held'] == 0
+    assert first.get('/health').json['redis']['claims_held'] == 1
+
+
+def test_a_node_without_a_way_out_answers_from_the_others(node, swarm, tracker):
+    t, s = scripted(swarm, tracker, torrents=2)
+    first = node({'swarm.trackers': t.http})
+    assert first.peers(s.infohash)['peer_count'] == 10
+    stored(node, s.infohash)
+    second = node({'swarm.trackers': t.http, 'swarm.interface': 'tun77'}, wait=False)
+    second.wait_serving(listens=False)
+    wait_until(lambda: is_up(second), what='redis is up')
+    assert second.peers(s.infohash)['peer_count'] == 10
+    nothing = second.peers(s.infohashes[1])
+    assert nothing['peers'] == [] and 'tun77' in nothing['error']
+    assert node.db.keys(CLAIM + s.infohashes[1]) == [], 'it claims nothing that it can not join'
+
+
+# ---- another life -----------------------------------------------------------------------
+
+def reborn(node, d, conf):
+    return node({**conf, 'master.run_dir': d.run_dir, 'shm.name': d.conf['shm.name']})
+
+
+def kill_all(d):
+    """The whole node, at once, without a word to anybody."""
+    d.exit_expected = None
+    d.kill(signal.SIGSTOP)      # or it would start them again
+    for pid in d.pids():
+        os.kill(pid, signal.SIGKILL)
+    d.kill(signal.SIGKILL)
+    d.proc.wait(10)
+
+
+def test_a_restarted_node_answers_from_its_earlier_life(node, swarm, tracker):
+    t, s = scripted(swarm, tracker, count=60)
+    conf = {'swarm.trackers': t.http}
+    first = node(conf)
+    assert first.peers(s.infohash, limit=100)['peer_count'] == 60
+    stored(node, s.infohash)
+    kill_all(first)
+    assert node.db.get(CLAIM + s.infohash), 'its claim is still there'
+    again = reborn(node, first, conf)
+    answer = again.peers(s.infohash, limit=100)
+    assert answer['peer_count'] == 60
+    assert counter(again, 'joins') == 0 and joins_of(t, s.infohash) == 1
+
+
+def test_nobody_waits_for_his_own_dead_claim(node, swarm, tracker):
+    t, s = scripted(swarm, tracker)
+    conf = {'swarm.trackers': t.http, 'redis.claim': '10m', 'swarm.discovery_wait': '10s'}
+    first = node(conf)
+    first.peers(s.infohash)
+    stored(node, s.infohash)
+    kill_all(first)
+    node.db.delete(LIST + s.infohash, JSON + s.infohash)
+    assert node.db.pttl(CLAIM + s.infohash) > 500000
+    again = reborn(node, first, conf)
+    began = time.monotonic()
+    assert again.peers(s.infohash)['peer_count'] == 10
+    assert time.monotonic() - began < 3 * slow()
+    assert counter(again, 'claims_won') == 1 and counter(again, 'claims_lost') == 0
+
+
+def test_a_node_that_leaves_gives_its_claims_back(node, swarm, tracker):
+    t, s = scripted(swarm, tracker, torrents=70)     # more than one script gives back
+    first = node({'swarm.trackers': t.http, 'redis.claim': '10m'})
+    for infohash in s.infohashes:
+        first.get(f'/peers/{infohash}?wait=0')
+    wait_until(lambda: len(node.db.keys(CLAIM + '*')) == 70, what='all are claimed')
+    wait_until(lambda: gauge(first, 'claims_held') == 70, what='and it says so')
+    first.stop()
+    assert node.db.keys(CLAIM + '*') == []
+
+
+def test_a_swarm_that_is_left_is_free_for_others(node, swarm, tracker):
+    t, s = scripted(swarm, tracker)
+    first = node({'swarm.trackers': t.http, 'redis.claim': '10m', 'swarm.linger': '1s'})
+    first.peers(s.infohash)
+    assert node.db.get(CLAIM + s.infohash)
+    wait_until(lambda: not node.db.get(CLAIM + s.infohash), 20, 'the claim is given back')
+    assert counter(first, 'leaves') == 1
+
+
+# ---- one joins for all --------------------------------------------------------------------
+
+def at_once(nodes, infohash, **query):
+    """The answers of all nodes to one question, asked of all at the same moment."""
+    answers, barrier = [None] * len(nodes), threading.Barrier(len(nodes))
+
+    def ask(i):
+        barrier.wait()
+        answers[i] = nodes[i].peers(infohash, **query)
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(nodes))]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join()
+    return answers
+
+
+def test_two_nodes_asked_at_once_join_once(node, swarm, tracker):
+    """Ten cold swarms, whose peers take their time."""
+    t, s = scripted(swarm, tracker, torrents=10, count=60, delay_ms=150)
+    conf = {'swarm.trackers': t.http}
+    nodes = [node(conf), node(conf)]
+    for infohash in s.infohashes:
+        for answer in at_once(nodes, infohash, limit=100):
+            assert answer['peer_count'] == answer['total_peers'] == 60
+            assert all(p['client'].startswith('Scripted') for p in answer['peers'])
+        assert joins_of(t, infohash) == 1, 'exactly one of them joined'
+    assert sum(counter(d, 'joins') for d in nodes) == 10
+    assert sum(counter(d, 'claims_won') for d in nodes) == 10
+    assert sum(counter(d, 'tier_hits') for d in nodes) == 10
+
+
+def test_the_holder_is_killed_and_the_other_takes_over(node, swarm, tracker):
+    """In the middle of its first round: nothing is in Redis but its claim."""
+    t, s = scripted(swarm, tracker, delay_ms=4000)
+    conf = {'swarm.trackers': t.http, 'redis.claim': '2s', 'swarm.discovery_wait': '15s'}
+    first, second = node(conf), node(conf)
+    first.get(f'/peers/{s.infohash}?wait=0')
+    wait_until(lambda: node.db.get(CLAIM + s.infohash), what='the first one joins')
+    kill_all(first)
+    began = time.monotonic()
+    answer = second.peers(s.infohash)
+    took = time.monotonic() - began
+    assert answer['peer_count'] == 10
+    assert took < 2 + 4 + 1.5 * slow(), 'the claim, the round, and no more'
+    assert counter(second, 'claims_lost') == 1 and counter(second, 'claims_won') == 1
+    assert counter(second, 'claims_idle') == 0
+
+
+def test_a_holder_that_says_nothing_is_not_waited_for_for_ever(node, swarm, tracker):
+    """A claim that nobody lets go of and nobody fulfils."""
+    t, s = scripted(swarm, tracker)
+    d = node({'swarm.trackers': t.http, 'swarm.discovery_wait': '1s'})
+    node.db.set(CLAIM + s.infohash, 'somebody else', px=600000)
+    began = time.monotonic()
+    assert d.peers(s.infohash)['peer_count'] == 10
+    assert 1 < time.monotonic() - began < 4 * slow()
+    assert counter(d, 'claims_idle') == 1 and gauge(d, 'claims_held') == 0
+    assert node.db.get(CLAIM + s.infohash) == b'somebody else'
+
+
+def test_who_names_a_peer_gets_him_dialled(node, swarm, tracker):
+    """x.pe is more than a list can answer."""
+    t, s = scripted(swarm, tracker, count=11)
+    t.set(s.infohash, peers=s.endpoints()[:10])
+    first, second = (node({'swarm.trackers': t.http}) for _ in range(2))
+    assert first.peers(s.infohash)['peer_count'] == 10
+    stored(node, s.infohash)
+    extra = '{}:{}'.format(*s.endpoints()[10])
+    assert second.peers(s.infohash, **{'x.pe': extra})['peer_count'] == 11
+    assert counter(second, 'joins') == 1
+
+
+def test_a_bundled_redis_needs_no_claims(daemon, swarm, tracker):
+    t, s = scripted(swarm, tracker)
+    d = daemon({'redis.mode': 'bundled', 'swarm.trackers': t.http})
+    db = client.Redis(unix_socket_path=os.path.join(d.run_dir, 'redis.sock'))
+    wait_until(lambda: is_up(d), what='redis is up')
+    assert d.peers(s.infohash)['peer_count'] == 10
+    wait_until(lambda: db.get(LIST + s.infohash), what='the list is in Redis')
+    wait_until(lambda: counter(d, 'jobs') > 0 and gauge(d, 'claims_held') == 0)
+    assert db.keys(CLAIM + '*') == []
+
+
+# ---- what others write there -----------------------------------------------------------------
+
+def service_json(infohash, peers, **more):
+    """As the Python service writes it."""
+    return json.dumps({
+        'acestream_id': infohash, 'infohash': infohash, 'peers': [
+            {'ip': ip, 'port': port, 'client': 'uTorrent 3.5.5', 'progress': 45.3,
+             'download_rate': 0, 'upload_rate': 256000, 'country': 'Japan',
+             'country_code': 'JP', 'city': 'Tokyo', 'isp': 'Example ISP', 'region': 'Tokyo',
+             'latitude': 35.69, 'longitude': 139.69, 'timezone': 'Asia/Tokyo', 'flags': '0x1'}
+            for ip, port in peers],
+        'peer_count': len(peers), 'total_peers': len(peers), 'cached_at': time.time(),
+        'error': None, **more})
+
+
+def test_a_whole_list_of_the_python_service_is_used(node, tracker):
+    t, ih = tracker(), 'ab' * 20
+    d = node({'swarm.trackers': t.http})
+    node.db.setex(JSON + ih, 30, service_json(ih, [('127.9.9.1', 1001), ('127.9.9.2', 1002)]))
+    answer = d.peers(ih)
+    assert answer['peer_count'] == answer['total_peers'] == 2
+    p = answer['peers'][0]
+    assert (p['client'], p['progress'], p['country'], p['city'], p['latitude'], p['state']) == \
+        ('uTorrent 3.5.5', 45.3, 'Japan', 'Tokyo', 35.69, 'contacted')
+    assert counter(d, 'joins') == 0 and joins_of(t, ih) == 0
+
+
+FOREIGN = {
+    'an object': b'{"status": "ok", "peers": 7}',
+    'not JSON': b'\x00\xff\x80 what?',
+    'nested': b'[' * 100000,
+    'part of a list': 'more',
+    'nobody': 'empty',
+    'another id': 'other',
+    'the future': 'future',
+    'huge': b'[' + b'0,' * 5000000 + b'0]',
+}
+
+
+@pytest.mark.parametrize('what', FOREIGN)
+def test_what_is_no_whole_list_is_a_miss(node, swarm, tracker, what):
+    t, s = scripted(swarm, tracker)
+    ih, two = s.infohash, [('127.9.9.1', 1001), ('127.9.9.2', 1002)]
+    value = {'more': lambda: service_json(ih, two, total_peers=3),
+             'empty': lambda: service_json(ih, []),
+             'other': lambda: service_json('cd' * 20, two),
+             'future': lambda: service_json(ih, two, cached_at=time.time() + 3600)
+             }.get(FOREIGN[what], lambda: FOREIGN[what])()
+    d = node({'swarm.trackers': t.http})
+    node.db.set(JSON + ih, value)
+    node.db.set(LIST + ih, value)
+    assert d.peers(ih)['peer_count'] == 10
+    assert counter(d, 'joins') == 1 and counter(d, 'tier_hits') == 0
+    assert counter(d, 'tier_bad') == (0 if what == 'huge' else 2)
+
+
+def test_a_list_with_one_byte_changed_is_never_half_taken(node, swarm, tracker):
+    t, s = scripted(swarm, tracker, torrents=2)
+    first = node({'swarm.trackers': t.http, 'redis.claim': '1s'})
+    first.peers(s.infohash)
+    good = stored(node, s.infohash)
+    first.stop()
+    second = node({'swarm.trackers': t.http})
+    for bad in (good[:-1], good + b'x', b'X' + good[1:], good[:8] + b'\xff' + good[9:], good[:20]):
+        node.db.delete(JSON + s.infohashes[1])
+        node.db.set(LIST + s.infohashes[1], bad)
+        before = counter(second, 'tier_bad')
+        second.get(f'/peers/{s.infohashes[1]}?wait=0')
+        wait_until(lambda b=before: counter(second, 'tier_bad') > b or
+                   counter(second, 'joins') == 1)
+    assert second.peers(s.infohashes[1])['peer_count'] == 10
+
+
+def test_keys_of_another_type(node, swarm, tracker):
+    t, s = scripted(swarm, tracker)
+    for prefix in LIST, JSON, CLAIM:
+        node.db.lpush(prefix + s.infohash, 'a', 'list')
+    d = node({'swarm.trackers': t.http})
+    began = time.monotonic()
+    assert d.peers(s.infohash)['peer_count'] == 10
+    assert time.monotonic() - began < 2 * slow()
+    wait_until(lambda: node.db.type(LIST + s.infohash) == b'string', what='it is written over')
+    assert len(d.log_lines('WRONGTYPE')) == 1, 'one line in a minute'
+
+
+# ---- trouble, under load --------------------------------------------------------------------
+
+def stands_still(node):
+    node.redis.proc.kill(signal.SIGSTOP)
+    yield 'down'
+    node.redis.proc.kill(signal.SIGCONT)
+
+
+def killed(node):
+    node.redis.proc.kill(signal.SIGKILL)
+    yield 'down'
+    node.redis.start()
+
+
+def full(node):
+    node.db.config_set('maxmemory-policy', 'noeviction')
+    node.db.config_set('maxmemory', '1')
+    yield 'errors'
+    node.db.config_set('maxmemory', '0')
+
+
+def flushed(node):
+    node.db.flushall()
+    yield None
+
+
+def replaced_by_an_empty_one(node):
+    node.redis.proc.stop()
+    node.redis.start()
+    yield None
+
+
+def a_replica(node):
+    node.db.replicaof('127.0.0.1', '1')
+    yield 'errors'
+    node.db.replicaof('NO', 'ONE')
+
+
+def wants_a_password(node):
+    node.db.config_set('requirepass', 'secret')
+    node.db.client_kill_filter(_type='normal', skipme=True)
+    yield 'down'
+    db = client.Redis(host=node.redis.address, port=node.redis.port, password='secret')
+    db.config_set('requirepass', '')
+
+
+def full_of_garbage(node):
+    for key in node.db.keys('*'):
+        node.db.set(key, os.urandom(3000), ex=60)
+    yield None
+
+
+def slow_to_answer(node):
+    stop = threading.Event()
+
+    def sleep():
+        while not stop.is_set():
+            node.db.eval('local t = redis.call("TIME") local e = t[1] * 1000 + t[2] / 1000 + 300 '
+                         'repeat t = redis.call("TIME") until t[1] * 1000 + t[2] / 1000 > e '
+                         'return 1', 0)
+    th = threading.Thread(target=sleep)
+    th.start()
+    yield None
+    stop.set()
+    th.join()
+
+
+TROUBLE = (stands_still, killed, full, flushed, replaced_by_an_empty_one, a_replica,
+           wants_a_password, full_of_garbage, slow_to_answer)
+
+
+@pytest.mark.parametrize('trouble', TROUBLE, ids=lambda f: f.__name__)
+def test_trouble_with_redis_is_nobodys(node, swarm, tracker, trouble):
+    """Known swarms are asked for all the time, cold ones meanwhile."""
+    t, s = scripted(swarm, tracker, torrents=8, count=60)
+    d = node({'swarm.trackers': t.udp, 'redis.timeout': '500ms', 'cache.ttl': '1s',
+              'redis.claim': '1s'})
+    d.peers(s.infohashes[0])
+    load = Load(d, f'/peers/{s.infohashes[0]}', threads=2)
+    began = time.monotonic()
+    cold = iter(s.infohashes[1:])
+
+    def ask_cold(n):
+        for _ in range(n):
+            at = time.monotonic()
+            assert d.peers(next(cold), limit=100)['peer_count'] == 60
+            assert time.monotonic() - at < 4 * slow(), 'it waited for nobody but the swarm'
+    try:
+        ask_cold(2)
+        wait_until(lambda: time.monotonic() - began > 2, what='quiet times are measured')
+        steps = trouble(node)
+        before = counter(d, 'redis_errors')
+        at = time.monotonic()
+        what = next(steps)
+        ask_cold(1)
+        if what == 'down':
+            wait_until(lambda: not is_up(d), what='/health says so')
+        ask_cold(1)
+        if what == 'errors':
+            wait_until(lambda: counter(d, 'redis_errors') > before, what='it is counted')
+            assert d.log_lines('answers: ')
+        ask_cold(1)
+        wait_until(lambda: time.monotonic() - at > 3, what='times of trouble are measured')
+        over = time.monotonic()
+        next(steps, None)
+        wait_until(lambda: is_up(d), 40, 'it is back')
+        ask_cold(2)
+        wait_until(lambda: node.db.get(LIST + s.infohashes[7]), 20, 'it is written to again')
+    finally:
+        load.stop()
+    assert load.failures == []
+    quiet, worst = load.p99(began, at), load.p99(at, over)
+    assert worst < 3 * quiet + 0.005 * slow(), f'p99 {quiet * 1000:.1f} -> {worst * 1000:.1f} ms'
