@@ -174,15 +174,23 @@ build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson)
 
-# Half of the time for each.
-FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 2)) -max_len=4096 -timeout=10 \
+FUZZ_META := $(addprefix common/,magnet.c clean.c given.c ident.c addr.c buf.c err.c)
+build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) $(wildcard common/*.h)
+	@mkdir -p $(@D)
+	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
+		-o $@ $(filter %.c,$^)
+
+# A third of the time for each.
+FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 3)) -max_len=4096 -timeout=10 \
 	-artifact_prefix=build/fuzz/ -print_final_stats=1
-fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list
-	@mkdir -p build/fuzz/ace.corpus build/fuzz/list.corpus
+fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list build/fuzz/fuzz_meta
+	@mkdir -p build/fuzz/ace.corpus build/fuzz/list.corpus build/fuzz/meta.corpus
 	FUZZ_SEEDS=build/fuzz/ace.corpus build/fuzz/fuzz_ace
 	build/fuzz/fuzz_ace $(FUZZ_RUN) build/fuzz/ace.corpus
 	FUZZ_SEEDS=build/fuzz/list.corpus build/fuzz/fuzz_list
 	build/fuzz/fuzz_list $(FUZZ_RUN) build/fuzz/list.corpus
+	FUZZ_SEEDS=build/fuzz/meta.corpus build/fuzz/fuzz_meta
+	build/fuzz/fuzz_meta $(FUZZ_RUN) build/fuzz/meta.corpus
 
 # SLOW='-k ids' picks tests.
 SLOW ?=
