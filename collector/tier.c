@@ -65,6 +65,17 @@ static int took(struct tier_flight *f, enum tier_age age)
 	return age == TIER_FRESH;
 }
 
+/* The holder, which is waited for, has written it. If it is of no use (another version, a
+ * clock that is wrong) the next one will be of none. */
+static int on_list(struct tier_flight *f, enum tier_age age)
+{
+	if (!f->lost || age != TIER_NONE)
+		return took(f, age);
+	stat_inc(claims_idle);
+	land_joining(f, 0);
+	return 1;
+}
+
 static void arm_poll(struct coll *c)
 {
 	static const struct timeval tv = {0, TIER_POLL_MS * 1000};
@@ -100,7 +111,7 @@ static void on_value(void *arg, const char *value, size_t len)
 		f->step = is_key(f) ? TIER_JSON : TIER_LIST_KEY;
 		break;
 	case TIER_LIST_KEY:
-		if (value && took(f, tier_take(f, f->r.infohash, value, len)))
+		if (value && on_list(f, tier_take(f, f->r.infohash, value, len)))
 			return;
 		f->step = f->lost ? TIER_CLAIM : TIER_JSON;
 		break;

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import redis as client
+from acecheck import FAST, told_by
 from load import Load
 from procs import slow, wait_until
 
@@ -101,6 +102,41 @@ def test_a_second_node_answers_whole_without_joining(net, node, swarm, tracker, 
         assert two[key] == one[key], key
     again = second.peers(s.infohash)
     assert again['peer_count'] == 50 and again['total_peers'] == 120
+
+
+def test_what_acestream_peers_say_is_shared_whole(node, ace_swarm, engine, tracker):
+    """By the content id, which the second node has no engine for, and by the infohash; neither
+    announce nor call is made there."""
+    content, infohash = 'ac' * 20, 'ad' * 20
+    s = ace_swarm([{'count': 4, 'version': [3021100, 3021900], 'rate': 5.0, 'lag': [0, 7, 3, 40],
+                    'country': ['DE', 'ES'], 'asn': [64500, None], 'distance': [1, 2]},
+                   {'count': 1, 'role': 'source', 'port': 7764, 'rate': 5.0, 'platform': 1},
+                   {'count': 1, 'behaviour': 'dead'}], keys=[content, infohash])
+    e = engine({content: infohash})
+    e.title = 'Fußball, "live"'
+    first = told_by(node, lambda: tracker(), s, **FAST, **{
+        'acestream.engine_url': e.url, 'acestream.second_look': '2s', 'cache.ttl': '2s',
+        'cache.max_peers': 2000})
+    wait_until(lambda: (a := first.peers(content))['ace'] and a['ace']['motion'] == 'advancing',
+               20, 'it advances', every=0.2)
+    calls, asked = len(s.log()), len(first.ace_tracker.announces())
+    second = node({'acestream.trackers': first.ace_tracker.udp, 'cache.ttl': '2s'})
+    third = second.peers(infohash, limit=2000)      # the first one was never asked by this id
+
+    def same_version():
+        one = json.loads(node.db.get(JSON + content))
+        two = second.peers(content, limit=2000)
+        return one['cached_at'] == two['cached_at'] and (one, two)
+    one, two = wait_until(same_version, 30, 'the same version')
+    for a in one, two:
+        a['peers'].sort(key=lambda p: (p['ip'], p['port']))
+    assert two['peers'] == one['peers'] and two['ace'] == one['ace']
+    assert (two['title'], two['resolution'], two['infohash']) == (e.title, 'resolved', infohash)
+    assert third['peer_count'] == 6 and third['infohash'] == infohash
+    assert third['resolution'] == 'taken' and third['ace']['content_id'] == content
+    assert counter(second, 'joins') == 0 and counter(second, 'ace_calls') == 0
+    assert counter(second, 'ace_announces') == 0
+    assert len(first.ace_tracker.announces()) == asked and calls > 0
 
 
 def test_lists_of_a_holder_are_kept_fresh_for_the_others(node, swarm, tracker):
@@ -262,6 +298,18 @@ def test_a_holder_that_says_nothing_is_not_waited_for_for_ever(node, swarm, trac
     assert 1 < time.monotonic() - began < 4 * slow()
     assert counter(d, 'claims_idle') == 1 and gauge(d, 'claims_held') == 0
     assert node.db.get(CLAIM + s.infohash) == b'somebody else'
+
+
+def test_a_holder_whose_lists_make_no_sense_is_not_waited_for(node, swarm, tracker):
+    """Another version of us, or a clock that is a day ahead: two looks, and that is that."""
+    t, s = scripted(swarm, tracker)
+    d = node({'swarm.trackers': t.http, 'swarm.discovery_wait': '20s'})
+    node.db.set(CLAIM + s.infohash, 'somebody else', px=600000)
+    node.db.set(LIST + s.infohash, b'PSLIST of the year 2030')
+    began = time.monotonic()
+    assert d.peers(s.infohash)['peer_count'] == 10
+    assert time.monotonic() - began < 4 * slow()
+    assert counter(d, 'claims_idle') == 1
 
 
 def test_who_names_a_peer_gets_him_dialled(node, swarm, tracker):

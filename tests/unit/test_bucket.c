@@ -53,6 +53,31 @@ static void a_burst_then_the_rate(void **state)
 	assert_int_equal(take("192.0.2.1", 60, 5), 1);
 }
 
+/* A question that made no join after all. */
+static void a_token_comes_back(void **state)
+{
+	uint8_t addr[ADDR_LEN];
+
+	(void)state;
+	assert_int_equal(addr_parse(addr, "192.0.2.1"), 0);
+	bucket_give(b, addr, 2); /* of nobody yet */
+	assert_int_equal(buckets_used(b), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 1);
+	bucket_give(b, addr, 2);
+	assert_int_equal(take("192.0.2.1", 60, 2), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 1);
+	for (int i = 0; i < 9; i++)
+		bucket_give(b, addr, 2); /* never more than the burst */
+	assert_int_equal(take("192.0.2.1", 60, 2), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 0);
+	assert_int_equal(take("192.0.2.1", 60, 2), 1);
+	assert_int_equal(addr_parse(addr, "127.0.0.1"), 0);
+	bucket_give(b, addr, 2);
+	assert_int_equal(buckets_used(b), 1);
+}
+
 /* What is said is when there is a token: not a second before, and surely then. */
 static void the_wait_is_true(void **state)
 {
@@ -168,10 +193,15 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(a_burst_then_the_rate), T(the_wait_is_true),
-		T(refusals_are_free),     T(each_client_has_its_own),
-		T(this_machine_has_none), T(rate_zero_is_no_limit),
-		T(the_table_is_bounded),  T(a_reload_shrinks_a_full_bucket),
+		T(a_burst_then_the_rate),
+		T(a_token_comes_back),
+		T(the_wait_is_true),
+		T(refusals_are_free),
+		T(each_client_has_its_own),
+		T(this_machine_has_none),
+		T(rate_zero_is_no_limit),
+		T(the_table_is_bounded),
+		T(a_reload_shrinks_a_full_bucket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
