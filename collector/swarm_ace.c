@@ -145,8 +145,10 @@ int swarm_ace_waits(const struct swarm *w)
 
 	if (!swarm_ace_on(w) || w->ace.find_done)
 		return 0;
+	if (w->ace.mode != ACE_MODE_MAYBE)
+		return 1;
 	n = answers(w);
-	return n.bt < ACE_PIN || n.ace;
+	return n.bt == 0 || n.ace;
 }
 
 /* What it is without a pin. With BitTorrent peers the session is not left. */

@@ -222,7 +222,8 @@ void swarm_ace_bt_failed(struct swarm *w, struct peer *p, uint64_t now_ms);
 void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms);
 /* May it be visited in BitTorrent by the rounds of swarm_visit.c? */
 int swarm_ace_bt_may(const struct swarm *w, const struct peer *p, uint64_t now_ms);
-/* Is acefind's first round waited for? Not in a swarm that looks like BitTorrent. */
+/* Is acefind's first round waited for? Not in a swarm that so far looks like BitTorrent:
+ * its first answer comes as soon as ever. */
 int swarm_ace_waits(const struct swarm *w);
 /* For swarm_judge.c: the same as its peer_done, for one whose turn is AceStream's. */
 int swarm_ace_done(const struct peer *p, uint64_t now_ms, uint64_t *recheck_ms);

@@ -987,11 +987,21 @@ static void test_a_torrents_round_does_not_wait_for_engines(void **state)
 {
 	(void)state;
 	w->ace.find_done = 0;
-	for (unsigned i = 1; i <= 3; i++) {
-		session_shakes(i, TORRENT);
-		assert_false(round_done());
-	}
+	session(LT_PEER_LEARNED, 1, TORRENT, 0, 0);
+	session_shakes(1, TORRENT);
 	now += SWARM_TELL_MS;
+	assert_true(round_done());
+}
+
+static void test_both_protocols_wait_for_engines(void **state)
+{
+	(void)state;
+	w->ace.find_done = 0;
+	session_shakes(1, TORRENT);
+	meet(2, ENGINE);
+	now += SWARM_TELL_MS;
+	assert_false(round_done());
+	w->ace.find_done = 1;
 	assert_true(round_done());
 }
 
@@ -1064,6 +1074,7 @@ int main(void)
 		MAYBE(test_the_round_waits_for_calls),
 		MAYBE(test_the_round_does_not_wait_for_ever),
 		MAYBE(test_a_torrents_round_does_not_wait_for_engines),
+		MAYBE(test_both_protocols_wait_for_engines),
 		MAYBE(test_who_answered_stays_until_its_next_call),
 	};
 
