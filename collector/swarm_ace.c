@@ -94,7 +94,9 @@ static void turn_all(struct swarm *w, uint64_t now_ms)
 
 		p->ace.bt_ms = 0;
 		p->ace.crossed = 0;
-		if (p->ace.speaks != PEER_UNSPOKEN && w->ace.mode != ACE_MODE_OFF)
+		if (w->ace.mode == ACE_MODE_OFF && p->ace.speaks == PEER_ACESTREAM)
+			p->ace.speaks = PEER_UNSPOKEN; /* we no longer speak it */
+		if (p->ace.speaks != PEER_UNSPOKEN)
 			continue;
 		if (p->ace.turn == home(w, p))
 			continue;

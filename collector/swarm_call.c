@@ -165,9 +165,10 @@ static int another_key(const struct swarm *w, const struct peer *p)
 	return -1;
 }
 
-static void cross(struct swarm *w, struct peer *p, uint64_t now_ms)
+/* While the swarm is not joined nobody is visited: it waits until there is no pin. */
+static void cross(const struct swarm *w, struct peer *p, uint64_t now_ms)
 {
-	if (p->ace.crossed || w->ace.mode == ACE_MODE_PINNED)
+	if (p->ace.crossed)
 		return;
 	p->ace.crossed = 1;
 	p->ace.bt_ms = now_ms + w->ace.other_ms;

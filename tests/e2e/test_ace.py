@@ -285,6 +285,96 @@ def test_an_engine_that_calls_us_does_no_harm(start, ace_swarm):
     assert not [r for r in s.log() if r['dialled'] and r['bytes_in'] > 200]
 
 
+@pytest.mark.parametrize('behaviour', ['normal', 'bittorrent'])
+def test_what_an_engine_knows_is_announced_nowhere(daemon, tracker, ace_swarm, engine, dht,
+                                                   behaviour):
+    """Neither while everybody answers in AceStream, nor once somebody must be dialled in
+    BitTorrent. The DHT is asked all the same."""
+    s = ace_swarm([{'count': 5, 'behaviour': behaviour}], names=2)
+    content, infohash = s.keys
+    nodes, e, t, other = dht(), engine({content: infohash}), tracker(), tracker()
+    t.set(infohash, peers=s.endpoints([0, 1, 2]))
+    nodes.announce(infohash, s.endpoints([3, 4]))
+    d = daemon({'acestream.trackers': t.udp, 'swarm.trackers': other.http, 'swarm.dht': 'on',
+                'swarm.dht_bootstrap': nodes.router, 'acestream.engine_url': e.url,
+                'acestream.other_protocol': '2s', 'swarm.discovery_wait': '10s', **FAST})
+    wait_until(lambda: d.get('/health').json['dht_nodes'], 20, 'the DHT is there')
+    name, mode = {'normal': ('Ace Stream', 'pinned'), 'bittorrent': ('Scripted', 'bt')}[behaviour]
+    d.until_peers(content, lambda got: len(got) == 5 and all(
+        p['client'].startswith(name) for p in got.values()), 30, 'all are named')
+    if behaviour == 'bittorrent':
+        assert d.log_lines('either protocol')
+        calls = {p['index']: [r['kind'] for r in s.log([p['index']])] for p in s.peers}
+        assert all(c == ['acestream', 'bittorrent'] for c in calls.values()), calls
+        return      # it is a torrent, then: announced as such
+    wait_until(lambda: d.peers(content)['ace']['mode'] == mode, 10, mode)
+    answer = d.peers(content)
+    assert answer['verdict'] == 'alive' and answer['evidence']['peers']['reached_lately'] == 5
+    assert answer['evidence']['path']['verdict'] == 'open'
+    assert answer['ace']['content_id'] == content and answer['infohash'] == infohash
+    assert other.announces() == []
+    assert d.address not in {a for a, _ in nodes.peers_of(infohash) + nodes.peers_of(content)}
+
+
+def test_one_that_may_be_bittorrent_is_joined_quietly(daemon, tracker, ace_swarm, engine, dht):
+    s = ace_swarm([{'count': 1, 'behaviour': 'bittorrent'}, {'count': 1, 'behaviour': 'close'}],
+                  names=2)
+    content, infohash = s.keys
+    nodes, e, t, other = dht(), engine({content: infohash}), tracker(), tracker()
+    t.set(infohash, peers=s.endpoints())
+    d = daemon({'acestream.trackers': t.udp, 'swarm.trackers': other.http, 'swarm.dht': 'on',
+                'swarm.dht_bootstrap': nodes.router, 'acestream.engine_url': e.url,
+                'acestream.other_protocol': '2s', **FAST})
+    wait_until(lambda: d.get('/health').json['dht_nodes'], 20, 'the DHT is there')
+    d.until_peers(content, lambda got: 'bittorrent' in {
+        p['protocol'] for p in got.values() if p['state'] != 'tried'}, 30, 'one spoke BitTorrent')
+    assert d.peers(content)['ace']['mode'] == 'maybe'
+    d.kill(1)           # whatever a reload announces
+    wait_until(lambda: d.log_lines('new settings taken'), 10)
+    for_a_while(5, lambda: d.peers(content))
+    assert other.announces() == []
+    assert d.address not in {a for a, _ in nodes.peers_of(infohash) + nodes.peers_of(content)}
+
+
+def test_engines_that_a_question_names_are_called(daemon, ace_swarm, swarm):
+    s = ace_swarm([{'count': 3}])
+    bt = swarm([{'count': 2}], infohashes=[s.key])
+    d = daemon({'acestream.other_protocol': '2s', **FAST})
+    given = '&'.join(f'x.pe={a}:{p}' for a, p in s.endpoints() + bt.endpoints())
+    d.get(f'/peers/{s.key}?{given}&wait=5s')
+    got = d.until_peers(s.key, lambda got: len(got) == 5 and 'Unknown' not in {
+        p['client'] for p in got.values()}, 20)
+    assert sorted(p['protocol'] for p in got.values()) == ['acestream'] * 3 + ['bittorrent'] * 2
+    assert {tuple(p['sources']) for p in got.values()} == {('x.pe',)}
+    assert counts(ask(d, s))['discovered'] == 5
+    d.get(f'/peers/{s.key}?{given}')        # they are known now
+    assert per_peer(s) == [1] * 3
+
+
+def test_switched_off_and_on_with_a_reload(daemon, tracker, ace_swarm):
+    t, s = tracker(), ace_swarm([{'count': 4, 'behaviour': 'both'}])
+    t.set(s.key, peers=s.endpoints())
+    rest = f'[acestream]\ntrackers = {t.udp}\nother_protocol = 1s\n'
+    d = daemon({'acestream.trackers': None}, file=rest)
+
+    def reload(text):
+        before = len(d.log_lines('new settings taken'))
+        with open(d.file, 'w', encoding='utf-8') as f:
+            f.write(text)
+        d.kill(1)
+        wait_until(lambda: len(d.log_lines('new settings taken')) > before, 10, 'it is taken')
+    until_named(d, s)
+    assert ask(d, s)['protocol'] == 'acestream'
+    reload(rest + 'peers = off\n')
+    wait_until(lambda: {p['protocol'] for p in ask(d, s)['peers']} == {'bittorrent'}, 20, 'off')
+    assert ask(d, s)['ace'] is None
+    d.until_peers(s.key, lambda got: {p['client'][:8] for p in got.values()} == {'Scripted'}, 20)
+    reload(rest)
+    other = ace_swarm([{'count': 4}])
+    t.set(other.key, peers=other.endpoints())
+    until_named(d, other)
+
+
 # Hearsay ----------------------------------------------------------------------------------
 def test_gossip_is_counted_apart_and_called_like_others(start, ace_swarm):
     """Message 12 comes unasked: whom it names is called; who does not answer stays hearsay."""

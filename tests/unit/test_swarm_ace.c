@@ -106,6 +106,25 @@ static void test_a_pin_visits_who_was_called_a_while_later(void **state)
 	assert_true(nobody_is_due());
 }
 
+/* It is being visited just then. */
+static void test_a_pin_does_not_visit_twice(void **state)
+{
+	(void)state;
+	heard(9, ENGINE);
+	(void)called(9, ENGINE);
+	fails_at(9, ENGINE, ACE_ZERO);
+	later(OTHER);
+	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+	session(LT_PEER_DIALLED, 9, ENGINE, LT_WAY_PLAIN, 0);
+	for (unsigned i = 1; i <= 3; i++)
+		session_shakes(i, TORRENT);
+	w->round_done = 1;
+	later(100);
+	assert_int_equal(w->ace.mode, ACE_MODE_BT);
+	later(1000);
+	assert_int_equal(visit_due(), -1);
+}
+
 /* ---- the other protocol --------------------------------------------------------------- */
 
 static void test_silence_in_acestream_is_tried_in_bittorrent_once(void **state)
@@ -152,6 +171,11 @@ static void test_silence_in_bittorrent_is_tried_in_acestream_once(void **state)
 	(void)called(1, TORRENT);
 	fails_at(1, TORRENT, ACE_ZERO);
 	assert_int_equal(peer_at(1, TORRENT)->ace.turn, PEER_BITTORRENT);
+	later(OTHER);
+	w->revisit_ms = now; /* another round of BitTorrent */
+	swarm_plan(w, now, 1000, 1000);
+	for (int way = visit_due(); way >= 0; way = visit_due())
+		session_fails(1, TORRENT, (enum lt_way)way, 1);
 	later(7 * 86400000ull);
 	assert_true(nobody_is_due());
 }
@@ -310,8 +334,10 @@ static void test_twenty_hang_ups_unpin(void **state)
 	fails_at(51, ENGINE, ACE_ZERO);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
-	later(1000);
+	assert_int_equal(visit_due(), -1);
+	later(OTHER - 1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE); /* old answers don't count */
+	assert_int_equal(w->plans, ACE_UNPIN_FAILS);   /* they may speak BitTorrent */
 }
 
 static void test_an_answer_between_hang_ups_keeps_the_pin(void **state)
@@ -362,6 +388,14 @@ static void test_first_unpins_to_first(void **state)
 	assert_int_equal(w->ace.mode, ACE_MODE_FIRST);
 }
 
+/* In all ways. */
+static void hangs_up_in_bittorrent(unsigned host)
+{
+	session_fails(host, TORRENT, LT_WAY_PLAIN, 1);
+	for (int way = visit_due(); way >= 0; way = visit_due())
+		session_fails(host, TORRENT, (enum lt_way)way, 1);
+}
+
 static void test_a_connection_keeps_the_bittorrent_pin(void **state)
 {
 	(void)state;
@@ -369,16 +403,16 @@ static void test_a_connection_keeps_the_bittorrent_pin(void **state)
 		session_shakes(i, TORRENT);
 	w->round_done = 1;
 	later(1000);
-	for (unsigned i = 100; i < 100 + 2 * ACE_UNPIN_FAILS; i++) {
-		session_fails(i, TORRENT, LT_WAY_PLAIN, 1);
-		session_fails(i, TORRENT, LT_WAY_ENCRYPTED, 1);
-		session_fails(i, TORRENT, LT_WAY_UTP, 0);
-	}
+	for (unsigned i = 2; i <= 3; i++)
+		session(LT_PEER_GONE, i, TORRENT, LT_WAY_PLAIN, 1);
+	for (unsigned i = 100; i < 100 + ACE_UNPIN_FAILS; i++)
+		hangs_up_in_bittorrent(i);
+	assert_int_equal(w->ace.straight, ACE_UNPIN_FAILS);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_BT);
-	for (unsigned i = 1; i <= 3; i++)
-		session(LT_PEER_GONE, i, TORRENT, LT_WAY_PLAIN, 1);
-	w->ace.straight = ACE_UNPIN_FAILS;
+	session(LT_PEER_GONE, 1, TORRENT, LT_WAY_PLAIN, 1);
+	for (unsigned i = 200; i < 200 + ACE_UNPIN_FAILS; i++)
+		hangs_up_in_bittorrent(i);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
 }
@@ -439,19 +473,28 @@ static void test_an_engines_word_does_not_unsay_peers(void **state)
 	w->round_done = 1;
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_BT);
+}
+
+static void test_metadata_is_stronger_than_an_engines_word(void **state)
+{
+	(void)state;
 	w->pieces = 10;
 	swarm_ace_meant(w, ACE_MODE_FIRST, now);
-	assert_int_equal(w->ace.mode, ACE_MODE_BT);
+	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
+	assert_false(swarm_ace_quiet(w));
 }
 
 static void test_switched_off_and_on(void **state)
 {
 	(void)state;
+	meet(3, ENGINE);
+	peer_at(3, ENGINE)->tried = 1; /* in BitTorrent, once: this one is not visited */
 	heard(1, ENGINE);
 	conf.acestream_peers = 0;
 	swarm_ace_configure(w, &conf, now);
 	assert_int_equal(w->ace.mode, ACE_MODE_OFF);
 	assert_true(nobody_is_due());
+	assert_int_equal(swarm_ace_speaks(peer_at(3, ENGINE)), PEER_BITTORRENT);
 	later(0);
 	assert_int_equal(visit_due(), LT_WAY_PLAIN);
 	conf.acestream_peers = 1;
@@ -576,6 +619,7 @@ static void test_a_rejoin_calls_only_who_did_not_answer(void **state)
 
 static void test_an_earlier_life_is_not_called_again_at_once(void **state)
 {
+	struct shm_swarm head;
 	struct shm_peer s;
 	struct peer *p;
 
@@ -599,6 +643,9 @@ static void test_an_earlier_life_is_not_called_again_at_once(void **state)
 	(void)called(2, TORRENT); /* an hour ago */
 	fails_at(2, TORRENT, ACE_TIMEOUT);
 	assert_true(swarm_ace_reached(w, peer_at(1, TORRENT), now));
+	assert_int_equal(peer_at(2, TORRENT)->ace.speaks, PEER_UNSPOKEN);
+	assert_int_equal(list(&head)[0].key, KEY_INFOHASH);
+	assert_int_equal(list(&head)[1].key, KEY_INFOHASH);
 	now += REVISIT - 600000;
 	assert_int_equal(call_all(&(struct ace_target){.port = 0}), 2);
 }
@@ -1030,6 +1077,7 @@ int main(void)
 		OFF(test_a_torrent_is_not_called),
 		MAYBE(test_a_pinned_torrent_visits_filtered_ones),
 		MAYBE(test_a_pin_visits_who_was_called_a_while_later),
+		MAYBE(test_a_pin_does_not_visit_twice),
 		MAYBE(test_silence_in_acestream_is_tried_in_bittorrent_once),
 		MAYBE(test_silence_in_bittorrent_is_tried_in_acestream_once),
 		MAYBE(test_a_visit_meanwhile_puts_the_other_protocol_off),
@@ -1049,6 +1097,7 @@ int main(void)
 		FIRST(test_first_with_an_answer_stays),
 		MAYBE(test_an_engines_word_comes_late),
 		MAYBE(test_an_engines_word_does_not_unsay_peers),
+		MAYBE(test_metadata_is_stronger_than_an_engines_word),
 		MAYBE(test_switched_off_and_on),
 		MAYBE(test_an_earlier_life_tells_the_mode),
 		MAYBE(test_who_answered_is_called_again_after_half_an_hour),
