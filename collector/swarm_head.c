@@ -220,10 +220,14 @@ static struct peer *freshest(struct swarm *w, int beyond, uint64_t now_ms)
 	return best;
 }
 
+/* If it is due before that anyhow, then at that time. */
 static void call_again(struct swarm *w, struct peer *p, uint64_t at_ms, uint64_t now_ms)
 {
 	p->ace.looked = LOOK_WAITS;
-	swarm_ace_plan(w, p, at_ms > now_ms ? at_ms : now_ms);
+	if (at_ms < now_ms)
+		at_ms = now_ms;
+	if (!p->ace.next_ms || at_ms < p->ace.next_ms)
+		swarm_ace_plan(w, p, at_ms);
 }
 
 static void look_again_at(struct swarm *w, struct peer *p, uint64_t now_ms)

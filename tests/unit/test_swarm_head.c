@@ -371,6 +371,20 @@ static void test_the_next_round_judges_anew(void **state)
 	assert_int_equal(motion(), MOTION_STALE);
 }
 
+/* With a pause that is longer than acestream.revisit. */
+static void test_a_look_puts_no_call_off(void **state)
+{
+	(void)state;
+	w->ace.second_look_ms = 2 * REVISIT;
+	meet_many(3, 5000);
+	later(1000);
+	later(REVISIT - 1000);
+	assert_int_equal(due_now(), 3);
+	assert_true(again(1, 6000) && again(2, 6000) && again(3, 6000));
+	later(1000);
+	assert_int_equal(motion(), MOTION_ADVANCING);
+}
+
 static void test_nothing_is_looked_at_without_a_head(void **state)
 {
 	struct acewire_told t = viewer(-1);
@@ -411,6 +425,7 @@ int main(void)
 		TEST(test_others_are_looked_at_if_they_are_gone),
 		TEST(test_one_that_goes_is_not_waited_for),
 		TEST(test_the_next_round_judges_anew),
+		TEST(test_a_look_puts_no_call_off),
 		TEST(test_nothing_is_looked_at_without_a_head),
 	};
 
