@@ -88,7 +88,7 @@ X(cache, max_peers, INT, "50", 1, CONF_SLOT_PEERS, RELOAD, "peers in an answer w
 X(redis, mode, REDIS_MODE, "bundled", 0, 2, RESTART, "bundled: run one beside us; external: use redis.url; off") \
 X(redis, url, SECRET, "", 0, 500, RELOAD, "redis://[:password@]host[:port][/db] or unix:///path[?db=n]") \
 X(redis, max_memory, SIZE, "32m", 2097152, 1099511627776, RESTART, "memory ceiling of the bundled Redis; the least recently used goes first") \
-X(redis, claim, MS, "10s", 1000, 600000, RELOAD, "external: a claim to join a swarm for all nodes ends by itself after this, unless it is renewed") \
+X(redis, claim, MS, "10s", 3000, 600000, RELOAD, "external: a claim to join a swarm for all nodes ends by itself after this, unless it is renewed") \
 X(redis, timeout, MS, "1s", 10, 60000, RELOAD, "give up on a Redis command or connection after this") \
 X(geo, city_db, STR, "", 0, 1000, RELOAD, "City database (MMDB)") \
 X(geo, asn_db, STR, "", 0, 1000, RELOAD, "ASN database (MMDB)") \
