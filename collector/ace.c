@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "collector/aceleave.h"
 #include "collector/bind6.h"
 #include "common/clock.h"
 #include "shm/stat.h"
@@ -60,6 +61,7 @@ struct ace {
 	uint32_t max, swarm_max, speed;
 	char device[sizeof(((struct conf *)0)->swarm_interface)];
 	struct call *calls;
+	struct aceleave *leave;
 	uint32_t open;
 	uint64_t credit, credit_ms; /* thousandths of a call, as of then */
 	int reporting;              /* a function of the caller's is on the stack */
@@ -70,24 +72,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg);
 
 /* ---- ends ---------------------------------------------------------------------- */
 
-/* What lies in the receive buffer when it is closed makes the kernel send RST, not FIN:
- * it is taken out and thrown away, as far as we would have read it. */
-static void drain(struct call *c)
-{
-	size_t left = AW_IN_MAX - c->in.total;
-	ssize_t n;
-
-	while (left > 0) {
-		n = recv(c->fd, c->ace->scratch, left < READ_BYTES ? left : READ_BYTES,
-			 0);
-		if (n <= 0)
-			break;
-		left -= (size_t)n;
-	}
-	sodium_memzero(c->ace->scratch, READ_BYTES);
-}
-
-/* The place is free and the socket closed; the memory stays. */
+/* The place is free and the socket closed, or about to be; the memory stays. */
 static void hang_up(struct call *c)
 {
 	*c->at = c->next;
@@ -96,8 +81,9 @@ static void hang_up(struct call *c)
 	stat_set(ace_open, --c->ace->open);
 	event_free(c->ev);
 	if (c->connected)
-		drain(c);
-	close(c->fd);
+		aceleave_take(c->ace->leave, c->fd, AW_IN_MAX - c->in.total, c->ace->max);
+	else
+		close(c->fd);
 }
 
 static void forget(struct call *c)
@@ -379,19 +365,17 @@ static void dial(struct call *c, const struct sockaddr_storage *to, socklen_t le
 
 int ace_descriptors(const struct conf *conf)
 {
+	rlim_t want = 2 * (rlim_t)conf->acestream_connections, most;
 	struct rlimit r;
-	rlim_t most;
 
 	if (!conf->acestream_peers)
 		return 0;
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
-		return (int)conf->acestream_connections;
+		return (int)want;
 	most = r.rlim_cur / DESCRIPTORS_SHARE;
-	if (most < 1)
-		most = 1;
-	return (rlim_t)conf->acestream_connections < most
-		       ? (int)conf->acestream_connections
-		       : (int)most;
+	if (most < 2)
+		most = 2;
+	return (int)(want < most ? want : most);
 }
 
 static uint64_t credit_at(const struct ace *a, uint64_t now)
@@ -523,7 +507,7 @@ void ace_configure(struct ace *a, const struct conf *conf)
 	PS_ASSERT(!a->reporting);
 	a->credit = credit_at(a, clock_ms());
 	a->credit_ms = clock_ms();
-	a->max = (uint32_t)ace_descriptors(conf);
+	a->max = (uint32_t)ace_descriptors(conf) / 2;
 	a->swarm_max = (uint32_t)conf->acestream_swarm_connections;
 	a->speed = (uint32_t)conf->acestream_connection_speed;
 	memcpy(a->device, conf->swarm_interface, sizeof(a->device));
@@ -535,18 +519,23 @@ void ace_configure(struct ace *a, const struct conf *conf)
 int ace_open(struct ace **out, struct event_base *base, const struct conf *conf,
 	     const struct ace_limits *limits, ace_fn *fn, void *arg, char err[ERRLEN])
 {
-	static const struct ace_limits usual = {ACE_CONNECT_MS, ACE_REPLY_MS, ACE_EXT_MS,
-						ACE_LISTEN_MS, ACE_ALL_MS};
+	static const struct ace_limits usual = {ACE_CONNECT_MS, ACE_REPLY_MS,
+						ACE_EXT_MS,     ACE_LISTEN_MS,
+						ACE_ALL_MS,     ACE_LEAVE_MS};
 	struct ace *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return err_set(err, "out of memory");
+	a->limits = limits ? *limits : usual;
 	if (acewire_secret_make(&a->secret, err) != 0) {
 		free(a);
 		return -1;
 	}
+	if (aceleave_open(&a->leave, base, a->limits.leave_ms) != 0) {
+		free(a);
+		return err_set(err, "out of memory");
+	}
 	a->base = base;
-	a->limits = limits ? *limits : usual;
 	a->fn = fn;
 	a->arg = arg;
 	a->speed = 1;
@@ -562,6 +551,7 @@ void ace_close(struct ace **a)
 		return;
 	PS_ASSERT(!(*a)->reporting);
 	ace_hush(*a, NULL);
+	aceleave_close(&(*a)->leave);
 	sodium_memzero(*a, sizeof(**a));
 	free(*a);
 	*a = NULL;

@@ -31,6 +31,8 @@
 #define ACE_EXT_MS 4000
 #define ACE_LISTEN_MS 500
 #define ACE_ALL_MS 8000			/* of one call in all */
+/* After our FIN, which ends the call, the other end has this long for its own. */
+#define ACE_LEAVE_MS 3000
 /* Calls to one address at once, over all swarms and ports: behind it is a household or a
  * rented machine, and a crowd of calls looks like an attack. */
 #define ACE_PER_ADDRESS 1
@@ -103,7 +105,7 @@ typedef void ace_fn(void *arg, const struct ace_seen *s);
 
 /* Waits other than those above, for tests, in milliseconds. */
 struct ace_limits {
-	uint32_t connect_ms, reply_ms, ext_ms, listen_ms, all_ms;
+	uint32_t connect_ms, reply_ms, ext_ms, listen_ms, all_ms, leave_ms;
 };
 
 /* Borrows base; conf is copied from. limits: NULL but in tests. */
@@ -128,8 +130,9 @@ struct ace_load {
 };
 void ace_load(const struct ace *a, struct ace_load *out);
 
-/* Descriptors that calls may use under the process's own limit; 0: acestream.peers is
- * off. The BitTorrent session leaves them over (lt.cc). */
+/* Descriptors that calls may use under the process's own limit, half of them for those
+ * that are over but for the other end's FIN (aceleave.h); 0: acestream.peers is off. The
+ * BitTorrent session leaves them over (lt.cc). */
 int ace_descriptors(const struct conf *conf);
 
 #endif

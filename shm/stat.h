@@ -125,6 +125,7 @@ X(ace_busy_all, "calls put off at acestream.connections") \
 X(ace_busy_swarm, "calls put off at acestream.swarm_connections") \
 X(ace_busy_address, "calls put off: that address is called already") \
 X(ace_too_fast, "calls put off at acestream.connection_speed") \
+X(ace_left_early, "engines not given time for their own end: too many take it") \
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
@@ -149,6 +150,7 @@ X(vpn_since_s, "when that began, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(engine_state, "AceStream engine: 0 off, 1 unknown, 2 up, 3 down") \
 X(engine_since_s, "when engine_state became so") \
+X(ace_leaving, "calls that are over, but for the end of the other side") \
 X(ace_open, "AceStream engines being called") \
 X(claims_held, "swarms joined for all nodes") \
 X(redis_mode, "0 bundled, 1 external, 2 off") \

@@ -33,6 +33,7 @@ struct script {
 	int at_once;			/* does not wait for our handshake */
 	int flood;			/* the last FLOOD_BYTES of more, again and again */
 	int strict;			/* hangs up on a byte too many */
+	int stays;			/* does not mind our FIN */
 };
 
 struct peer {
@@ -49,6 +50,8 @@ struct peer {
 	uint8_t ids[8][AW_ID_LEN];	/* of the first calls */
 	enum peer_ended ended;
 	int too_much;			/* calls that brought more than 66 bytes */
+	int heard_fin;			/* ended is only BY_FIN if it hung up then, too */
+	size_t said;			/* bytes, in all calls */
 	struct peer_conn *conns;
 };
 
@@ -128,6 +131,7 @@ static inline void on_say(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->at += n > 0 ? (size_t)n : 0;
+	c->peer->said += n > 0 ? (size_t)n : 0;
 	if (c->at == c->bytes.n && s->flood && c->more_said)
 		c->at -= FLOOD_BYTES;
 	if (c->at < c->bytes.n) {
@@ -160,6 +164,11 @@ static inline void on_hear(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = recv((int)fd, heard, sizeof(heard), 0);
 
 	(void)what;
+	p->heard_fin |= n == 0;
+	if (n == 0 && p->script.stays) {
+		event_del(c->in);
+		return;
+	}
 	if (n <= 0) {
 		conn_end(c, n == 0 ? BY_FIN : BY_RST);
 		return;

@@ -80,7 +80,7 @@ struct play {
 };
 
 /* For peers that answer; the listening is short, as all must wait for its end. */
-static const struct ace_limits patient = {2000, 2000, 2000, 60, 6000};
+static const struct ace_limits patient = {2000, 2000, 2000, 60, 6000, 2000};
 
 static void on_seen(void *arg, const struct ace_seen *s)
 {
@@ -368,7 +368,7 @@ static void test_a_peer_tells_all_and_hears_66_bytes(void **state)
 static void test_by_single_bytes(void **state)
 {
 	const struct script s = {.say = say_all, .piece = 1};
-	const struct ace_limits limits = {2000, 2000, 2000, 600, 6000};
+	const struct ace_limits limits = {2000, 2000, 2000, 600, 6000, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	told_all(&m);
@@ -409,7 +409,7 @@ static void test_each_call_has_a_peer_id_of_its_own(void **state)
 static void test_what_comes_later_is_told_when_it_comes(void **state)
 {
 	const struct script s = {.say = say_who, .more = stage_field, .gap_ms = 20};
-	const struct ace_limits limits = {2000, 2000, 30000, 200, 30000};
+	const struct ace_limits limits = {2000, 2000, 30000, 200, 30000, 2000};
 	struct play *p = play_begin(state, &limits);
 	struct peer peer;
 
@@ -446,7 +446,7 @@ static void test_gossip_may_come_first(void **state)
 static void test_a_late_loop_blames_nobody(void **state)
 {
 	const struct script s = {.say = say_all, .stall_ms = 150};
-	const struct ace_limits limits = {2000, 100, 100, 60, 6000};
+	const struct ace_limits limits = {2000, 100, 100, 60, 6000, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	told_all(&m);
@@ -460,7 +460,7 @@ static void test_not_one_byte(void **state)
 			    silent = {0}, shut = {.then = CLOSE, .at_once = 1},
 			    slammed = {.then = RESET, .at_once = 1};
 	const struct script *each[] = {&closes, &resets, &shut, &slammed, &silent};
-	const struct ace_limits limits = {2000, 120, 120, 60, 6000};
+	const struct ace_limits limits = {2000, 120, 120, 60, 6000, 2000};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(each); i++) {
 		struct met m = meet(state, &limits, "127.64.0.1", each[i]);
@@ -510,7 +510,7 @@ static void test_half_a_reply(void **state)
 {
 	const struct script half = {.say = say_half},
 			    and_close = {.say = say_half, .then = CLOSE};
-	const struct ace_limits limits = {2000, 120, 120, 60, 6000};
+	const struct ace_limits limits = {2000, 120, 120, 60, 6000, 2000};
 
 	ends(state, &limits, &half, ACE_OTHER, 0);
 	ends(state, &patient, &and_close, ACE_OTHER, 0);
@@ -521,7 +521,7 @@ static void test_a_handshake_and_no_more(void **state)
 	const struct script mute = {.say = stage_hand},
 			    fin = {.say = stage_hand, .then = CLOSE},
 			    reset = {.say = stage_hand, .then = RESET};
-	const struct ace_limits limits = {2000, 2000, 120, 60, 6000};
+	const struct ace_limits limits = {2000, 2000, 120, 60, 6000, 2000};
 
 	ends(state, &limits, &mute, ACE_SHOOK, 0);
 	ends(state, &patient, &fin, ACE_SHOOK, 0);
@@ -534,7 +534,7 @@ static void test_content_nonsense_and_lengths_end_it_at_once(void **state)
 	const struct script content = {.say = say_content_first},
 			    later = {.say = say_who_and_content},
 			    huge = {.say = say_huge}, unsorted = {.say = say_unsorted};
-	const struct ace_limits limits = {60000, 60000, 60000, 60000, 60000};
+	const struct ace_limits limits = {60000, 60000, 60000, 60000, 60000, 2000};
 
 	ends(state, &limits, &content, ACE_SHOOK, 1);
 	ends(state, &limits, &later, ACE_DONE, 1);
@@ -564,12 +564,98 @@ static void test_a_flood_is_read_up_to_the_bound(void **state)
 static void test_nobody_stays_longer_than_the_whole(void **state)
 {
 	const struct script s = {.say = say_all, .piece = 66};
-	const struct ace_limits limits = {2000, 2000, 60000, 60000, 150};
+	const struct ace_limits limits = {2000, 2000, 60000, 60000, 150, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	assert_int_equal(m.end.s.how, ACE_DONE);
 	assert_true(m.took_ms >= 150);
 	is_polite(&m);
+}
+
+/* ---- after our FIN ---- */
+
+static uint64_t leaving(const struct play *p)
+{
+	return stat_gauge_get(p->stage->master, GAUGE_ace_leaving);
+}
+
+/* It is not answered by resets, which would not know the device: the place is free, but
+ * the socket stays until the peer has said all and hangs up, too. */
+static void test_who_still_speaks_hears_no_reset(void **state)
+{
+	const struct script s = {.say = say_who,
+				 .more = say_status,
+				 .gap_ms = 60,
+				 .piece = 100,
+				 .then = CLOSE,
+				 .stays = 1};
+	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 30000};
+	struct play *p = play_begin(state, &limits);
+	struct peer peer;
+
+	peer_listen(&peer, p->base, "127.64.0.1", &s);
+	assert_int_equal(call_of(p, &peer, 1), ACE_STARTED);
+	UNTIL(p, p->ended);
+	assert_int_equal(open_calls(p), 0);
+	assert_int_equal(leaving(p), 1);
+	UNTIL(p, peer.open == 0);
+	assert_int_equal(peer.ended, BY_ITSELF);
+	assert_true(peer.heard_fin);
+	assert_int_equal(peer.said, 66 + 679 + 20 * 146);
+	UNTIL(p, leaving(p) == 0);
+	peer_close(&peer);
+	play_end(p);
+}
+
+static void test_who_never_hangs_up_is_left(void **state)
+{
+	const struct script mute = {.say = say_who, .stays = 1},
+			    flood = {.say = say_who,
+				     .more = say_status,
+				     .flood = 1,
+				     .stays = 1};
+	const struct script *each[] = {&mute, &flood};
+	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 100};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(each); i++) {
+		struct play *p = play_begin(state, &limits);
+		struct peer peer;
+		uint64_t ended_ms;
+		int before;
+
+		peer_listen(&peer, p->base, "127.64.0.1", each[i]);
+		before = descriptors();
+		assert_int_equal(call_of(p, &peer, 1), ACE_STARTED);
+		UNTIL(p, p->ended);
+		ended_ms = clock_ms();
+		assert_int_equal(leaving(p), 1);
+		UNTIL(p, leaving(p) == 0);
+		assert_true(clock_ms() - ended_ms >= 90);
+		assert_int_equal(descriptors(), before + peer.open);
+		peer_close(&peer);
+		play_end(p);
+	}
+}
+
+static void test_no_more_may_leave_than_may_be_called(void **state)
+{
+	const struct script s = {.say = say_who, .stays = 1};
+	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 30000};
+	struct play *p = play_begin(state, &limits);
+	uint64_t early = counted(p, STAT_ace_left_early);
+	struct peer peer;
+
+	peer_listen(&peer, p->base, "127.64.0.1", &s);
+	p->conf.acestream_connections = 2;
+	ace_configure(p->ace, &p->conf);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(call_of(p, &peer, 1), ACE_STARTED);
+		UNTIL(p, p->ended == i + 1);
+	}
+	assert_int_equal(leaving(p), 2);
+	assert_int_equal(counted(p, STAT_ace_left_early), early + 3);
+	peer_close(&peer);
+	play_end(p);
 }
 
 /* ---- nobody there ---- */
@@ -592,7 +678,7 @@ static void test_refused(void **state)
 /* Its queue is full: the kernel drops further SYNs. */
 static void test_no_answer_to_the_syn(void **state)
 {
-	const struct ace_limits limits = {150, 2000, 2000, 60, 6000};
+	const struct ace_limits limits = {150, 2000, 2000, 60, 6000, 2000};
 	struct play *p = play_begin(state, &limits);
 	struct peer peer = {0};
 	struct sockaddr_in to = {.sin_family = AF_INET};
@@ -823,11 +909,11 @@ static void test_descriptors_are_a_part_of_what_there_is(void **state)
 	conf_defaults(&conf);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	few.rlim_max = old.rlim_max;
-	few.rlim_cur = 1024;
+	few.rlim_cur = 4096;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-	assert_int_equal(ace_descriptors(&conf), 64);
-	conf.acestream_connections = 1000;
 	assert_int_equal(ace_descriptors(&conf), 128);
+	conf.acestream_connections = 1000;
+	assert_int_equal(ace_descriptors(&conf), 512);
 	conf.acestream_peers = 0;
 	assert_int_equal(ace_descriptors(&conf), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
@@ -1012,6 +1098,9 @@ int main(void)
 		T(test_content_nonsense_and_lengths_end_it_at_once),
 		T(test_a_flood_is_read_up_to_the_bound),
 		T(test_nobody_stays_longer_than_the_whole),
+		T(test_who_still_speaks_hears_no_reset),
+		T(test_who_never_hangs_up_is_left),
+		T(test_no_more_may_leave_than_may_be_called),
 		T(test_refused),
 		T(test_no_answer_to_the_syn),
 		T(test_no_way_there_is_our_own_fault),
