@@ -202,7 +202,8 @@ void path_tick(struct coll *c);		/* once a second: the same, and control probes 
 void wait_answer(struct coll *c, uint64_t token, enum lane_rc rc);
 void wait_answer_in(struct coll *c, uint64_t token, enum lane_rc rc, uint32_t retry_s);
 void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc);
-/* Hold a question, or refuse it; w: NULL until the engine has said which swarm is meant. */
+/* Hold a question, or refuse it; w: NULL while the engine is asked which swarm is meant, or
+ * Redis what others know of it. */
 void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job);
 void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
 /* Who waited to hear what id means now waits for w; or is answered from the table; or is

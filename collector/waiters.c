@@ -68,7 +68,8 @@ void wait_judge(struct coll *c, struct swarm *w, uint64_t now)
 		w->recheck_ms = now + 50; /* quiet is a matter of time, not of an event */
 }
 
-/* Without a swarm: the engine is still being asked what the id means. */
+/* Without a swarm: the engine is still being asked what the id means, or Redis what is
+ * known of it (tier.h). */
 static int waiter_ready(const struct waiter *q, uint64_t now)
 {
 	if (now >= q->until_ms || !q->swarm)
@@ -212,7 +213,7 @@ static int may_wait(const struct coll *c, int slot)
 	return lane_done_room(c->lane[slot]) > 2 * c->slot_waiters[slot];
 }
 
-/* How long to hold it. While the engine is asked what the id means (no w), an asker who
+/* How long to hold it. While the engine or Redis is asked (no w), an asker who
  * named no time has acestream.timeout more; its worker knows (worker/peers.c). */
 static uint64_t until(const struct coll *c, const struct swarm *w,
 		      const struct shm_job *job)
@@ -224,7 +225,7 @@ static uint64_t until(const struct coll *c, const struct swarm *w,
 	return job->deadline_ms && when > job->deadline_ms ? job->deadline_ms : when;
 }
 
-/* w: NULL until the engine has said what the id means. */
+/* w: NULL until the engine, or Redis, has said what it knows of the id. */
 void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 {
 	int slot = lane_token_slot(job->token);
