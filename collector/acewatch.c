@@ -87,12 +87,14 @@ static struct lt_event event_of(const struct acefind_news *news, enum lt_kind ki
 /* Where the session asks nobody, the sources of acefind are the swarm's own. */
 static void to_swarm(struct coll *c, struct swarm *w, const struct lt_event *e)
 {
+	uint64_t announced_ms = w->announced_ms;
 	struct swarm_news news;
 
 	if (!swarm_ace_alone(w))
 		return;
 	swarm_ace_tracker(w, e);
 	swarm_event(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
+	w->announced_ms = announced_ms; /* to swarm.trackers it was not */
 	if (news.tracker_failed)
 		publish_tracker_failed(c, w, e);
 }

@@ -642,7 +642,7 @@ class swarm_watch final : public lt::torrent_plugin
 		lt_event e = event_of(*at_, LT_PEER_LEARNED, ep);
 		e.filtered = left_out; /* by its port, if its address is a good one */
 		e.source = source_bits(src);
-		e.again = !(flags & lt::torrent_plugin::first_time);
+		e.again = !left_out && !(flags & lt::torrent_plugin::first_time);
 		at_->out->put(e);
 	}
 

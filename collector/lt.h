@@ -95,7 +95,8 @@ struct lt_event {			/* fields a kind does not name are zero */
 	uint8_t likely_seed;		/* lacks only what may be spare bits of its last byte */
 	uint8_t way;			/* enum lt_way, of outgoing ones */
 	uint8_t again;			/* LEARNED: the session knew it before; it won't dial twice */
-	uint8_t filtered;		/* LEARNED: on a port that the session does not dial */
+	uint8_t filtered;		/* LEARNED: on a port that the session does not dial;
+					 * again is 0 then */
 	uint8_t connected;		/* the transport stood, whatever came of it */
 	uint8_t id[IH_LEN];		/* key of the swarm */
 	uint32_t life;			/* which join of it; a record of another one is stale */

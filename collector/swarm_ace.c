@@ -36,11 +36,23 @@ static int is_pinned(const struct swarm *w)
 
 /* ---- whose turn it is ---------------------------------------------------------- */
 
+/* Nobody is due before the earliest time that was planned. */
+static void due_at(struct swarm *w, uint64_t at_ms)
+{
+	if (w->ace.due_ms == 0 || at_ms < w->ace.due_ms)
+		w->ace.due_ms = at_ms;
+}
+
 void swarm_ace_plan(struct swarm *w, struct peer *p, uint64_t at_ms)
 {
 	p->ace.next_ms = at_ms;
-	if (w->ace.due_ms == 0 || at_ms < w->ace.due_ms)
-		w->ace.due_ms = at_ms;
+	due_at(w, at_ms);
+}
+
+void swarm_ace_cross(struct swarm *w, struct peer *p, uint64_t at_ms)
+{
+	p->ace.bt_ms = at_ms;
+	due_at(w, at_ms);
 }
 
 /* Not on the heels of our last connection, which was in the other protocol. */
@@ -69,12 +81,12 @@ static int is_untouched(const struct peer *p)
 	return !p->dialled && !p->tried && !p->links && !p->next;
 }
 
-static void to_bittorrent(const struct swarm *w, struct peer *p, uint64_t now_ms)
+static void to_bittorrent(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	p->ace.turn = PEER_BITTORRENT;
 	p->ace.next_ms = 0;
 	if (is_untouched(p))
-		p->ace.bt_ms = after_other(w, p, now_ms);
+		swarm_ace_cross(w, p, after_other(w, p, now_ms));
 }
 
 static void to_acestream(struct swarm *w, struct peer *p, uint64_t now_ms)
@@ -288,21 +300,25 @@ void swarm_ace_tracker(struct swarm *w, const struct lt_event *e)
 	w->trackers_expected++;
 }
 
-/* Who is to be called, when at the earliest; and visits of the other protocol. */
+/* Visits of the other protocol whose time has come; and when to look again. */
 static void look_ahead(struct swarm *w, uint64_t now_ms)
 {
+	if (w->ace.due_ms == 0 || now_ms < w->ace.due_ms)
+		return;
 	w->ace.due_ms = 0;
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		struct peer *p = &w->peer[i];
 
+		if (p->ace.bt_ms && now_ms >= p->ace.bt_ms && swarm_ace_joins(w)) {
+			p->ace.bt_ms = 0;
+			p->tried = p->reached = p->stood = p->failed = 0;
+			p->dialled_ms = 0;
+			swarm_want(w, p, LT_WAY_PLAIN);
+		}
 		if (p->ace.next_ms)
-			swarm_ace_plan(w, p, p->ace.next_ms);
-		if (!p->ace.bt_ms || now_ms < p->ace.bt_ms || !swarm_ace_joins(w))
-			continue;
-		p->ace.bt_ms = 0;
-		p->tried = p->reached = p->stood = p->failed = 0;
-		p->dialled_ms = 0;
-		swarm_want(w, p, LT_WAY_PLAIN);
+			due_at(w, p->ace.next_ms);
+		if (p->ace.bt_ms)
+			due_at(w, p->ace.bt_ms);
 	}
 }
 

@@ -132,7 +132,7 @@ struct swarm_ace {
 	uint64_t head_ms;		/* when that was told */
 	uint64_t motion_ms;		/* when the last second look was judged */
 	uint64_t look_ms;		/* when it began */
-	uint64_t due_ms;		/* earliest next_ms or bt_ms of its peers; 0: none */
+	uint64_t due_ms;		/* no next_ms or bt_ms of its peers is earlier; 0: none */
 };
 
 /* Section 9 H: each by its own rule, a peer may be in all three; twins are in none. */
@@ -190,8 +190,9 @@ struct peer *swarm_ace_source(struct swarm *w, const uint8_t addr[ADDR_LEN], uin
 
 /* It is named under key number `key` (one beyond the last: no news). */
 void swarm_ace_under(struct swarm *w, struct peer *p, uint32_t key, uint64_t now_ms);
-/* It is called then, and not at another time. */
+/* It is called then, and not at another time; visited in BitTorrent, once. */
 void swarm_ace_plan(struct swarm *w, struct peer *p, uint64_t at_ms);
+void swarm_ace_cross(struct swarm *w, struct peer *p, uint64_t at_ms);
 
 /* The next peer that is due, from *at on (0 at first): those never called before others.
  * 0: none. It stays due until swarm_ace_called says that its call has begun. */

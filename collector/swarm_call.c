@@ -166,12 +166,12 @@ static int another_key(const struct swarm *w, const struct peer *p)
 }
 
 /* While the swarm is not joined nobody is visited: it waits until there is no pin. */
-static void cross(const struct swarm *w, struct peer *p, uint64_t now_ms)
+static void cross(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	if (p->ace.crossed)
 		return;
 	p->ace.crossed = 1;
-	p->ace.bt_ms = now_ms + w->ace.other_ms;
+	swarm_ace_cross(w, p, now_ms + w->ace.other_ms);
 }
 
 /* When again, and how. */

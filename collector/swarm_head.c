@@ -350,6 +350,8 @@ void swarm_head_look(struct swarm *w, uint64_t now_ms)
 	if (!w->round_done)
 		return;
 	swarm_head_measure(w, now_ms);
+	if (!w->ace.head_ms)
+		return;
 	if (w->ace.looking)
 		look_on(w, now_ms);
 	else if (!w->ace.look_ms || now_ms - w->ace.look_ms >= w->ace.revisit_ms)

@@ -247,6 +247,20 @@ def test_the_other_protocol_is_tried_once_on_another_connection_and_later(start,
         assert calls[2]['at'] - calls[1]['at'] >= 2
 
 
+def test_engines_that_the_session_hears_of_are_not_dialled_by_it(daemon, tracker, ace_swarm, swarm):
+    """Trackers of torrents name them, too: by their port they are left to us."""
+    s, t = ace_swarm([{'count': 2}, {'count': 3, 'behaviour': 'close'}]), tracker()
+    bt = swarm([{'count': 2}], infohashes=[s.key])
+    t.set(s.key, peers=s.endpoints() + bt.endpoints())
+    d = daemon({'swarm.trackers': t.http, **FAST})
+    until_named(d, s)
+    d.until_peers(s.key, lambda got: {p['client'] for p in got.values()} > {
+        p['name'] for p in bt.peers}, 10)
+    for_a_while(5, lambda: ask(d, s))
+    assert {r['kind'] for r in s.log()} <= {'acestream', None} and per_peer(s) == [1] * 5
+    assert counts(ask(d, s)) == {'discovered': 7, 'reachable': 2, 'gossiped': 0}
+
+
 def test_a_swarm_that_answered_three_times_in_one_protocol_is_not_asked_in_the_other(
         start, ace_swarm):
     s = ace_swarm([{'count': 4}, {'count': 6, 'behaviour': 'close'}, {'count': 6, 'port': 6881}])
