@@ -174,11 +174,13 @@ build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson)
 
-FUZZ_META := $(addprefix common/,magnet.c clean.c given.c ident.c addr.c buf.c err.c)
-build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) $(wildcard common/*.h)
+FUZZ_META := $(wildcard collector/metainfo*.c) collector/benc.c \
+	$(addprefix common/,magnet.c clean.c given.c ident.c addr.c buf.c err.c)
+build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) tests/unit/meta_stage.h \
+		$(wildcard collector/metainfo.h collector/benc.h common/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
-		-o $@ $(filter %.c,$^)
+		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)
 
 # A third of the time for each.
 FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 3)) -max_len=4096 -timeout=10 \

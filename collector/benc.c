@@ -61,8 +61,6 @@ static enum benc_rc read_str(const uint8_t **at, const uint8_t *end,
 
 	if (rc != BENC_OK)
 		return rc;
-	if (n > BENC_MAX)
-		return BENC_BAD_STR;
 	if (n > (uint64_t)(end - p))
 		return BENC_SHORT;
 	out->p = p;
@@ -80,7 +78,8 @@ struct level {
 
 struct walk {
 	const uint8_t *at, *end;
-	struct level level[BENC_DEPTH];
+	const struct benc_bounds *bounds;
+	struct level level[BENC_DEPTH_MAX];
 	int depth;
 };
 
@@ -92,6 +91,19 @@ static int in_order(struct benc_span a, struct benc_span b)
 	return c < 0 || (c == 0 && a.len < b.len);
 }
 
+/* A length beyond the bounds is bad, rather than one that ends too soon. */
+static enum benc_rc walk_str(struct walk *w, struct benc_span *out)
+{
+	const uint8_t *p = w->at;
+	enum benc_rc rc = read_str(&w->at, w->end, out);
+	uint64_t n;
+
+	if (rc == BENC_SHORT && digits(&p, w->end, ':', &n, rc) == BENC_OK &&
+	    n > w->bounds->bytes)
+		return BENC_BAD_STR;
+	return rc;
+}
+
 static enum benc_rc take_key(struct walk *w, struct level *l)
 {
 	struct benc_span key;
@@ -99,10 +111,10 @@ static enum benc_rc take_key(struct walk *w, struct level *l)
 
 	if (!is_digit(*w->at))
 		return BENC_BAD_KEY;
-	rc = read_str(&w->at, w->end, &key);
+	rc = walk_str(w, &key);
 	if (rc != BENC_OK)
 		return rc;
-	if (l->key.p && !in_order(l->key, key))
+	if (l->key.p && !w->bounds->any_order && !in_order(l->key, key))
 		return BENC_UNSORTED;
 	l->key = key;
 	l->owes = 1;
@@ -111,10 +123,11 @@ static enum benc_rc take_key(struct walk *w, struct level *l)
 
 static enum benc_rc open_level(struct walk *w)
 {
-	struct level *l = &w->level[w->depth];
+	struct level *l;
 
-	if (w->depth == BENC_DEPTH)
+	if (w->depth == w->bounds->depth)
 		return BENC_DEEP;
+	l = &w->level[w->depth];
 	memset(l, 0, sizeof(*l));
 	l->dict = *w->at == 'd';
 	w->depth++;
@@ -133,7 +146,7 @@ static enum benc_rc take_value(struct walk *w)
 	case 'l':
 	case 'd': return open_level(w);
 	}
-	return is_digit(*w->at) ? read_str(&w->at, w->end, &s) : BENC_BAD_BYTE;
+	return is_digit(*w->at) ? walk_str(w, &s) : BENC_BAD_BYTE;
 }
 
 /* One step inside a list or dict. */
@@ -156,15 +169,21 @@ static enum benc_rc step(struct walk *w)
 	return take_value(w);
 }
 
-enum benc_rc benc_read(struct benc *out, const void *bytes, size_t len)
+enum benc_rc benc_read_in(struct benc *out, const void *bytes, size_t len,
+			  const struct benc_bounds *bounds)
 {
-	struct walk w = {.at = bytes, .end = (const uint8_t *)bytes + len};
+	struct walk w;
 	enum benc_rc rc;
 
-	if (len > BENC_MAX)
+	PS_ASSERT(bounds->depth <= BENC_DEPTH_MAX);
+	if (len > bounds->bytes)
 		return BENC_BIG;
 	if (len == 0)
 		return BENC_SHORT;
+	w.at = bytes;
+	w.end = w.at + len;
+	w.bounds = bounds;
+	w.depth = 0;
 	rc = take_value(&w);
 	while (rc == BENC_OK && w.depth > 0)
 		rc = step(&w);
@@ -175,6 +194,13 @@ enum benc_rc benc_read(struct benc *out, const void *bytes, size_t len)
 	out->p = bytes;
 	out->len = len;
 	return BENC_OK;
+}
+
+enum benc_rc benc_read(struct benc *out, const void *bytes, size_t len)
+{
+	static const struct benc_bounds BOUNDS = {BENC_MAX, BENC_DEPTH, 0};
+
+	return benc_read_in(out, bytes, len, &BOUNDS);
 }
 
 const char *benc_rc_name(enum benc_rc rc)
@@ -231,6 +257,13 @@ struct benc_span benc_str(struct benc v)
 	return s;
 }
 
+int benc_is(struct benc_span s, const char *text)
+{
+	size_t len = strlen(text);
+
+	return s.p && s.len == len && memcmp(s.p, text, len) == 0;
+}
+
 void benc_begin(struct benc_iter *it, struct benc v)
 {
 	enum benc_type type = benc_type(v);
@@ -284,7 +317,6 @@ int benc_next(struct benc_iter *it, struct benc_span *key, struct benc *value)
 struct benc benc_get(struct benc d, const char *key)
 {
 	struct benc none = {NULL, 0}, value;
-	size_t len = strlen(key);
 	struct benc_iter it;
 	struct benc_span k;
 
@@ -292,7 +324,27 @@ struct benc benc_get(struct benc d, const char *key)
 		return none;
 	benc_begin(&it, d);
 	while (benc_next(&it, &k, &value))
-		if (k.len == len && memcmp(k.p, key, len) == 0)
+		if (benc_is(k, key))
 			return value;
 	return none;
+}
+
+enum benc_walk benc_walk(struct benc_iter *it, const char *leaf, struct benc_span *key,
+			 struct benc *value)
+{
+	if (it->at == it->end)
+		return BENC_WALK_END;
+	if (*it->at == 'e') {
+		it->at++;
+		return BENC_WALK_UP;
+	}
+	PS_ASSERT(read_str(&it->at, it->end, key) == BENC_OK);
+	if (*it->at == 'd' && !benc_is(*key, leaf)) {
+		it->at++;
+		return BENC_WALK_DOWN;
+	}
+	value->p = it->at;
+	it->at = behind(it->at, it->end);
+	value->len = (size_t)(it->at - value->p);
+	return BENC_WALK_VALUE;
 }

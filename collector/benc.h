@@ -5,9 +5,11 @@
  * keys sorted as raw bytes and never twice, at most BENC_DEPTH lists and dicts inside one
  * another, BENC_MAX bytes. Hence what benc_read passed is canonical: the same bytes would
  * be written again, and a digest over them (contracts/acestream-wire.md 3.5) needs no
- * writer. Everything below it takes a value that benc_read passed, or a part of one, or
- * "none"; all spans borrow the caller's bytes. Pure.
- * Proof: tests/unit/test_benc.c, tests/fuzz/fuzz_ace.c.
+ * writer. Torrents are larger and deeper, and old makers of them did not sort: their hash is
+ * over the bytes as they are, so benc_read_in takes bounds, and any order if it is told so.
+ * Everything below it takes a value that one of both passed, or a part of one, or "none"; all
+ * spans borrow the caller's bytes. Pure.
+ * Proof: tests/unit/test_benc.c, tests/fuzz/fuzz_ace.c, fuzz_meta.c.
  */
 #ifndef PEERSCOPE_COLLECTOR_BENC_H
 #define PEERSCOPE_COLLECTOR_BENC_H
@@ -19,13 +21,20 @@
 
 #define BENC_MAX 65536u			/* bytes; a peer may send no more in all */
 #define BENC_DEPTH 32			/* an extended handshake needs 2 */
+#define BENC_DEPTH_MAX 100		/* of any bounds; libtorrent reads no deeper, too */
+
+struct benc_bounds {
+	size_t bytes;
+	int depth;			/* at most BENC_DEPTH_MAX */
+	int any_order;			/* keys may come unsorted, or twice */
+};
 
 enum benc_rc {
 	BENC_OK,
 	BENC_SHORT,			/* ends inside a value */
 	BENC_LONG,			/* goes on behind it */
-	BENC_BIG,			/* more than BENC_MAX bytes */
-	BENC_DEEP,			/* more than BENC_DEPTH */
+	BENC_BIG,			/* more bytes than its bounds */
+	BENC_DEEP,			/* deeper than its bounds */
 	BENC_BAD_INT,			/* 03, -0, no digit, beyond int64 */
 	BENC_BAD_STR,			/* length with a leading zero or without a colon, or too long */
 	BENC_BAD_KEY,			/* a key that is no string, or without a value */
@@ -54,18 +63,36 @@ struct benc_iter {
 
 /* All of the len bytes are one value. out may stay unset unless BENC_OK. */
 PS_MUST enum benc_rc benc_read(struct benc *out, const void *bytes, size_t len);
+PS_MUST enum benc_rc benc_read_in(struct benc *out, const void *bytes, size_t len,
+				  const struct benc_bounds *bounds);
 const char *benc_rc_name(enum benc_rc rc);	/* "unsorted", ... */
 
 enum benc_type benc_type(struct benc v);
-/* The value of a key; none if there is no such key, or d is no dict. */
+/* The value of a key (of the first of them); none if there is no such key, or d is no dict. */
 struct benc benc_get(struct benc d, const char *key);
 /* def: v is none, or something else. */
 int64_t benc_int(struct benc v, int64_t def);
 struct benc_span benc_str(struct benc v);
+int benc_is(struct benc_span s, const char *text);
 
 /* Every value of a list or dict, in order; key (NULL for lists) may be NULL. 0: no more,
  * or v is neither. */
 void benc_begin(struct benc_iter *it, struct benc v);
 int benc_next(struct benc_iter *it, struct benc_span *key, struct benc *value);
+
+/*
+ * A dict of dicts, walked without passing over each level once for every level above it. it
+ * stands at the beginning of a dict's inside (benc_begin of the outermost) or behind what
+ * the last call gave.
+ */
+enum benc_walk {
+	BENC_WALK_VALUE,		/* key and value are set; the value lies behind us */
+	BENC_WALK_DOWN,			/* key is set; we are inside its dict now */
+	BENC_WALK_UP,			/* the dict that we were in has ended */
+	BENC_WALK_END,			/* the outermost one */
+};
+/* leaf: what has that key is given as a value, dict or not. */
+enum benc_walk benc_walk(struct benc_iter *it, const char *leaf, struct benc_span *key,
+			 struct benc *value);
 
 #endif

@@ -243,13 +243,70 @@ static void test_changed(void **state)
 	free(copy);
 }
 
+/* Larger, deeper and unsorted where the bounds say so; all else is as strict. */
+static void test_bounds(void **state)
+{
+	static const struct benc_bounds loose = {2 * BENC_MAX, BENC_DEPTH_MAX, 1};
+	static const struct benc_bounds tight = {8, 1, 0};
+	char *big = malloc(2 * BENC_MAX + 1);
+	struct benc v;
+
+	(void)state;
+	assert_non_null(big);
+	memset(big, 'x', 2 * BENC_MAX + 1);
+	memcpy(big, "131065:", 7);
+	assert_int_equal(benc_read_in(&v, big, 2 * BENC_MAX, &loose), BENC_OK);
+	assert_int_equal(benc_str(v).len, 131065);
+	assert_int_equal(benc_read_in(&v, big, 2 * BENC_MAX + 1, &loose), BENC_BIG);
+	assert_int_equal(benc_read_in(&v, "131073:", 7, &loose), BENC_BAD_STR);
+	assert_int_equal(benc_read_in(&v, "131072:", 7, &loose), BENC_SHORT);
+	memset(big, 'l', BENC_DEPTH_MAX + 1);
+	memset(big + BENC_DEPTH_MAX, 'e', BENC_DEPTH_MAX);
+	assert_int_equal(benc_read_in(&v, big, 2 * BENC_DEPTH_MAX, &loose), BENC_OK);
+	memset(big, 'l', BENC_DEPTH_MAX + 1);
+	assert_int_equal(benc_read_in(&v, big, 2 * BENC_DEPTH_MAX, &loose), BENC_DEEP);
+	free(big);
+	assert_int_equal(benc_read_in(&v, "d1:bi1e1:ai2e1:bi3ee", 20, &loose), BENC_OK);
+	assert_int_equal(benc_int(benc_get(v, "b"), 0), 1);
+	assert_int_equal(benc_int(benc_get(v, "a"), 0), 2);
+	assert_int_equal(benc_read_in(&v, "d1:bi01ee", 9, &loose), BENC_BAD_INT);
+	assert_int_equal(benc_read_in(&v, "li1ei2ee", 8, &tight), BENC_OK);
+	assert_int_equal(benc_read_in(&v, "llei2ee", 7, &tight), BENC_DEEP);
+	assert_int_equal(benc_read_in(&v, "li1ei22ee", 9, &tight), BENC_BIG);
+}
+
+/* One letter for each step: a key, v for a value, > and < for the ways down and up. */
+static void test_walk(void **state)
+{
+	struct benc d = value("d1:ad0:d1:xi1eee1:bd1:cde1:dlee1:ei5ee"), v;
+	struct benc_iter it;
+	struct benc_span key;
+	char text[64];
+	size_t n = 0;
+	enum benc_walk w;
+
+	(void)state;
+	benc_begin(&it, d);
+	while ((w = benc_walk(&it, "", &key, &v)) != BENC_WALK_END) {
+		assert_true(n + 2 < sizeof(text));
+		if (w != BENC_WALK_UP)
+			text[n++] = key.len ? (char)key.p[0] : '0';
+		text[n++] = "v><"[w];
+	}
+	text[n] = '\0';
+	assert_string_equal(text, "a>0v<b>c><dv<ev");
+	assert_int_equal(benc_walk(&it, "", &key, &v), BENC_WALK_END);
+	assert_int_equal(benc_int(v, 0), 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts), cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_size),     cmocka_unit_test(test_get),
 		cmocka_unit_test(test_iterate),  cmocka_unit_test(test_cuts),
-		cmocka_unit_test(test_changed),
+		cmocka_unit_test(test_changed),  cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
