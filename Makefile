@@ -175,7 +175,7 @@ build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson)
 
 FUZZ_META := $(wildcard collector/metainfo*.c) collector/benc.c \
-	$(addprefix common/,magnet.c clean.c given.c ident.c addr.c buf.c err.c)
+	$(addprefix common/,magnet.c selected.c clean.c given.c ident.c addr.c buf.c err.c)
 build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) tests/unit/meta_stage.h \
 		$(wildcard collector/metainfo.h collector/benc.h common/*.h)
 	@mkdir -p $(@D)

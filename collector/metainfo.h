@@ -29,9 +29,10 @@
 #include "common/buf.h"
 #include "common/ident.h"
 #include "common/magnet.h"
+#include "common/selected.h"
 
 #define METAINFO_MAX (10u << 20)	/* bytes of an info dict, and of a whole .torrent */
-#define METAINFO_FILES 100000u		/* so.. of magnet.h counts as far */
+#define METAINFO_FILES 100000u		/* so of magnet.h counts as far */
 #define METAINFO_SIZE_MAX ((1ull << 53) - 1)	/* in all: exact in every reader of JSON */
 #define METAINFO_PIECE_MAX (1u << 30)
 #define METAINFO_NAME 255		/* bytes, as file systems have it */
@@ -126,13 +127,8 @@ void metainfo_torrent(struct buf *out, const struct metainfo *m,
  * loop for all of its time: the caller writes away what stands in out after each step, and
  * empties it. Borrows everything. What depends on the question (source, download_url) is
  * for the one who answers it: the first byte is "{", a member and a comma fit behind it.
- * Each file ends with METAINFO_SELECTED, the same number of bytes as METAINFO_UNSELECTED,
- * which nothing else in the text can contain: an answer to a link with so puts the one in
- * the other's place.
+ * Each file is a selected one, in the form of common/selected.h, and counts from 0 there.
  */
-#define METAINFO_SELECTED "\"selected\":true }"
-#define METAINFO_UNSELECTED "\"selected\":false}"
-
 struct metainfo_json {
 	struct json j;
 	struct metainfo_iter files;

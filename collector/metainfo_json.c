@@ -44,7 +44,7 @@ static void put_file(struct json *j, const struct metainfo_file *f)
 	json_bool(j, "pad", f->pad);
 	if (f->attr[0])
 		json_str(j, "attr", f->attr);
-	/* The blank makes room for "false": METAINFO_SELECTED. */
+	/* The blank makes room for "false": SELECTED_YES. */
 	json_bool(j, "selected", 1);
 	buf_str(j->out, " ");
 	json_obj_end(j);

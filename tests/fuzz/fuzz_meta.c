@@ -240,7 +240,7 @@ static void check_json(const struct metainfo *m, const struct metainfo_beside *b
 	render(&two, m, b, 1000);
 	PS_ASSERT(one.len == two.len && memcmp(one.p, two.p, one.len) == 0);
 	PS_ASSERT(strlen(one.p) == one.len);
-	PS_ASSERT(occurrences(&one, METAINFO_SELECTED) == m->nfiles);
+	PS_ASSERT(occurrences(&one, SELECTED_YES) == m->nfiles);
 	json = cJSON_ParseWithLength(one.p, one.len);
 	PS_ASSERT(json);
 	PS_ASSERT((uint32_t)cJSON_GetArraySize(cJSON_GetObjectItem(json, "files")) ==

@@ -14,6 +14,7 @@
 
 #include "common/clean.h"
 #include "common/magnet.h"
+#include "common/selected.h"
 
 #define A40 "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
 #define A32 "YEX6DQDLXISUVHOJ6UM3GNNKPQJWPKEK"
@@ -387,6 +388,41 @@ static void test_growth(void **state)
 	buf_free(&out);
 }
 
+/* A stored answer, in pieces of every size: only the marks change, each its own file's. */
+static void test_selected(void **state)
+{
+	static const char stored[] =
+		"{\"files\":[{\"path\":\"\\\"selected\\\":true }\"," SELECTED_YES
+		",{\"x\":\"\"," SELECTED_YES ",{\"path\":\"\"selected\"," SELECTED_YES
+		",{" SELECTED_YES "],"
+		"\"verified\":true}";
+	static const char want[] =
+		"{\"files\":[{\"path\":\"\\\"selected\\\":true }\"," SELECTED_NO
+		",{\"x\":\"\"," SELECTED_YES ",{\"path\":\"\"selected\"," SELECTED_YES
+		",{" SELECTED_NO "],"
+		"\"verified\":true}";
+	char text[sizeof(stored)];
+	struct selected s;
+
+	(void)state;
+	parse("magnet:?xt=urn:btih:" A40 "&so=1-2");
+	for (size_t step = 1; step < sizeof(stored); step++) {
+		memcpy(text, stored, sizeof(text));
+		selected_begin(&s, &m);
+		for (size_t at = 0; at < sizeof(text); at += step)
+			selected_pass(&s, text + at,
+				      sizeof(text) - at < step ? sizeof(text) - at
+							       : step);
+		assert_string_equal(text, want);
+		assert_int_equal(s.index, 4);
+	}
+	parse(A40);
+	memcpy(text, stored, sizeof(text));
+	selected_begin(&s, &m);
+	selected_pass(&s, text, sizeof(text));
+	assert_string_equal(text, stored);
+}
+
 static void expect_clean(const char *in, size_t len, size_t size, const char *want,
 			 size_t used)
 {
@@ -422,11 +458,11 @@ static void test_clean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hashes), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_urls),   cmocka_unit_test(test_parameters),
-		cmocka_unit_test(test_so),     cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_form),   cmocka_unit_test(test_growth),
-		cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_hashes),   cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_urls),     cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_so),       cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_form),     cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_selected), cmocka_unit_test(test_clean),
 	};
 
 	return cmocka_run_group_tests_name("magnet", tests, NULL, NULL);
