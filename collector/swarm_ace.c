@@ -479,7 +479,7 @@ void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms)
 		p->ace.bt_ms = 0;
 		if (p->ace.turn != PEER_ACESTREAM || !again)
 			continue;
-		p->ace.fails = p->ace.refused = p->ace.silent = 0;
+		p->ace.fails = p->ace.refused = p->ace.silent = p->ace.ours = 0;
 		swarm_ace_plan(w, p, now_ms);
 	}
 	w->ace.find_done = 0;

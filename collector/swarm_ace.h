@@ -86,6 +86,7 @@ struct peer_ace {
 	uint8_t key;			/* index: named in calls; it answers to it once it spoke */
 	uint8_t silent;			/* bit per key to which not one byte came back */
 	uint8_t fails, refused;		/* in a row */
+	uint8_t ours;			/* the same, by our own system's fault */
 	uint8_t gossiped;		/* messages 12 or 36 of others named it */
 	uint8_t named_source;		/* message 36 of another named it as the source */
 	uint8_t role;			/* enum peer_role */

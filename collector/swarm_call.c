@@ -153,6 +153,15 @@ static uint64_t backoff_ms(uint32_t fails)
 	return fails == 2 ? ACE_AGAIN_2_MS : ACE_AGAIN_3_MS;
 }
 
+/* A route, IPv6's most often, may come a moment after the address that we waited for; where
+ * there is none, asking costs nobody but us. */
+static uint64_t ours_ms(uint8_t ours)
+{
+	uint64_t ms = ours < 6 ? (uint64_t)SWARM_AGAIN_MS << ours : ACE_AGAIN_1_MS;
+
+	return ms < ACE_AGAIN_1_MS ? ms : ACE_AGAIN_1_MS;
+}
+
 /* Another key that it was named under (or any, if none was told), and that we have not
  * tried. -1: none. */
 static int another_key(const struct swarm *w, const struct peer *p)
@@ -204,9 +213,11 @@ static void failed(struct swarm *w, struct peer *p, enum ace_outcome how, uint64
 
 	swarm_head_lost(w, p);
 	if (how == ACE_UNREACHABLE) { /* which says nothing of the peer */
-		swarm_ace_plan(w, p, now_ms + ACE_AGAIN_1_MS);
+		swarm_ace_plan(w, p, now_ms + ours_ms(a->ours));
+		a->ours += a->ours < UINT8_MAX;
 		return;
 	}
+	a->ours = 0;
 	if (p->state == PEER_KNOWN)
 		p->state = PEER_TRIED;
 	if (how == ACE_REFUSED)
@@ -232,7 +243,7 @@ static void answered(struct swarm *w, struct peer *p, const struct ace_seen *s,
 			a->key = (uint8_t)i;
 	a->speaks = a->turn = PEER_ACESTREAM;
 	a->shaken_ms = now_ms;
-	a->fails = a->refused = a->silent = 0;
+	a->fails = a->refused = a->silent = a->ours = 0;
 	a->bt_ms = 0;
 	w->ace.straight = 0;
 	swarm_unwant(w, p);
