@@ -172,7 +172,7 @@ build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.
 		$(wildcard collector/list*.h common/*.h shm/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
-		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson)
+		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)
 
 FUZZ_META := $(wildcard collector/metainfo*.c) collector/benc.c \
 	$(addprefix common/,magnet.c selected.c clean.c given.c ident.c addr.c buf.c err.c)
