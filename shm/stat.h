@@ -127,6 +127,12 @@ X(ace_busy_address, "calls put off: that address is called already") \
 X(ace_too_fast, "calls put off at acestream.connection_speed") \
 X(ace_left_early, "engines not given time for their own end: too many take it") \
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
+X(meta_stored, "torrents whose metadata was written to disk") \
+X(meta_refused, "the same, not written: too many under way, or no room in the cache") \
+X(meta_failed, "times the disk of the metadata cache refused") \
+X(meta_evicted, "cached metadata removed for room") \
+X(meta_bad, "damaged files of the metadata cache removed") \
+X(meta_leftovers, "unfinished files of the metadata cache removed") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
 X(web_refused, "outgoing HTTP requests not made: too many under way") \
@@ -185,6 +191,8 @@ X(geo_online_known, "its answers in memory") \
 X(geo_online_left, "questions left of geo.online_daily") \
 X(geo_online_used, "questions of the day") \
 X(geo_online_day, "which day that is, counted from 1970") \
+X(meta_bytes, "bytes of the metadata cache on disk, in whole blocks of 4096") \
+X(meta_entries, "torrents in it; a hybrid counts for each of its hashes") \
 X(slots_used, "slots of the peer table in use") \
 X(chunks_used, "chunks of peers in use") \
 X(chunks_reserved, "chunks whose memory is reserved") \
