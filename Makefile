@@ -92,15 +92,15 @@ $(B)/bench/%: scripts/bench/%.c $(B)/parts.a
 	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
 		$(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(B)/parts.a $(LDLIBS_ALL)
 
-# Without libtorrent and the other libraries: they need only these two rooms.
-$(B)/segment.a: $(filter $(B)/common/% $(B)/shm/%,$(OBJ))
+# Without libtorrent and most other libraries: they need these two rooms, and the cache.
+$(B)/segment.a: $(filter $(B)/common/% $(B)/shm/% $(B)/collector/meta%,$(OBJ))
 	@rm -f $@
 	$(call run,AR,$@)ar rcs $@ $^
 
 $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 	@mkdir -p $(@D)
 	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
-		$(CC) $(LDFLAGS_ALL) -o $@ $@.o $(B)/segment.a -lcjson -lrt -lpthread
+		$(CC) $(LDFLAGS_ALL) -o $@ $@.o $(B)/segment.a -lcjson -lsodium -lrt -lpthread
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d)
 
