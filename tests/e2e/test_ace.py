@@ -9,7 +9,7 @@ import pytest
 from acecheck import FAST, is_polite, told_by, unnamed, until_let_go, until_named, where
 from netns import TCP
 from parts import AceSwarm, Tracker
-from procs import slow, wait_until
+from procs import wait_until
 from town import Town
 
 
@@ -103,18 +103,16 @@ def wrong_in(got, peers, newest):
     return out
 
 
-@pytest.mark.parametrize('slow_ones, within_s', [([], 0.3), (SLOW_ONES, 10)],
-                         ids=['timed', 'with those that never answer'])
+@pytest.mark.parametrize('slow_ones', [[], SLOW_ONES],
+                         ids=['all answer', 'with those that never answer'])
 def test_200_are_named_with_version_rates_and_lag_in_one_answer(
-        start, ace_swarm, swarm, tracker, slow_ones, within_s):
-    """As fast as a cold census of BitTorrent peers is."""
+        start, ace_swarm, swarm, tracker, slow_ones):
+    """How quick that is stands in the bench."""
     s, t = ace_swarm(CENSUS + slow_ones, delay_ms=100), tracker()
     bt = swarm([{'count': 10}], infohashes=[s.key], delay_ms=100)
     t.set(s.key, peers=bt.endpoints())
     d = start(s, **{'swarm.trackers': t.udp}, **FAST)
-    began = time.monotonic()
     answer = ask(d, s)
-    took = time.monotonic() - began
     got, named = by_endpoint(answer), [p for p in s.peers if p['gives'] == 'named']
     assert unnamed(got, named) == []
     newest = max(p['max'] for p in named)
@@ -127,7 +125,6 @@ def test_200_are_named_with_version_rates_and_lag_in_one_answer(
     everybody = len(s.peers) + len(bt.peers)
     assert answer['total_peers'] == len(got) == everybody
     assert counts(answer) == {'discovered': everybody, 'reachable': len(named), 'gossiped': 0}
-    assert took < within_s * slow(), f'{took:.3f} s'
     until_let_go(s)
     is_polite(s)
 

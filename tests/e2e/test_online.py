@@ -439,6 +439,9 @@ def test_the_next_daemon_asks_nothing(world, daemon, redis_server):
     assert 3500 < r.client().ttl('peerscope:place:5.6.7.1') <= 3600
     assert json.loads(r.client().get('peerscope:place:5.6.7.1'))['success'] is True
     d.stop()
+    for key in r.client().keys('peer*:*'):      # whole lists have their places with them
+        if not key.startswith(b'peerscope:place:'):
+            r.client().delete(key)
     asked = len(service.asked)
     d = daemon({**plain(t, service), **with_redis(r)})
     until_redis(d)
