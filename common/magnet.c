@@ -471,20 +471,33 @@ static size_t escaped_len(const uint8_t *s, size_t len)
 	return n;
 }
 
-void magnet_put(struct magnet_writer *w, const char *name, const void *value, size_t len)
+/* Room for name, value and what stands between; then the value may follow. */
+static int put_name(struct magnet_writer *w, const char *name, size_t value)
 {
-	const uint8_t *s = value;
-
-	if (len == 0)
-		return;
-	if (w->out->failed ||
-	    w->out->len + strlen(name) + 2 + escaped_len(s, len) > w->end) {
+	if (w->out->failed || w->out->len + strlen(name) + 2 + value > w->end) {
 		w->left_out++;
-		return;
+		return 0;
 	}
 	buf_str(w->out, "&");
 	buf_str(w->out, name);
 	buf_str(w->out, "=");
+	return 1;
+}
+
+/* Others read so and x.pe without undoing escapes (libtorrent does); none is needed. */
+static void put_plain(struct magnet_writer *w, const char *name, const char *s,
+		      size_t len)
+{
+	if (len && put_name(w, name, len))
+		buf_add(w->out, s, len);
+}
+
+void magnet_put(struct magnet_writer *w, const char *name, const void *value, size_t len)
+{
+	const uint8_t *s = value;
+
+	if (len == 0 || !put_name(w, name, escaped_len(s, len)))
+		return;
 	for (size_t i = 0; i < len; i++) {
 		char text[3] = {'%', "0123456789ABCDEF"[s[i] >> 4],
 				"0123456789ABCDEF"[s[i] & 15]};
@@ -509,7 +522,7 @@ static void put_so(const struct magnet *m, struct magnet_writer *w)
 		if (r->last > r->first)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "-%u", r->last);
 	}
-	magnet_put(w, "so", text, n);
+	put_plain(w, "so", text, n);
 }
 
 static void put_peers(const struct magnet *m, struct magnet_writer *w)
@@ -522,7 +535,7 @@ static void put_peers(const struct magnet *m, struct magnet_writer *w)
 		addr_text(addr, p->addr);
 		n = snprintf(text, sizeof(text), v4 ? "%s:%u" : "[%s]:%u", addr,
 			     (unsigned)p->port);
-		magnet_put(w, "x.pe", text, (size_t)n);
+		put_plain(w, "x.pe", text, (size_t)n);
 	}
 }
 

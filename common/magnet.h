@@ -66,9 +66,10 @@ int magnet_url(enum magnet_scheme scheme, const void *url, size_t len);
 
 /*
  * The one form, for jobs and for answers: btih and btmh in lower case, dn, so, x.pe, tr, ws;
- * all but RFC 3986's unreserved characters escaped. At most max bytes are added to out: a
- * link grows by its escapes, so URLs that do not fit are left out (MAGNET_MAX has room for
- * all the rest). The number of values left out. What was written reads back as the same, but for these.
+ * all but RFC 3986's unreserved characters escaped, in so and x.pe nothing. At most max bytes
+ * are added to out: a link grows by its escapes, so URLs that do not fit are left out
+ * (MAGNET_MAX has room for all the rest). The number of values left out. What was written
+ * reads back as the same, but for these.
  */
 uint32_t magnet_write(const struct magnet *m, struct buf *out, size_t max);
 

@@ -353,8 +353,8 @@ static void test_form(void **state)
 		"&so=4,3&xl=5&dn=a+%C3%A4%2B~&x.pe=192.0.2.7:6881&xt=urn:btmh:1220" V64
 		"&xt=urn:btih:" A32,
 		"magnet:?xt=urn:btih:" A40 "&xt=urn:btmh:1220" V64
-		"&dn=a%20%C3%A4%2B~&so=3-4&x.pe=%5B%3A%3A2%5D%3A2"
-		"&x.pe=192.0.2.7%3A6881&tr=udp%3A%2F%2Fa%3A1%2Fx%2By"
+		"&dn=a%20%C3%A4%2B~&so=3-4&x.pe=[::2]:2"
+		"&x.pe=192.0.2.7:6881&tr=udp%3A%2F%2Fa%3A1%2Fx%2By"
 		"&ws=http%3A%2F%2Fw%2F%25");
 }
 
