@@ -99,6 +99,7 @@ X(geo, online_rate, INT, "1", 1, 1000, RELOAD, "questions to it per second") \
 X(geo, online_burst, INT, "60", 1, 100000, RELOAD, "the same at once, after a quiet time") \
 X(geo, online_daily, INT, "10000", 0, 1000000000, RELOAD, "the same a day, from midnight UTC; 0: no limit") \
 X(metadata, cache_dir, STR, "", 0, 1000, LATER, "directory of the metadata cache") \
+X(metadata, cache_size, SIZE, "1g", 1048576, 1125899906842624, LATER, "space that the metadata cache may take on disk; what was wanted longest ago goes first") \
 X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata question may take") \
 X(metadata, downloads, BOOL, "off", 0, 1, LATER, "serve .torrent files") \
 X(metadata, base_url, STR, "http://localhost:8080", 0, 500, LATER, "prefix of download_url") \
