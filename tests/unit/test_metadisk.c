@@ -7,12 +7,28 @@
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define BIG (1u << 30)
 #define BLOCK 4096u
 
 static const char body[64 << 10]; /* zeros; entries differ by key and length */
+
+/* What this program's linkat and fsync say instead of working; 0: they work. */
+static int no_linkat, no_fsync;
+
+int linkat(int from, const char *a, int to, const char *b, int flags)
+{
+	errno = no_linkat;
+	return no_linkat ? -1 : (int)syscall(SYS_linkat, from, a, to, b, flags);
+}
+
+int fsync(int fd)
+{
+	errno = no_fsync;
+	return no_fsync ? -1 : (int)syscall(SYS_fsync, fd);
+}
 
 static struct metadisk *open_disk(uint64_t quota)
 {
@@ -217,6 +233,61 @@ static void test_hybrid_goes_as_one(void **state)
 	}
 	assert_int_equal(stats(d).bytes, 3 * BLOCK);
 	same_as_fresh(d);
+	metadisk_close(&d);
+}
+
+/* A file system without hard links: the second name is a second file. */
+static void test_hybrid_without_links(void **state)
+{
+	struct metadisk *d = open_disk(BIG);
+	uint8_t a[IH_LEN], b[IH_LEN];
+
+	(void)state;
+	stage_key(a, 1);
+	stage_key(b, 2);
+	sweep(d);
+	no_linkat = EPERM;
+	for (int i = 0; i < 2; i++) /* and again, in its own place */
+		assert_int_equal(put(d, a, b, 5000, 100), METADISK_OK);
+	no_linkat = ENOSPC;
+	assert_int_equal(put(d, a, b, 100, 100), METADISK_FAILED);
+	no_linkat = 0;
+	assert_int_equal(stage_read(a, META_JSON, NULL), META_OK);
+	assert_int_equal(stage_read(b, META_JSON, NULL), META_OK);
+	assert_int_equal(stats(d).bytes, (2 * 3 + 2) * BLOCK);
+	same_as_fresh(d);
+	stage_age(a, 1000);
+	metadisk_quota(d, 7 * BLOCK);
+	sweep(d);
+	assert_int_equal(stage_read(a, META_JSON, NULL), META_MISS);
+	assert_int_equal(stage_read(b, META_JSON, NULL), META_MISS);
+	assert_int_equal(stats(d).bytes, 0);
+	same_as_fresh(d);
+	metadisk_close(&d);
+}
+
+/* What the disk did not take does not get its name. */
+static void test_fsync_fails(void **state)
+{
+	struct metadisk *d = open_disk(BIG);
+	uint8_t a[IH_LEN];
+	uint64_t len = 0;
+
+	(void)state;
+	stage_key(a, 1);
+	assert_int_equal(put(d, a, NULL, 100, 100), METADISK_OK);
+	no_fsync = EIO;
+	assert_int_equal(put(d, a, NULL, 200, 200), METADISK_FAILED);
+	assert_non_null(strstr(stage_err, "Input/output"));
+	no_fsync = EINVAL; /* there is no fsync here at all */
+	assert_int_equal(put(d, a, NULL, 0, 300), METADISK_OK);
+	no_fsync = 0;
+	assert_int_equal(stage_read(a, META_JSON, &len), META_OK);
+	assert_int_equal(len, 100);
+	assert_int_equal(stage_read(a, META_TORRENT, &len), META_OK);
+	assert_int_equal(len, 300);
+	sweep(d);
+	assert_int_equal(stats(d).leftovers, 0);
 	metadisk_close(&d);
 }
 
@@ -547,6 +618,8 @@ int main(void)
 		T(test_oldest_goes_first),
 		T(test_wanted_meanwhile_stays),
 		T(test_hybrid_goes_as_one),
+		T(test_hybrid_without_links),
+		T(test_fsync_fails),
 		T(test_more_than_one_sweep_remembers),
 		T(test_too_large_is_refused),
 		T(test_damaged_is_removed),
