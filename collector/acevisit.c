@@ -12,6 +12,10 @@
 #define CALL_BATCH 4 /* of one swarm, before others have their turn */
 /* No descriptor or memory: they may be there again then. */
 #define CALL_FAILED_MS 1000
+/* Of BitTorrent peers that are listed a third answers, of engines one in twelve or fewer
+ * (most are behind NAT): so many calls without an answer say as much about our way out as
+ * one attempt at a peer. */
+#define CALLS_PER_DIAL 4
 /* Lives of swarms as the path's evidence tells them apart: beside those of the session. */
 #define ACE_LIFE 0x80000000u
 
@@ -67,7 +71,8 @@ static void call_some(struct call_pass *pass, struct swarm *w)
 
 		if (rc == ACE_STARTED) {
 			swarm_ace_called(w, &t);
-			evidence(pass->c, &t, LT_PEER_DIALLED, 0);
+			if (pass->c->ace_calls++ % CALLS_PER_DIAL == 0)
+				evidence(pass->c, &t, LT_PEER_DIALLED, 0);
 			memcpy(pass->c->ace_last, w->id, IH_LEN);
 			n++;
 		} else if (rc == ACE_BUSY_SWARM) {

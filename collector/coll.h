@@ -126,6 +126,7 @@ struct coll {
 	struct ace *ace;
 	struct acefind *acefind;
 	uint32_t ace_lives;		/* of calls and look-ups: swarm.ace.life */
+	uint32_t ace_calls;		/* made */
 	uint8_t ace_last[IH_LEN];	/* the swarm whose engines were called last */
 
 	struct waiter *waiters;

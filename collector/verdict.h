@@ -15,7 +15,7 @@
  *   1  each tracker, whatever the kind of silence, but not one that was silent before
  *      while others of its transport answered;
  *   1  PATH_DIALS attempts at peers (their list may be stale); 2 if they were of two
- *      swarms; 3 if four times as many were of four;
+ *      swarms; 3 if four times as many were of four; four calls to engines are one;
  *   1  a DHT that knows only its routers (routers die: qBittorrent #24296), 2 with nodes;
  *   2  a control swarm, which always has peers, that was silent on this transport.
  *

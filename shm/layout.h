@@ -201,7 +201,7 @@ struct shm_swarm {
 	uint8_t path;			/* PATH_PACK: verdicts on the path, at that time */
 	uint32_t joined_at_s;		/* when this life of it began */
 	uint8_t v2[32];			/* whole v2 infohash */
-	uint32_t reached;		/* connected, or shook hands in the last ten minutes */
+	uint32_t reached;		/* connected, or shook hands lately: verdict_reached */
 	uint32_t tracker_said;		/* string: "tracker kind text" of the last failure; 0 */
 	uint32_t title;			/* string, as the engine gave it; 0: none */
 	/* AceStream; good with ace_mode MAYBE, FIRST and PINNED */

@@ -129,7 +129,10 @@ static const char *unknown_text(const struct shm_swarm *s)
 const char *verdict_text(const struct shm_swarm *s)
 {
 	switch (s->verdict) {
-	case VERDICT_ALIVE: return "peers were reached in the last ten minutes";
+	case VERDICT_ALIVE:
+		return s->protocol == PEER_ACESTREAM
+			       ? "peers answered when they were called last"
+			       : "peers were reached in the last ten minutes";
 	case VERDICT_THIN:
 		return s->reached
 			       ? "hardly any of the peers that are known can be reached"
