@@ -25,6 +25,20 @@ const char *meta_kind_name(enum meta_kind kind)
 	return kind == META_TORRENT ? "torrent" : "json";
 }
 
+int meta_dir(char *out, size_t size, const char *cache_dir, const char *run_dir,
+	     int which)
+{
+	int n;
+
+	if (which == 0 && cache_dir[0])
+		n = snprintf(out, size, "%s", cache_dir);
+	else if (run_dir[0] && which == (cache_dir[0] != '\0'))
+		n = snprintf(out, size, "%s/" META_DIR, run_dir);
+	else
+		return -1;
+	return n > 0 && (size_t)n < size ? 0 : -1;
+}
+
 void meta_name(char aa[3], char bb[3], char name[META_NAME_MAX],
 	       const uint8_t key[IH_LEN], enum meta_kind kind)
 {

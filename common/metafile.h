@@ -39,6 +39,8 @@
 #define META_NAME_MAX 56		/* <40 hex>.torrent, with its NUL */
 #define META_TOUCH_S 60
 
+#define META_UP "up"			/* below master.run_dir: uploads on their way (lane.h) */
+
 enum meta_kind { META_JSON = 0, META_TORRENT = 1 };
 #define META_KINDS 2
 
@@ -49,6 +51,15 @@ struct meta_head {
 	uint64_t len;			/* bytes of content */
 	uint8_t digest[META_DIGEST];
 };
+
+/* Where the cache is: metadata.cache_dir; and META_DIR below master.run_dir, if that is empty
+ * or if the collector can't use it. The collector writes into the first that it can use,
+ * readers look into both. which: 0 or 1; -1: there is no such place, or its name is too
+ * long. */
+#define META_DIR "meta"
+#define META_DIR_QUOTA (64u << 20)	/* bytes: run_dir is often in memory */
+PS_MUST int meta_dir(char *out, size_t size, const char *cache_dir, const char *run_dir,
+		     int which);
 
 /* "ab", "cd" and "abcd....json". */
 void meta_name(char aa[3], char bb[3], char name[META_NAME_MAX], const uint8_t key[IH_LEN],

@@ -178,7 +178,7 @@ int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc, uint32_t *r
 	}
 	*token = atomic_load_explicit(&d->token, memory_order_relaxed);
 	word = atomic_load_explicit(&d->rc, memory_order_relaxed);
-	*rc = word <= LANE_TABLE ? (enum lane_rc)word : LANE_FAILED;
+	*rc = word <= LANE_RC_LAST ? (enum lane_rc)word : LANE_FAILED;
 	*retry_s = atomic_load_explicit(&d->retry_s, memory_order_relaxed);
 	atomic_store_explicit(&l->at->done_head, head + 1, memory_order_release);
 	return 1;

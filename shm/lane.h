@@ -24,7 +24,18 @@ enum lane_job {
 	JOB_PEERS = 1,			/* who is in the swarm; token 0: nobody waits, just
 					 * keep the swarm and make a stale answer fresh */
 	JOB_FORGET = 2,			/* the asker behind token has left */
+	JOB_META = 3,			/* what a torrent holds is wanted in the cache: below */
+	JOB_META_FILE = 4,		/* the same of an uploaded .torrent */
+	JOB_META_BAD = 5,		/* the cached files of id are damaged: token 0 */
 };
+/*
+ * JOB_META: id is magnet_key of the link, which is the text as magnet_write has it; wait_ms
+ * is how long its asker waits at most. LANE_OK: the files are there now (metafile.h).
+ * JOB_META_FILE: the text is the name (no "/") of a file in META_UP below master.run_dir,
+ * made for this question. The collector removes it; before it completes with LANE_OK it
+ * writes the key, 40 lower-case digits, into <name>.key beside it, which the worker reads
+ * and removes. What nobody removed in ten minutes the collector does.
+ */
 /* What the text of a job has is written and read by given.h. */
 #define JOB_F_V2 1u			/* text begins with the whole 32-byte v2 infohash */
 #define JOB_F_INFOHASH 2u		/* spelled as only infohashes are: no content id */
@@ -39,6 +50,11 @@ enum lane_rc {
 	LANE_LIMITED = 4,		/* too many cold lookups of this client: 503, in retry_s */
 	LANE_WAITERS = 5,		/* no room for one more waiter: 503 */
 	LANE_TABLE = 6,			/* no room for its peers in the table: 503 */
+	LANE_META_NONE = 7,		/* its time is over, and nobody had the metadata: 504 */
+	LANE_META_DEAD = 8,		/* nobody had it lately; worth another try in retry_s */
+	LANE_META_BADFILE = 9,		/* what was uploaded is no torrent: 400 */
+	LANE_META_DISK = 10,		/* found, but the cache has no place for it: 503 */
+	LANE_RC_LAST = LANE_META_DISK,
 };
 
 /* Tokens: slot and generation tell whose it is, the sequence which request. */

@@ -114,7 +114,7 @@ _Static_assert(sizeof(struct shm_job) == 64, "a job is a line");
 struct shm_done {
 	shm_u64 token;
 	shm_u32 rc;			/* enum lane_rc */
-	shm_u32 retry_s;		/* LANE_LIMITED: there is a token then */
+	shm_u32 retry_s;		/* LANE_LIMITED, LANE_META_DEAD: come back then */
 };
 _Static_assert(sizeof(struct shm_done) == 16, "");
 

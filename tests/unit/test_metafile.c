@@ -231,6 +231,22 @@ static void test_reader_leaves_a_mark(void **state)
 	assert_int_equal(st.st_mtime, 2000);
 }
 
+static void test_places(void **state)
+{
+	char at[32];
+
+	(void)state;
+	assert_int_equal(meta_dir(at, sizeof at, "", "/run/p", 0), 0);
+	assert_string_equal(at, "/run/p/meta");
+	assert_int_equal(meta_dir(at, sizeof at, "", "/run/p", 1), -1);
+	assert_int_equal(meta_dir(at, sizeof at, "/cache", "/run/p", 0), 0);
+	assert_string_equal(at, "/cache");
+	assert_int_equal(meta_dir(at, sizeof at, "/cache", "/run/p", 1), 0);
+	assert_string_equal(at, "/run/p/meta");
+	assert_int_equal(meta_dir(at, sizeof at, "/cache", "", 1), -1);
+	assert_int_equal(meta_dir(at, 6, "/cache", "", 0), -1); /* cut */
+}
+
 static void test_verified_once(void **state)
 {
 	static struct meta_seen seen;
@@ -262,6 +278,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_reader_leaves_a_mark, setup,
 						teardown),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test_setup_teardown(test_verified_once, setup, teardown),
 	};
 
