@@ -189,11 +189,14 @@ int acewatch_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	if (acefind_open(&c->acefind, c->base, &c->kid.conf, c->lt, on_news, c) != 0)
 		return err_set(err, "out of memory");
+	if (acepast_open(&c->acepast) != 0)
+		return err_set(err, "out of memory");
 	return 0;
 }
 
 void acewatch_close(struct coll *c)
 {
+	acepast_close(&c->acepast);
 	acefind_close(&c->acefind);
 	acevisit_close(c);
 }

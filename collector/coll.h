@@ -125,6 +125,7 @@ struct coll {
 	struct swarms *swarms;
 	struct ace *ace;
 	struct acefind *acefind;
+	struct acepast *acepast;
 	uint32_t ace_lives;		/* of calls and look-ups: swarm.ace.life */
 	uint32_t ace_calls;		/* made */
 	uint8_t ace_last[IH_LEN];	/* the swarm whose engines were called last */
@@ -178,15 +179,16 @@ void jobs_reconfigure(struct coll *c, int trackers);
 void jobs_suspend(struct coll *c);
 /* Join again what jobs_suspend left; it is those that are still asked for. */
 void jobs_resume(struct coll *c);
-/* Leave and join again, with all that is known; if that fails, w is gone. */
-void jobs_rejoin(struct coll *c, struct swarm *w);
+/* Leave and join again, with all that is known. -1: that failed, and w is gone. */
+int jobs_rejoin(struct coll *c, struct swarm *w);
 void jobs_leave(struct coll *c, struct swarm *w);
 /* Join the swarm of key, asked for as `asked`. NULL: *why says why not. */
 struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 			const uint8_t key[IH_LEN], const uint8_t *v2,
 			enum swarm_ace_mode mode, enum lane_rc *why);
-/* The swarm's mode is another one: is it in the session, are engines looked for? */
-void jobs_follow(struct coll *c, struct swarm *w);
+/* The swarm's mode is another one: is it in the session, are engines looked for? -1:
+ * it had to be joined anew, which failed, and w is gone. */
+int jobs_follow(struct coll *c, struct swarm *w);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 /* Join for ourselves; NULL: it can't be. It ends when jobs_leave_control says so, unless
  * somebody asked for it meanwhile. */

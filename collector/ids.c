@@ -171,17 +171,17 @@ static enum swarm_ace_mode mode_of(const struct resolved *r, int torrent)
 								    : ACE_MODE_MAYBE;
 }
 
-/* What the question and the engine say of a swarm that may be there already. */
-static void learn(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
-		  const struct resolved *r, enum swarm_ace_mode mode)
+/* What the question and the engine say of a swarm that may be there already. -1: it could
+ * not be joined as they want it, and is gone. */
+static int learn(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+		 const struct resolved *r, enum swarm_ace_mode mode)
 {
 	int more = r->how == RESOLVED_ENGINE && swarm_ace_key(w, id);
 	int was = w->ace.mode;
 
 	entitle(c, w, r);
 	swarm_ace_meant(w, mode, clock_ms());
-	if (more || w->ace.mode != was)
-		jobs_follow(c, w);
+	return more || w->ace.mode != was ? jobs_follow(c, w) : 0;
 }
 
 struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
@@ -201,12 +201,14 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	if (!w)
 		w = jobs_join(c, id, r->infohash, v2, mode, why);
 	given_found(c, w, id);
-	if (w) {
-		learn(c, w, id, r, mode);
-		wait_found(c, w, id);
-	} else {
-		wait_refuse(c, id, *why);
+	if (w && learn(c, w, id, r, mode) != 0) {
+		*why = LANE_FAILED;
+		w = NULL;
 	}
+	if (w)
+		wait_found(c, w, id);
+	else
+		wait_refuse(c, id, *why);
 	return w;
 }
 
@@ -274,7 +276,7 @@ static void merge(struct coll *c, struct swarm *w, struct swarm *other)
 	ih_hex(hex, swarm_infohash(w));
 	log_info("swarm", "%s is a hybrid: joined again with both hashes, %u peers known",
 		 hex, w->npeers);
-	jobs_rejoin(c, w);
+	(void)jobs_rejoin(c, w);
 }
 
 void ids_hashes(struct coll *c, struct swarm *w, const struct lt_ids *ids, int conflict)
@@ -310,5 +312,5 @@ void ids_whole_v2(struct coll *c, struct swarm *w, const uint8_t v2[IH_V2_LEN])
 	w->ih.has_v1 = 0;
 	w->ih.has_v2 = 1;
 	memcpy(w->ih.v2, v2, IH_V2_LEN);
-	jobs_rejoin(c, w);
+	(void)jobs_rejoin(c, w);
 }

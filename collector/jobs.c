@@ -70,6 +70,8 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 			       (uint32_t)(clock_wall_ms() / 1000));
 		if (c->geo) /* databases may be others now; or not be read yet */
 			seeded->place = publish_place(c, p->addr);
+		if (seeded->ace.turn != PEER_BITTORRENT)
+			continue; /* the session would dial it */
 		memcpy(known[n].addr, p->addr, ADDR_LEN);
 		known[n++].port = p->port;
 	}
@@ -190,6 +192,7 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 
 	if (!w)
 		return NULL;
+	w->ace.past = c->acepast;
 	(void)swarm_ace_key(w, key);
 	if (mode == ACE_MODE_FIRST)
 		(void)swarm_ace_key(w, asked);
@@ -209,7 +212,7 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 	}
 	stat_add(STAT_trackers_left_out, lt_trackers_left_out(&c->kid.conf));
 	ih_hex(hex, w->id);
-	log_info("swarm", "%s joined, %zu peers known from earlier", hex, n);
+	log_info("swarm", "%s joined, %u peers known from earlier", hex, w->npeers);
 	stat_inc(joins);
 	return w;
 }
@@ -419,8 +422,9 @@ static void tick_swarm(struct swarm *w, void *arg)
 	wait_judge(c, w, now);
 	if (swarm_ace_tick(w, now))
 		say_mode(w);
-	if (w->joined != swarm_ace_joins(w) || (w->quiet && !swarm_ace_quiet(w)))
-		jobs_follow(c, w);
+	if ((w->joined != swarm_ace_joins(w) || (w->quiet && !swarm_ace_quiet(w))) &&
+	    jobs_follow(c, w) != 0)
+		return;
 	acevisit_look(c, w);
 	swarm_plan(w, now, conf->swarm_revisit_ms, conf->swarm_revisit_max_ms);
 	if (w->plans)
@@ -483,10 +487,10 @@ static void reconfigure_swarm(struct swarm *w, void *arg)
 	apply_conf(w, &r->c->kid.conf);
 	if (r->trackers && !swarm_ace_alone(w))
 		forget_trackers(w, &r->c->kid.conf);
-	jobs_follow(r->c, w);
+	(void)jobs_follow(r->c, w);
 }
 
-static void join_again(struct coll *c, struct swarm *w)
+static int join_again(struct coll *c, struct swarm *w)
 {
 	static struct lt_endpoint known[CONF_SLOT_PEERS];
 	size_t n = 0;
@@ -502,7 +506,9 @@ static void join_again(struct coll *c, struct swarm *w)
 	if (begin(c, w, known, n) != 0) {
 		wait_answer_all(c, w, LANE_FAILED);
 		jobs_leave(c, w);
+		return -1;
 	}
+	return 0;
 }
 
 static void resume(struct swarm *w, void *arg)
@@ -510,23 +516,24 @@ static void resume(struct swarm *w, void *arg)
 	if (!w->away)
 		return;
 	w->away = 0;
-	join_again(arg, w);
+	(void)join_again(arg, w);
 }
 
-void jobs_rejoin(struct coll *c, struct swarm *w)
+int jobs_rejoin(struct coll *c, struct swarm *w)
 {
 	if (w->away)
-		return; /* jobs_resume does it */
+		return 0; /* jobs_resume does it */
 	lt_leave(c->lt, w->id);
 	w->joined = 0;
 	ace_hush(c->ace, w->id);
 	swarm_rejoin(w, clock_ms());
-	join_again(c, w);
+	return join_again(c, w);
 }
 
 void jobs_resume(struct coll *c)
 {
 	acefind_resume(c->acefind);
+	acepast_new_way(c->acepast);
 	swarms_each(c->swarms, resume, c);
 }
 
@@ -543,23 +550,25 @@ static void unjoin(struct coll *c, struct swarm *w)
  * again in a second. */
 static void join_after_all(struct coll *c, struct swarm *w)
 {
+	if (!swarm_ace_alone(w)) /* so far they were acefind's */
+		w->ntrackers = w->said = w->counted_by = 0;
 	keep_interval(c, w);
 	(void)enter(c, w, NULL, 0);
 }
 
-void jobs_follow(struct coll *c, struct swarm *w)
+int jobs_follow(struct coll *c, struct swarm *w)
 {
 	if (w->away)
-		return;
+		return 0;
 	if (w->joined && !swarm_ace_joins(w)) {
 		unjoin(c, w);
 	} else if (w->joined && w->quiet && !swarm_ace_quiet(w)) {
-		jobs_rejoin(c, w);
-		return;
+		return jobs_rejoin(c, w);
 	} else if (!w->joined && swarm_ace_joins(w)) {
 		join_after_all(c, w);
 	}
 	acewatch_follow(c, w);
+	return 0;
 }
 
 void jobs_reconfigure(struct coll *c, int trackers)

@@ -202,6 +202,7 @@ static void count_losses(struct coll *c)
 	stat_add(STAT_lt_events_dropped, now.dropped - was->dropped);
 	stat_add(STAT_lt_alerts_dropped, now.alerts_dropped - was->alerts_dropped);
 	stat_add(STAT_peers_refused, now.filtered - was->filtered);
+	stat_add(STAT_ace_past_lost, acepast_lost(c->acepast));
 	*was = now;
 }
 

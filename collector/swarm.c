@@ -250,10 +250,9 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 		if (p->ace.speaks != PEER_ACESTREAM)
 			p->down_rate = p->up_rate = 0;
 	}
+	if (!swarm_ace_alone(w))
+		w->ntrackers = w->said = w->counted_by = 0;
 	swarm_ace_rejoin(w, now_ms);
-	w->ntrackers = 0;
-	w->said = 0;
-	w->counted_by = 0;
 	w->dht_at_s = 0;
 	w->round_done = 0;
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
@@ -335,7 +334,7 @@ static void on_handshake(struct swarm *w, struct peer *p, const struct lt_event 
 	p->dialled = p->reached = 1;
 	p->fails = 0;
 	swarm_unwant(w, p);
-	swarm_ace_bt_answered(w, p);
+	swarm_ace_bt_answered(w, p, now_ms);
 	if (!e->incoming)
 		p->way = (uint8_t)(e->way + 1);
 	p->flags = (uint8_t)((p->flags & PEER_F_SEED) | e->flags);

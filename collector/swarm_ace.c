@@ -55,6 +55,12 @@ void swarm_ace_cross(struct swarm *w, struct peer *p, uint64_t at_ms)
 	due_at(w, at_ms);
 }
 
+void swarm_ace_want(struct swarm *w, struct peer *p, uint64_t at_ms)
+{
+	if (p->ace.refused < ACE_REFUSALS)
+		swarm_ace_plan(w, p, at_ms > p->ace.not_ms ? at_ms : p->ace.not_ms);
+}
+
 /* Not on the heels of our last connection, which was in the other protocol. */
 static uint64_t after_other(const struct swarm *w, const struct peer *p, uint64_t now_ms)
 {
@@ -91,14 +97,37 @@ static void to_bittorrent(struct swarm *w, struct peer *p, uint64_t now_ms)
 
 static void to_acestream(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
+	int visited = p->links || (p->tried && !p->dialled); /* just now */
+
 	p->ace.turn = PEER_ACESTREAM;
 	swarm_unwant(w, p);
-	swarm_ace_plan(w, p, after_other(w, p, now_ms));
+	swarm_ace_want(w, p,
+		       visited ? now_ms + w->ace.other_ms : after_other(w, p, now_ms));
 }
 
-/* The mode is another one. MAYBE leaves everybody where he is. */
-static void turn_all(struct swarm *w, uint64_t now_ms)
+/* AceStream is spoken again: who answered in it, or would have been called, is. Who did so
+ * lately still counts. */
+static void turn_back(struct swarm *w, uint64_t now_ms)
 {
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (p->ace.speaks != PEER_UNSPOKEN)
+			continue;
+		if (swarm_ace_reached(w, p, now_ms))
+			p->ace.speaks = PEER_ACESTREAM;
+		if (p->ace.turn == PEER_BITTORRENT &&
+		    (p->ace.shaken_ms || home(w, p) == PEER_ACESTREAM))
+			to_acestream(w, p, now_ms);
+	}
+}
+
+/* The mode is another one. MAYBE leaves everybody where he is, but after a time in which
+ * nobody was called. */
+static void turn_all(struct swarm *w, enum swarm_ace_mode was, uint64_t now_ms)
+{
+	if (was == ACE_MODE_OFF || was == ACE_MODE_BT)
+		turn_back(w, now_ms);
 	if (w->ace.mode == ACE_MODE_MAYBE)
 		return;
 	for (uint32_t i = 0; i < w->npeers; i++) {
@@ -121,12 +150,14 @@ static void turn_all(struct swarm *w, uint64_t now_ms)
 
 static void set_mode(struct swarm *w, enum swarm_ace_mode mode, uint64_t now_ms)
 {
-	if (w->ace.mode == mode)
+	enum swarm_ace_mode was = (enum swarm_ace_mode)w->ace.mode;
+
+	if (was == mode)
 		return;
 	w->ace.mode = (uint8_t)mode;
 	w->changed_ms = now_ms;
 	w->important = 1;
-	turn_all(w, now_ms);
+	turn_all(w, was, now_ms);
 }
 
 /* ---- evidence -------------------------------------------------------------------- */
@@ -357,6 +388,36 @@ void swarm_ace_unjoined(struct swarm *w)
 
 /* ---- for swarm.c and swarm_visit.c ------------------------------------------------ */
 
+void swarm_ace_keep(struct swarm *w, const struct peer *p, uint64_t now_ms)
+{
+	const struct peer_ace *a = &p->ace;
+	struct acepast_peer past = {.fails = a->fails,
+				    .refused = a->refused,
+				    .sources = p->sources | a->before,
+				    .bittorrent = a->speaks == PEER_BITTORRENT,
+				    .unheard = a->unheard,
+				    .not_ms = a->not_ms};
+
+	acepast_put(w->ace.past, w->id, p->addr, p->port, &past, now_ms);
+}
+
+/* How its calls went while it was known before. */
+static void recall(struct swarm *w, struct peer *p, uint64_t now_ms)
+{
+	struct peer_ace *a = &p->ace;
+	struct acepast_peer past;
+
+	if (!acepast_get(w->ace.past, w->id, p->addr, p->port, &past, now_ms))
+		return;
+	a->fails = past.fails;
+	a->refused = past.refused;
+	a->before = past.sources;
+	a->unheard = past.unheard;
+	a->not_ms = past.not_ms;
+	if (past.bittorrent && w->ace.mode == ACE_MODE_MAYBE)
+		a->turn = PEER_BITTORRENT;
+}
+
 void swarm_ace_fresh(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	struct peer_ace *a = &p->ace;
@@ -366,8 +427,9 @@ void swarm_ace_fresh(struct swarm *w, struct peer *p, uint64_t now_ms)
 	a->distance = SHM_DISTANCE_UNKNOWN;
 	a->head = a->position = a->lag = SHM_UNKNOWN;
 	a->turn = (uint8_t)home(w, p);
+	recall(w, p, now_ms);
 	if (a->turn == PEER_ACESTREAM)
-		swarm_ace_plan(w, p, now_ms);
+		swarm_ace_want(w, p, now_ms);
 }
 
 /* What it said in an earlier life, if that is not so old that it is asked again now. */
@@ -387,7 +449,9 @@ static void seed_told(struct swarm *w, struct peer *p, const struct shm_peer *s,
 		return;
 	a->speaks = PEER_ACESTREAM;
 	a->shaken_ms = now_ms - age;
-	swarm_ace_plan(w, p, a->shaken_ms + w->ace.revisit_ms);
+	if (!a->fails)
+		a->not_ms = a->shaken_ms + w->ace.revisit_ms;
+	swarm_ace_want(w, p, now_ms);
 }
 
 void swarm_ace_seed(struct swarm *w, struct peer *p, const struct shm_peer *s,
@@ -407,7 +471,7 @@ void swarm_ace_seed(struct swarm *w, struct peer *p, const struct shm_peer *s,
 	a->accessible = s->accessible;
 	a->key = s->key == KEY_CONTENT && w->ace.nkeys > 1;
 	a->under = BIT(a->key);
-	swarm_ace_plan(w, p, now_ms);
+	swarm_ace_want(w, p, now_ms);
 	if (s->told_s)
 		seed_told(w, p, s, now_ms, now_s);
 }
@@ -421,11 +485,14 @@ void swarm_ace_gone(struct swarm *w, struct peer *p)
 /* Who was left alone is not, if somebody else can reach it, it seems. */
 void swarm_ace_named(struct swarm *w, struct peer *p, uint8_t source, uint64_t now_ms)
 {
-	if ((source & ~p->sources) == 0 || p->ace.refused < ACE_REFUSALS)
+	if (p->ace.fails)
+		swarm_ace_keep(w, p, now_ms); /* for another day */
+	if ((source & ~(p->sources | p->ace.before)) == 0 ||
+	    p->ace.refused < ACE_REFUSALS)
 		return;
 	p->ace.refused = 0;
 	if (p->ace.turn == PEER_ACESTREAM && !p->ace.calling && !p->ace.next_ms)
-		swarm_ace_plan(w, p, now_ms);
+		swarm_ace_want(w, p, now_ms);
 }
 
 void swarm_ace_filtered(struct swarm *w, struct peer *p)
@@ -434,12 +501,14 @@ void swarm_ace_filtered(struct swarm *w, struct peer *p)
 		swarm_want(w, p, LT_WAY_PLAIN);
 }
 
-void swarm_ace_bt_answered(struct swarm *w, struct peer *p)
+void swarm_ace_bt_answered(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
 	w->ace.straight = 0;
 	if (p->ace.speaks == PEER_ACESTREAM)
 		return; /* it speaks both, and we speak more of this one */
 	p->ace.speaks = PEER_BITTORRENT;
+	if (p->ace.turn == PEER_ACESTREAM)
+		swarm_ace_keep(w, p, now_ms);
 	p->ace.turn = PEER_BITTORRENT;
 	p->ace.next_ms = p->ace.bt_ms = 0;
 }
@@ -457,7 +526,7 @@ void swarm_ace_bt_failed(struct swarm *w, struct peer *p, uint64_t now_ms)
 	    p->ace.turn != PEER_BITTORRENT || p->ace.speaks != PEER_UNSPOKEN)
 		return;
 	p->ace.crossed = 1;
-	swarm_ace_plan(w, p, now_ms + w->ace.other_ms);
+	swarm_ace_want(w, p, now_ms + w->ace.other_ms);
 }
 
 int swarm_ace_bt_may(const struct swarm *w, const struct peer *p, uint64_t now_ms)
@@ -467,9 +536,24 @@ int swarm_ace_bt_may(const struct swarm *w, const struct peer *p, uint64_t now_m
 	return !p->ace.called || now_ms - p->ace.ended_ms >= w->ace.other_ms;
 }
 
-/* Who answered lately is not asked again for it. */
+/* acefind keeps to its trackers' intervals: what they said stands until they are asked
+ * again. Whoever has not answered is asked again, or his answer is no news. */
+static void keep_answers(struct swarm *w)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (w->tracker[i].answered >= w->tracker[i].asked)
+			w->tracker[n++] = w->tracker[i];
+	w->ntrackers = w->trackers_expected = n;
+}
+
+/* Who answered lately is not asked again for it, nor who took our connection, or refused it,
+ * and so is not out of reach. */
 void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms)
 {
+	if (swarm_ace_alone(w))
+		keep_answers(w);
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		struct peer *p = &w->peer[i];
 		int again = p->ace.calling || !swarm_ace_reached(w, p, now_ms);
@@ -479,8 +563,10 @@ void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms)
 		p->ace.bt_ms = 0;
 		if (p->ace.turn != PEER_ACESTREAM || !again)
 			continue;
-		p->ace.fails = p->ace.refused = p->ace.silent = p->ace.ours = 0;
-		swarm_ace_plan(w, p, now_ms);
+		p->ace.ours = 0;
+		if (p->ace.unheard)
+			p->ace.fails = p->ace.not_ms = 0;
+		swarm_ace_want(w, p, now_ms);
 	}
 	w->ace.find_done = 0;
 }

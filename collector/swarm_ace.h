@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "collector/ace.h"
+#include "collector/acepast.h"
 #include "shm/layout.h"
 #include "shm/peerwords.h"
 
@@ -87,6 +88,8 @@ struct peer_ace {
 	uint8_t silent;			/* bit per key to which not one byte came back */
 	uint8_t fails, refused;		/* in a row */
 	uint8_t ours;			/* the same, by our own system's fault */
+	uint8_t unheard;		/* the last failure: our SYNs were not answered */
+	uint8_t before;			/* sources that named it when it was known before */
 	uint8_t gossiped;		/* messages 12 or 36 of others named it */
 	uint8_t named_source;		/* message 36 of another named it as the source */
 	uint8_t role;			/* enum peer_role */
@@ -102,13 +105,14 @@ struct peer_ace {
 	uint32_t base;			/* its head when the look began */
 	uint32_t told_s;		/* wall; it said this then; 0: never */
 	uint64_t next_ms;		/* called then; 0: not */
+	uint64_t not_ms;		/* not called before then: it failed, or answered, lately */
 	uint64_t bt_ms;			/* visited in BitTorrent then; 0: not planned */
 	uint64_t ended_ms;		/* our last connection to it, in either protocol, ended */
 	uint64_t shaken_ms;		/* it answered our AceStream handshake last */
 	uint64_t told_ms;		/* extended handshake of the call under way, or the last */
 	uint8_t has_field;		/* of that call: it said what it has, too */
 	uint64_t sampled_ms;		/* head and position are of then; 0: of an earlier life */
-	uint64_t base_ms;
+	uint64_t base_ms;		/* base is of then; it stays, the look over */
 };
 
 struct swarm_ace {
@@ -124,6 +128,7 @@ struct swarm_ace {
 	uint8_t nkeys;
 	uint8_t key[ACE_KEYS][IH_LEN];	/* the first is swarm.id */
 	uint32_t life;			/* of calls and look-ups */
+	struct acepast *past;		/* borrowed; NULL: nobody is remembered */
 	uint64_t revisit_ms, second_look_ms, other_ms;	/* of the configuration */
 	uint64_t pinned_ms;
 	uint64_t since_ms;		/* answers from before don't count for a pin */
@@ -194,6 +199,10 @@ void swarm_ace_under(struct swarm *w, struct peer *p, uint32_t key, uint64_t now
 /* It is called then, and not at another time; visited in BitTorrent, once. */
 void swarm_ace_plan(struct swarm *w, struct peer *p, uint64_t at_ms);
 void swarm_ace_cross(struct swarm *w, struct peer *p, uint64_t at_ms);
+/* The same as plan, but not before its not_ms; nor at all who refused too often. */
+void swarm_ace_want(struct swarm *w, struct peer *p, uint64_t at_ms);
+/* How its calls went, for when it is known again. */
+void swarm_ace_keep(struct swarm *w, const struct peer *p, uint64_t now_ms);
 
 /* The next peer that is due, from *at on (0 at first): those never called before others.
  * 0: none. It stays due until swarm_ace_called says that its call has begun. */
@@ -217,7 +226,7 @@ void swarm_ace_seed(struct swarm *w, struct peer *p, const struct shm_peer *s,
 void swarm_ace_gone(struct swarm *w, struct peer *p);
 void swarm_ace_named(struct swarm *w, struct peer *p, uint8_t source, uint64_t now_ms);
 void swarm_ace_filtered(struct swarm *w, struct peer *p);
-void swarm_ace_bt_answered(struct swarm *w, struct peer *p);
+void swarm_ace_bt_answered(struct swarm *w, struct peer *p, uint64_t now_ms);
 void swarm_ace_bt_ended(struct peer *p, uint64_t now_ms);
 void swarm_ace_bt_failed(struct swarm *w, struct peer *p, uint64_t now_ms);
 /* The swarm is joined anew: calls that were under way are made again. */

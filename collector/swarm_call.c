@@ -47,6 +47,13 @@ struct peer *swarm_ace_heard(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 	return p;
 }
 
+/* It told us what it is itself: here, or in BitTorrent. */
+static int knows_better(const struct peer *p)
+{
+	return p->ace.told_s ||
+	       (p->state >= PEER_CONTACTED && p->ace.speaks != PEER_ACESTREAM);
+}
+
 static uint32_t piece(int64_t n)
 {
 	return n >= 0 && n < SHM_UNKNOWN ? (uint32_t)n : SHM_UNKNOWN;
@@ -66,12 +73,12 @@ struct peer *swarm_ace_gossip(struct swarm *w, const struct acewire_rec *r, uint
 		return NULL;
 	if (news->fresh && swarm_ace_on(w) && a->turn != PEER_ACESTREAM) {
 		a->turn = PEER_ACESTREAM; /* whatever its port, engines know engines */
-		swarm_ace_plan(w, p, now_ms);
+		swarm_ace_want(w, p, now_ms);
 	}
 	w->important |= !a->gossiped;
 	a->gossiped = 1;
-	if (a->told_s)
-		return p; /* it knows better */
+	if (knows_better(p))
+		return p;
 	acewire_rec_client(client, r);
 	a->version = r->version;
 	a->platform = r->platform;
@@ -190,9 +197,7 @@ static void after_failure(struct swarm *w, struct peer *p, enum ace_outcome how,
 	struct peer_ace *a = &p->ace;
 	int key;
 
-	if (a->turn == PEER_BITTORRENT)
-		return; /* that was its one call in this protocol */
-	if (how == ACE_ZERO || how == ACE_WRONG_KEY) {
+	if (a->turn == PEER_ACESTREAM && (how == ACE_ZERO || how == ACE_WRONG_KEY)) {
 		a->silent |= BIT(a->key);
 		if ((key = another_key(w, p)) >= 0) {
 			a->key = (uint8_t)key;
@@ -201,10 +206,14 @@ static void after_failure(struct swarm *w, struct peer *p, enum ace_outcome how,
 		}
 	}
 	a->fails += a->fails < UINT8_MAX;
+	a->not_ms = now_ms + backoff_ms(a->fails);
+	swarm_ace_keep(w, p, now_ms);
+	if (a->turn == PEER_BITTORRENT)
+		return; /* that was its one call in this protocol */
 	if (how == ACE_ZERO || how == ACE_BITTORRENT)
 		cross(w, p, now_ms);
-	if (a->speaks != PEER_BITTORRENT && a->refused < ACE_REFUSALS)
-		swarm_ace_plan(w, p, now_ms + backoff_ms(a->fails));
+	if (a->speaks != PEER_BITTORRENT)
+		swarm_ace_want(w, p, now_ms);
 }
 
 static void failed(struct swarm *w, struct peer *p, enum ace_outcome how, uint64_t now_ms)
@@ -218,6 +227,7 @@ static void failed(struct swarm *w, struct peer *p, enum ace_outcome how, uint64
 		return;
 	}
 	a->ours = 0;
+	a->unheard = how == ACE_TIMEOUT;
 	if (p->state == PEER_KNOWN)
 		p->state = PEER_TRIED;
 	if (how == ACE_REFUSED)
@@ -243,7 +253,9 @@ static void answered(struct swarm *w, struct peer *p, const struct ace_seen *s,
 			a->key = (uint8_t)i;
 	a->speaks = a->turn = PEER_ACESTREAM;
 	a->shaken_ms = now_ms;
-	a->fails = a->refused = a->silent = a->ours = 0;
+	a->fails = a->refused = a->silent = a->ours = a->unheard = 0;
+	a->not_ms = now_ms + w->ace.revisit_ms;
+	acepast_drop(w->ace.past, w->id, p->addr, p->port);
 	a->bt_ms = 0;
 	w->ace.straight = 0;
 	swarm_unwant(w, p);

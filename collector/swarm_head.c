@@ -2,11 +2,13 @@
  * swarm_head.c -- where a live stream is: its head, who lags behind it, and whether it
  * moves on at all. See swarm_ace.h; contracts/acestream-wire.md, section 4.
  *
- * The head is the greatest claim that is believed. A claim is believed if the same peer's
- * head was seen to move on at a sane pace, or if a peer at another address claims about
- * the same: pieces that the time between both samples explains, and ACE_SPAN. So one liar
- * never wins, nor do several at one address; who is in league with another address does.
- * Where nobody agrees with anybody, it is the second greatest, or the only one.
+ * The head is the greatest claim that is believed. A claim is believed if a peer at another
+ * address claims about the same: pieces that the time between both samples explains, and
+ * ACE_SPAN. Where no ACE_QUORUM addresses agree on anything, a peer is believed, too, whose
+ * head was seen to move on at a sane pace; among them that would be one liar's word against
+ * all of theirs. So one liar never wins against a few honest peers, nor do several at one
+ * address; who is in league with another address does. Where nobody agrees with anybody,
+ * it is the second greatest, or the only one.
  */
 #include <string.h>
 
@@ -14,6 +16,10 @@
 
 /* Greatest claims looked at before nobody is believed. */
 #define CLAIMS_MAX 32
+/* Addresses that agree with each other. */
+#define ACE_QUORUM 3
+/* Claims looked at before there is none: each is compared with all others. */
+#define QUORUM_TRIES 256
 
 static int claims(const struct swarm *w, const struct peer *p, uint64_t now_ms)
 {
@@ -47,18 +53,43 @@ static int agree(const struct swarm *w, const struct peer_ace *a,
 	return apart(a->head, b->head) <= ACE_SPAN + time;
 }
 
-static int is_believed(const struct swarm *w, const struct peer *p, uint64_t now_ms)
+/* Other addresses that agree with p, up to ACE_QUORUM - 1. */
+static int supporters(const struct swarm *w, const struct peer *p, uint64_t now_ms)
 {
-	if (p->ace.moved)
-		return 1;
-	for (uint32_t i = 0; i < w->npeers; i++) {
+	const struct peer *other[ACE_QUORUM - 1];
+	int n = 0;
+
+	for (uint32_t i = 0; i < w->npeers && n < ACE_QUORUM - 1; i++) {
 		const struct peer *q = &w->peer[i];
 
-		if (claims(w, q, now_ms) && !same_addr(p, q) &&
-		    agree(w, &p->ace, &q->ace))
+		if (!claims(w, q, now_ms) || same_addr(p, q) ||
+		    !agree(w, &p->ace, &q->ace))
+			continue;
+		if (n == 0 || !same_addr(q, other[n - 1]))
+			other[n++] = q;
+	}
+	return n;
+}
+
+static int has_quorum(const struct swarm *w, uint64_t now_ms)
+{
+	int tries = 0;
+
+	for (uint32_t i = 0; i < w->npeers && tries < QUORUM_TRIES; i++) {
+		const struct peer *p = &w->peer[i];
+
+		if (!claims(w, p, now_ms))
+			continue;
+		if (supporters(w, p, now_ms) == ACE_QUORUM - 1)
 			return 1;
+		tries++;
 	}
 	return 0;
+}
+
+static int is_believed(const struct swarm *w, const struct peer *p, uint64_t now_ms)
+{
+	return supporters(w, p, now_ms) || (p->ace.moved && !has_quorum(w, now_ms));
 }
 
 /* The greatest claim below that; of several the one told last. NULL: none. */
@@ -197,10 +228,13 @@ void swarm_head_lost(struct swarm *w, struct peer *p)
 		w->ace.look_ms = 0; /* others, then */
 }
 
+/* Once in a round of revisits, whatever it says then. */
 static int may_look(const struct swarm *w, const struct peer *p, uint64_t now_ms)
 {
 	const struct peer_ace *a = &p->ace;
 
+	if (a->base_ms && now_ms - a->base_ms < w->ace.revisit_ms)
+		return 0;
 	return claims(w, p, now_ms) && !a->looked && !a->calling && a->fails == 0 &&
 	       now_ms - a->sampled_ms <= w->ace.second_look_ms + ACE_APART_MS;
 }
@@ -239,8 +273,8 @@ static void look_again_at(struct swarm *w, struct peer *p, uint64_t now_ms)
 	w->ace.look_ms = now_ms;
 }
 
-/* One that nobody believes is among them: if its head moves on, it is the live one between
- * many that stand still. */
+/* One that nobody believes is among them: if its head moves on, it may be the live one
+ * between some that stand still. */
 static void look_begin(struct swarm *w, uint64_t now_ms)
 {
 	struct peer *p = freshest(w, 1, now_ms);
@@ -270,14 +304,16 @@ struct look {
 };
 
 /* Of one that was seen again. */
-static void look_at(struct look *l, const struct peer_ace *a)
+static void look_at(const struct swarm *w, struct look *l, const struct peer *p,
+		    uint64_t now_ms)
 {
+	const struct peer_ace *a = &p->ace;
 	uint64_t span = a->sampled_ms - a->base_ms;
 
 	l->seen++;
 	if (span < l->span_ms)
 		l->span_ms = span;
-	if (a->head > a->base && l->moved < ACE_LOOKS)
+	if (a->head > a->base && l->moved < ACE_LOOKS && is_believed(w, p, now_ms))
 		l->piece_ms[l->moved++] = span / (a->head - a->base);
 }
 
@@ -288,7 +324,7 @@ static int is_sane(const struct peer_ace *a)
 	       moved_on(a->base, a->base_ms, a->head, a->sampled_ms);
 }
 
-static struct look look_all(struct swarm *w)
+static struct look look_all(struct swarm *w, uint64_t now_ms)
 {
 	struct look l = {.span_ms = UINT64_MAX};
 
@@ -300,7 +336,7 @@ static struct look look_all(struct swarm *w)
 		l.waits +=
 			p->ace.looked == LOOK_WAITS || (p->ace.looked && p->ace.calling);
 		if (p->ace.looked == LOOK_SEEN && !p->ace.calling)
-			look_at(&l, &p->ace);
+			look_at(w, &l, p, now_ms);
 	}
 	return l;
 }
@@ -326,7 +362,7 @@ static uint64_t long_enough(const struct swarm *w)
 
 static void look_on(struct swarm *w, uint64_t now_ms)
 {
-	struct look l = look_all(w);
+	struct look l = look_all(w, now_ms);
 
 	if (l.moved && !l.waits) {
 		w->ace.piece_ms = (uint32_t)median(l.piece_ms, l.moved);

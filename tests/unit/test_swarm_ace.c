@@ -502,6 +502,238 @@ static void test_switched_off_and_on(void **state)
 	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
 	heard(2, ENGINE);
 	(void)called(2, ENGINE);
+	/* as before: who answered is shown so, and called when it would have been */
+	assert_int_equal(swarm_ace_speaks(peer_at(3, ENGINE)), PEER_ACESTREAM);
+	session(LT_PEER_DIALLED, 1, ENGINE, LT_WAY_PLAIN, 0);
+	session(LT_PEER_GONE, 1, ENGINE, LT_WAY_PLAIN, 0);
+	now += OTHER;
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_TIMEOUT);
+	fails_at(2, ENGINE, ACE_TIMEOUT);
+	now += REVISIT - OTHER;
+	assert_int_equal(call_all(&(struct ace_target){.port = 0}), 3);
+}
+
+/* However long it was off, and whatever the mode was. */
+static void test_switched_on_everybody_is_called(void **state)
+{
+	struct ace_target t;
+
+	(void)state;
+	meet(1, ENGINE);
+	meet(2, TORRENT);
+	assert_true(swarm_ace_reached(w, peer_at(2, TORRENT), now));
+	conf.acestream_peers = 0;
+	swarm_ace_configure(w, &conf, now);
+	now += 2 * REVISIT;
+	assert_int_equal(call_all(&t), 0);
+	conf.acestream_peers = 1;
+	swarm_ace_configure(w, &conf, now);
+	assert_int_equal(call_all(&t), 2);
+}
+
+/* It answered on a port that is no engine's. */
+static void test_off_and_on_after_a_turn(void **state)
+{
+	struct acewire_rec rec = {.port = TORRENT};
+	struct swarm_news news;
+	char client[AW_CLIENT_MAX];
+
+	(void)state;
+	addr_of(rec.addr, 1);
+	assert_non_null(swarm_ace_gossip(w, &rec, 0, now, wall_s(), &news, client));
+	(void)called(1, TORRENT);
+	answers(1, TORRENT);
+	conf.acestream_peers = 0;
+	swarm_ace_configure(w, &conf, now);
+	now += REVISIT;
+	conf.acestream_peers = 1;
+	swarm_ace_configure(w, &conf, now);
+	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
+	(void)called(1, TORRENT);
+}
+
+/* ---- what is remembered of who is forgotten ------------------------------------------------ */
+
+static struct acepast *past;
+
+static int remembering(void **state)
+{
+	(void)maybe(state);
+	assert_int_equal(acepast_open(&past), 0);
+	w->ace.past = past;
+	return 0;
+}
+
+static int remembering_close(void **state)
+{
+	(void)stage_close(state);
+	acepast_close(&past);
+	return 0;
+}
+
+/* The swarm is left, and asked for again. */
+static void anew(void)
+{
+	uint8_t addr[ADDR_LEN];
+
+	while (w->npeers) {
+		memcpy(addr, w->peer[0].addr, ADDR_LEN);
+		swarm_forget(w, addr, w->peer[0].port);
+	}
+}
+
+/* A tracker names a peer each 1802 s, and it is forgotten between. */
+static int calls_in(uint64_t ms, enum ace_outcome how)
+{
+	uint64_t end = now + ms;
+	struct ace_target t;
+	int n = 0;
+
+	for (; now < end; now += 1802000) {
+		anew();
+		heard(1, ENGINE);
+		for (int i = 0; i < 60; i++, now += 30000) {
+			int called_now = call_all(&t);
+
+			n += called_now;
+			if (called_now)
+				fails_at(1, ENGINE, how);
+		}
+		now -= 1800000;
+	}
+	return n;
+}
+
+static void test_who_is_forgotten_is_not_called_more_often(void **state)
+{
+	(void)state;
+	/* at 0, 10 min, 1 h 10, 7 h 10, 13 h 10, 19 h 10 */
+	assert_in_range(calls_in(86400000, ACE_TIMEOUT), 4, 6);
+	now += 2 * ACEPAST_MS;
+	assert_in_range(calls_in(86400000, ACE_ZERO), 4, 6);
+	now += 2 * ACEPAST_MS;
+	assert_int_equal(calls_in(86400000, ACE_REFUSED), ACE_REFUSALS);
+}
+
+static void test_a_day_unseen_is_forgotten(void **state)
+{
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_REFUSED);
+	anew();
+	heard(1, ENGINE);
+	assert_true(nobody_is_due());
+	anew();
+	now += ACEPAST_MS;
+	heard(1, ENGINE);
+	assert_int_equal(peer_at(1, ENGINE)->ace.fails, 0);
+	(void)called(1, ENGINE);
+}
+
+static void test_three_refusals_last_until_another_names_it(void **state)
+{
+	(void)state;
+	for (int i = 0; i < ACE_REFUSALS; i++) {
+		anew();
+		heard(1, ENGINE);
+		(void)called(1, ENGINE);
+		fails_at(1, ENGINE, ACE_REFUSED);
+		now += ACE_AGAIN_3_MS;
+	}
+	anew();
+	heard(1, ENGINE); /* the same source again */
+	assert_true(nobody_is_due());
+	anew();
+	heard_as(1, ENGINE, PEER_SRC_DHT, 0);
+	(void)called(1, ENGINE);
+}
+
+static void test_an_answer_ends_what_is_remembered(void **state)
+{
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_TIMEOUT);
+	anew();
+	heard(1, ENGINE);
+	now += ACE_AGAIN_1_MS;
+	(void)called(1, ENGINE);
+	answers(1, ENGINE);
+	anew();
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+}
+
+/* On an engine's port, but not an engine: BitTorrent's at once the next time. */
+static void test_it_is_remembered_who_speaks_bittorrent(void **state)
+{
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_BITTORRENT);
+	anew();
+	session(LT_PEER_LEARNED, 1, ENGINE, 0, 0);
+	assert_true(nobody_is_due());
+	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+}
+
+static void test_who_was_silent_then_answered_in_bittorrent(void **state)
+{
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_ZERO);
+	later(OTHER);
+	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+	session_shakes(1, ENGINE);
+	session(LT_PEER_GONE, 1, ENGINE, LT_WAY_PLAIN, 1);
+	anew();
+	session(LT_PEER_LEARNED, 1, ENGINE, 0, 0);
+	assert_true(nobody_is_due());
+	assert_int_equal(visit_due(), LT_WAY_PLAIN);
+}
+
+static void test_a_new_way_forgives_who_was_out_of_reach(void **state)
+{
+	struct ace_target t;
+
+	(void)state;
+	heard(1, ENGINE);
+	heard(2, ENGINE);
+	assert_int_equal(call_all(&t), 2);
+	fails_at(1, ENGINE, ACE_TIMEOUT);
+	fails_at(2, ENGINE, ACE_ZERO);
+	anew();
+	acepast_new_way(past);
+	heard(1, ENGINE);
+	heard(2, ENGINE);
+	(void)called(1, ENGINE);
+}
+
+/* Its slot of an earlier life is there, too. */
+static void test_a_seed_that_failed_is_not_called_at_once(void **state)
+{
+	struct shm_peer s;
+	struct peer *p;
+
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_ZERO);
+	memset(&s, 0, sizeof(s));
+	shm_peer_ace_unknown(&s);
+	s.protocol = PEER_ACESTREAM;
+	s.state = PEER_TRIED;
+	addr_of(s.addr, 1);
+	s.port = ENGINE;
+	anew();
+	p = swarm_seed(w, &s, now);
+	swarm_ace_seed(w, p, &s, now, wall_s());
+	assert_true(nobody_is_due());
+	now += ACE_AGAIN_1_MS;
+	(void)called(1, ENGINE);
 }
 
 static void test_an_earlier_life_tells_the_mode(void **state)
@@ -624,6 +856,68 @@ static void test_a_rejoin_calls_only_who_did_not_answer(void **state)
 	(void)called(2, ENGINE);
 	swarm_rejoin(w, now); /* in the middle of the call */
 	(void)called(2, ENGINE);
+}
+
+/* It is not out of reach. */
+static void test_a_rejoin_lets_who_hung_up_alone(void **state)
+{
+	(void)state;
+	heard(1, ENGINE);
+	(void)called(1, ENGINE);
+	fails_at(1, ENGINE, ACE_ZERO);
+	swarm_rejoin(w, now);
+	assert_true(nobody_is_due());
+	now += ACE_AGAIN_1_MS;
+	(void)called(1, ENGINE);
+}
+
+static void tracker_says(enum lt_kind kind, uint32_t tracker)
+{
+	struct lt_event e = {.kind = (uint8_t)kind, .tracker = tracker};
+	struct swarm_news news;
+
+	swarm_ace_tracker(w, &e);
+	swarm_event(w, &e, now, wall_s(), &news);
+}
+
+/* acefind asks them when their interval is over, and not at once. */
+static void test_a_rejoin_keeps_what_trackers_said(void **state)
+{
+	struct shm_swarm head;
+
+	(void)state;
+	meet(1, ENGINE);
+	tracker_says(LT_TRACKER_ASKED, 77);
+	tracker_says(LT_TRACKER_OK, 77);
+	tracker_says(LT_TRACKER_ASKED, 78); /* under way */
+	swarm_rejoin(w, now);
+	w->ace.find_done = 1;
+	assert_true(round_done());
+	now += SWARM_QUIET_MS;
+	assert_int_equal(swarm_phase(w, now), SWARM_SETTLED);
+	(void)list(&head);
+	assert_int_equal(head.trackers, 1);
+	assert_int_equal(head.trackers_ok, 1);
+	tracker_says(LT_TRACKER_ASKED, 78);
+	tracker_says(LT_TRACKER_OK, 78);
+	(void)list(&head);
+	assert_int_equal(head.trackers_ok, 2);
+}
+
+static void test_hearsay_says_nothing_of_who_was_met(void **state)
+{
+	struct acewire_rec rec = {.port = TORRENT, .version = 3021100, .max_piece = 9};
+	char client[AW_CLIENT_MAX];
+	struct swarm_news news;
+
+	(void)state;
+	addr_of(rec.addr, 1);
+	session_shakes(1, TORRENT);
+	assert_non_null(swarm_ace_gossip(w, &rec, 0, now, wall_s(), &news, client));
+	assert_string_equal(client, "");
+	assert_int_equal(peer_at(1, TORRENT)->ace.version, 0);
+	assert_int_equal(peer_at(1, TORRENT)->ace.head, SHM_UNKNOWN);
+	assert_true(peer_at(1, TORRENT)->ace.gossiped);
 }
 
 static void test_an_earlier_life_is_not_called_again_at_once(void **state)
@@ -1074,6 +1368,7 @@ static void test_who_answered_stays_until_its_next_call(void **state)
 }
 
 #define OFF(fn) cmocka_unit_test_setup_teardown(fn, off, stage_close)
+#define PAST(fn) cmocka_unit_test_setup_teardown(fn, remembering, remembering_close)
 #define MAYBE(fn) cmocka_unit_test_setup_teardown(fn, maybe, stage_close)
 #define FIRST(fn) cmocka_unit_test_setup_teardown(fn, first, stage_close)
 
@@ -1108,6 +1403,19 @@ int main(void)
 		MAYBE(test_an_engines_word_does_not_unsay_peers),
 		MAYBE(test_metadata_is_stronger_than_an_engines_word),
 		MAYBE(test_switched_off_and_on),
+		FIRST(test_switched_on_everybody_is_called),
+		MAYBE(test_off_and_on_after_a_turn),
+		PAST(test_who_is_forgotten_is_not_called_more_often),
+		PAST(test_a_day_unseen_is_forgotten),
+		PAST(test_three_refusals_last_until_another_names_it),
+		PAST(test_an_answer_ends_what_is_remembered),
+		PAST(test_it_is_remembered_who_speaks_bittorrent),
+		PAST(test_who_was_silent_then_answered_in_bittorrent),
+		PAST(test_a_new_way_forgives_who_was_out_of_reach),
+		PAST(test_a_seed_that_failed_is_not_called_at_once),
+		MAYBE(test_a_rejoin_lets_who_hung_up_alone),
+		FIRST(test_a_rejoin_keeps_what_trackers_said),
+		MAYBE(test_hearsay_says_nothing_of_who_was_met),
 		MAYBE(test_an_earlier_life_tells_the_mode),
 		MAYBE(test_who_answered_is_called_again_after_half_an_hour),
 		MAYBE(test_failures_back_off),

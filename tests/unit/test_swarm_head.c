@@ -128,6 +128,42 @@ static void test_who_moves_on_is_believed(void **state)
 	assert_int_equal(lag_of(1), 5043);
 }
 
+/* One of many, and his own word for it. */
+static void test_a_liar_that_moves_on_does_not_win(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= 20; i++)
+		meet_at(i, 5100, 5098);
+	meet_at(99, 4000000000, 4000000000);
+	later(1000);
+	later(LOOK - 1000);
+	for (unsigned i = 1; i <= 20; i++)
+		(void)again(i, 5100);
+	assert_true(again(99, 4000000040));
+	assert_int_equal(head_now(), 5100);
+	later(1000);
+	assert_int_equal(head_now(), 5100);
+	assert_int_equal(motion(), MOTION_STALE); /* nor is it his word that it moves */
+	assert_in_range(lag_of(1), 2, 3);
+}
+
+/* It was restarted, or says so to be called. */
+static void test_a_head_that_goes_back_is_looked_at_once(void **state)
+{
+	int calls = 0;
+
+	(void)state;
+	meet_at(1, 5000, 5000);
+	for (uint32_t t = 0, head = 4000; t < 2 * REVISIT; t += 1000) {
+		later(1000);
+		if (again(1, head)) {
+			head -= 100;
+			calls++;
+		}
+	}
+	assert_in_range(calls, 2, 4); /* two revisits, each with its second look */
+}
+
 /* A minute at one piece per second is no lie. */
 static void test_time_between_samples_explains_a_difference(void **state)
 {
@@ -411,6 +447,8 @@ int main(void)
 		TEST(test_a_liar_with_many_ports_does_not_win),
 		TEST(test_more_liars_than_are_looked_at),
 		TEST(test_who_moves_on_is_believed),
+		TEST(test_a_liar_that_moves_on_does_not_win),
+		TEST(test_a_head_that_goes_back_is_looked_at_once),
 		TEST(test_time_between_samples_explains_a_difference),
 		TEST(test_old_claims_are_forgotten),
 		TEST(test_a_twin_does_not_support),
