@@ -280,19 +280,27 @@ static void polled(struct acefind *f)
 			w->key[i].at_work = 0;
 }
 
-/* A key is one swarm's. Not one of ours: a torrent of the session is announced. */
+/* A key that an engine resolved and an id that was asked for as it is may be the same, in
+ * two swarms: each is told. The table is walked anew after each, as fn may have changed it.
+ * None: a torrent of the session is announced. */
 static void heard(struct acefind *f, const struct lt_event *e)
 {
-	for (struct acefind_swarm *w = f->first; w; w = w->next) {
-		struct acefind_key *k = acefind_key(w, e->id);
+	struct acefind_swarm *w = f->first;
 
-		if (!k || !k->looking_ms)
-			continue;
-		if (e->kind == LT_DHT_AT_WORK)
-			k->at_work = 1;
-		else
-			found(f, w, k, e);
-		return;
+	f->heard++;
+	while (w) {
+		struct acefind_key *k = acefind_key(w, e->id);
+		struct acefind_swarm *next = w->next;
+
+		if (k && k->looking_ms && k->heard != f->heard) {
+			k->heard = f->heard;
+			k->at_work |= e->kind == LT_DHT_AT_WORK;
+			if (e->kind == LT_DHT_FOUND) {
+				found(f, w, k, e);
+				next = f->first;
+			}
+		}
+		w = next;
 	}
 }
 

@@ -46,6 +46,7 @@ struct acefind_key {
 	uint32_t empty;        /* look-ups in a row that named nobody */
 	uint8_t looked;        /* one was made in this life */
 	uint8_t at_work;       /* so says the poll that is being read */
+	uint32_t heard;        /* the record that it was told of last */
 	struct acefind_at *at; /* one for each tracker */
 };
 
@@ -83,6 +84,7 @@ struct acefind {
 	uint16_t port;
 	int dht, suspended;
 	uint32_t lookups; /* under way */
+	uint32_t heard;   /* records of the session about keys */
 	struct acefind_flight flight[ACEFIND_ANNOUNCES];
 	struct recent recent; /* keys that were left, and when they were announced */
 };

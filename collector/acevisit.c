@@ -16,8 +16,6 @@
  * (most are behind NAT): so many calls without an answer say as much about our way out as
  * one attempt at a peer. */
 #define CALLS_PER_DIAL 4
-/* Lives of swarms as the path's evidence tells them apart: beside those of the session. */
-#define ACE_LIFE 0x80000000u
 
 struct call_pass {
 	struct coll *c;
@@ -38,7 +36,6 @@ static void evidence(struct coll *c, const struct ace_target *t, enum lt_kind ki
 	e.kind = (uint8_t)kind;
 	e.way = LT_WAY_PLAIN;
 	e.connected = (uint8_t)connected;
-	e.life = t->life | ACE_LIFE;
 	memcpy(e.id, t->swarm, IH_LEN);
 	memcpy(e.addr, t->addr, ADDR_LEN);
 	e.port = t->port;

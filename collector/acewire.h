@@ -201,11 +201,6 @@ enum acewire_kind acewire_kind(const struct acewire_told *t);
  * greatest of these, a liar's too: judge it before others are measured by it. */
 int64_t acewire_head(const struct acewire_told *t);
 int64_t acewire_position(const struct acewire_told *t);	/* piece played; -1: unknown */
-/* Pieces behind the swarm's head (-1: unknown), never below 0; -1: unknown. */
-int64_t acewire_lag(const struct acewire_told *t, int64_t head);
-/* The same in milliseconds. Bitrate is bytes per second, as descriptors have it; -1: one
- * of the three is unknown (lag < 0, the others 0), or it is more than a year. */
-int64_t acewire_lag_ms(int64_t lag, uint32_t piece_bytes, uint32_t bitrate);
 /* Fill of the live window, or share of a VOD's pieces: 0 .. 10000 hundredths of a percent;
  * -1: unknown. pieces of the VOD, 0: unknown (then its bits, rounded up to 8, count). */
 int acewire_fill(const struct acewire_told *t, uint32_t pieces);

@@ -7,7 +7,6 @@
 
 #define LINUX 2
 #define FULL 10000
-#define YEAR_MS (365ll * 24 * 3600 * 1000)
 
 /* ---- client ----------------------------------------------------------------------- */
 
@@ -77,28 +76,6 @@ int64_t acewire_head(const struct acewire_told *t)
 int64_t acewire_position(const struct acewire_told *t)
 {
 	return known(t->mi.position);
-}
-
-int64_t acewire_lag(const struct acewire_told *t, int64_t head)
-{
-	int64_t at = acewire_position(t);
-
-	if (at < 0 || head < 0)
-		return -1;
-	return head > at ? head - at : 0;
-}
-
-int64_t acewire_lag_ms(int64_t lag, uint32_t piece_bytes, uint32_t bitrate)
-{
-	uint64_t bytes, ms;
-
-	if (lag < 0 || lag > UINT32_MAX || piece_bytes == 0 || bitrate == 0)
-		return -1;
-	bytes = (uint64_t)lag * piece_bytes;
-	if (bytes / bitrate > YEAR_MS / 1000)
-		return -1;
-	ms = bytes / bitrate * 1000 + bytes % bitrate * 1000 / bitrate;
-	return (int64_t)ms;
 }
 
 /* part of whole; more than the whole is the whole. */

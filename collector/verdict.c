@@ -41,7 +41,7 @@ static void udp_answered(struct path *p, uint64_t now_ms)
 static void tcp_answered(struct path *p, uint64_t now_ms)
 {
 	side_answered(p, 0, now_ms);
-	p->dials = p->nlives = 0;
+	p->dials = p->nswarms = 0;
 }
 
 /* The entry of a tracker, made if it is new. A full table is that of an earlier
@@ -115,10 +115,10 @@ static void dialled(struct path *p, const struct lt_event *e, uint64_t now_ms)
 	p->tcp.unanswered++;
 	if (p->dials++ == 0)
 		p->dial_ms = now_ms;
-	for (i = 0; i < p->nlives && p->life[i] != e->life; i++)
+	for (i = 0; i < p->nswarms && memcmp(p->swarm[i], e->id, IH_LEN) != 0; i++)
 		;
-	if (i == p->nlives && i < PATH_LIVES)
-		p->life[p->nlives++] = e->life;
+	if (i == p->nswarms && i < PATH_SWARMS)
+		memcpy(p->swarm[p->nswarms++], e->id, IH_LEN);
 }
 
 static void shook(struct path *p, const struct lt_event *e, uint64_t now_ms)
@@ -198,7 +198,7 @@ void path_anew(struct path *p)
 	memset(&p->udp, 0, sizeof(p->udp));
 	memset(&p->tcp, 0, sizeof(p->tcp));
 	memset(p->tracker, 0, sizeof(p->tracker));
-	p->dials = p->nlives = p->name_failures = p->dht_unanswered = 0;
+	p->dials = p->nswarms = p->name_failures = p->dht_unanswered = 0;
 	p->dht_asked_ms = p->reached_ms = p->incoming_ms = p->control_ms = 0;
 }
 
@@ -254,8 +254,8 @@ static unsigned tcp_silence(const struct path *p, uint64_t now_ms)
 	unsigned weight = silent_trackers(p, 0, now_ms);
 
 	if (p->dials >= PATH_DIALS && now_ms - p->dial_ms >= PATH_SILENT_MS)
-		weight += p->nlives < 2                                         ? 1
-			  : p->nlives < PATH_LIVES || p->dials < 4 * PATH_DIALS ? 2
+		weight += p->nswarms < 2                                          ? 1
+			  : p->nswarms < PATH_SWARMS || p->dials < 4 * PATH_DIALS ? 2
 										: 3;
 	if (p->dials && control_failed(p, &p->tcp) && p->control_known > 0)
 		weight += 2;

@@ -35,8 +35,9 @@
 /* Attempts at peers that make a silent swarm weigh. Of a public swarm's list a third
  * answers; 16 that are all dead are one chance in several hundred. */
 #define PATH_DIALS 16u
-/* Swarms whose attempts are told apart. */
-#define PATH_LIVES 4u
+/* Swarms whose attempts are told apart, by their keys: one that is dialled in both
+ * protocols, or was joined twice, is one. */
+#define PATH_SWARMS 4u
 /* Trackers remembered: as many as a swarm can have (swarm.max_trackers). */
 #define PATH_TRACKERS 64u
 /* Nobody called for this long although we reach others: what callers need is shut. */
@@ -75,8 +76,8 @@ struct path {
 	enum lt_failure failure;
 	uint32_t name_failures;		/* trackers whose name was not found since an answer */
 	struct path_tracker tracker[PATH_TRACKERS];
-	uint32_t dials, nlives;		/* over TCP, without an answer since */
-	uint32_t life[PATH_LIVES];	/* the swarms that these were of */
+	uint32_t dials, nswarms;	/* over TCP, without an answer since */
+	uint8_t swarm[PATH_SWARMS][IH_LEN];	/* that these were of */
 	uint64_t dial_ms;		/* the first of them */
 	int dht;			/* 1: it is on */
 	uint32_t dht_nodes, dht_in, dht_out;	/* messages, as last counted */

@@ -310,6 +310,33 @@ static void a_round_is_over_when_the_dht_pauses_or_ends(void **state)
 	end();
 }
 
+/* An id that was asked for as it is, and another swarm's that an engine resolved to it: what
+ * is found under it is found for both, whichever of them is told to stop at that. */
+static void a_key_of_two_swarms_feeds_both(void **state)
+{
+	(void)state;
+	for (int stops = 0; stops <= 1; stops++) {
+		begin(0, 1);
+		st.stop_at = stops ? ACEFIND_FOUND : -1;
+		assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+		assert_int_equal(acefind_start(st.f, B, 2,
+					       KEYS("BBBBBBBBBBBBBBBBBBBB"
+						    "AAAAAAAAAAAAAAAAAAAA"),
+					       2),
+				 0);
+		run(20);
+		assert_int_equal(st.nlooks, 3);
+		session_says(LT_DHT_FOUND, A, 8621);
+		assert_int_equal(count(ACEFIND_FOUND), 2);
+		assert_int_equal(st.news[0].swarm, 'A');
+		assert_int_equal(st.news[1].swarm, 'B');
+		assert_int_equal(st.news[1].index, 1);
+		session_says(LT_DHT_FOUND, A, 8622);
+		assert_int_equal(count(ACEFIND_FOUND), stops ? 2 : 4);
+		end();
+	}
+}
+
 static void with_nobody_to_ask_it_is_over_at_once(void **state)
 {
 	(void)state;
@@ -633,6 +660,7 @@ int main(void)
 		cmocka_unit_test(each_key_is_asked_about_everywhere_once),
 		cmocka_unit_test(a_round_is_over_when_the_dht_pauses_or_ends),
 		cmocka_unit_test(with_nobody_to_ask_it_is_over_at_once),
+		cmocka_unit_test(a_key_of_two_swarms_feeds_both),
 		cmocka_unit_test(a_dead_tracker_delays_no_other),
 		cmocka_unit_test(a_tracker_that_answers_again_is_trusted_again),
 		cmocka_unit_test(a_closed_port_fails_and_the_round_is_over),

@@ -210,10 +210,6 @@ static void test_extended(void **state)
 	assert_int_equal(acewire_kind(&t), AW_LIVE);
 	assert_int_equal(acewire_head(&t), 5063);
 	assert_int_equal(acewire_position(&t), 5060);
-	assert_int_equal(acewire_lag(&t, 5063), 3);
-	assert_int_equal(acewire_lag(&t, 5100), 40);
-	assert_int_equal(acewire_lag(&t, 4000), 0);
-	assert_int_equal(acewire_lag(&t, -1), -1);
 	assert_int_equal(acewire_fill(&t, 0), 6400);
 	assert_int_equal(acewire_down_rate(&t), 412000);
 	assert_int_equal(acewire_up_rate(&t), 30000);
@@ -529,7 +525,6 @@ static void test_idle(void **state)
 	assert_int_equal(acewire_kind(&t), AW_KIND_UNKNOWN);
 	assert_int_equal(acewire_head(&t), -1);
 	assert_int_equal(acewire_position(&t), -1);
-	assert_int_equal(acewire_lag(&t, 5000), -1);
 	assert_int_equal(acewire_fill(&t, 0), -1);
 	assert_int_equal(acewire_role(&t, 0), AW_VIEWER);
 	assert_int_equal(t.mi.distance_from_source, -1);
@@ -751,7 +746,6 @@ static void test_source_like(void **state)
 	assert_int_equal(acewire_role(&t, 0), AW_SOURCE_LIKE);
 	assert_int_equal(acewire_role(&t, 1), AW_SOURCE);
 	assert_int_equal(t.port, 7764);
-	assert_int_equal(acewire_lag(&t, acewire_head(&t)), 0);
 	/* It stays one when its head moves on. */
 	stage_have(&b);
 	assert_int_equal(take_frame(), AW_TOOK);
@@ -850,21 +844,6 @@ static void test_vod(void **state)
 	assert_int_equal(t.saw & AW_SAW_PLAIN, 0);
 }
 
-static void test_lag_ms(void **state)
-{
-	(void)state;
-	assert_int_equal(acewire_lag_ms(1, 65536, 8375), 7825);
-	assert_int_equal(acewire_lag_ms(3, 1048576, 873000), 3603);
-	assert_int_equal(acewire_lag_ms(0, 1048576, 873000), 0);
-	assert_int_equal(acewire_lag_ms(-1, 1048576, 873000), -1);
-	assert_int_equal(acewire_lag_ms(1, 0, 873000), -1);
-	assert_int_equal(acewire_lag_ms(1, 1048576, 0), -1);
-	assert_int_equal(acewire_lag_ms(INT64_MAX, 0xffffffff, 1), -1);
-	assert_int_equal(acewire_lag_ms(0xffffffff, 0xffffffff, 1), -1);
-	assert_int_equal(acewire_lag_ms(0xffffffff, 0xffffffff, 0xffffffff), -1);
-	assert_int_equal(acewire_lag_ms(31536000, 1000, 1000), 31536000000);
-}
-
 /* Numbers beyond reason were not told. */
 static void test_absurd_numbers(void **state)
 {
@@ -882,7 +861,6 @@ static void test_absurd_numbers(void **state)
 	assert_int_equal(acewire_down_rate(&t), -1);
 	assert_int_equal(acewire_up_rate(&t), -1);
 	assert_int_equal(acewire_fill(&t, 0), -1);
-	assert_int_equal(acewire_lag(&t, 5063), 0);
 	stage_check(&t, NULL);
 	acewire_told_begin(&t);
 	assert_int_equal(take_text(20, "d3:asni4294967296e13:geoip_country2:zz"
@@ -1064,7 +1042,6 @@ int main(void)
 		cmocka_unit_test_setup(test_nearly_source_like, setup),
 		cmocka_unit_test_setup(test_fields, setup),
 		cmocka_unit_test_setup(test_vod, setup),
-		cmocka_unit_test_setup(test_lag_ms, setup),
 		cmocka_unit_test_setup(test_absurd_numbers, setup),
 		cmocka_unit_test_setup(test_odd_windows, setup),
 		cmocka_unit_test_setup(test_cuts, setup),

@@ -91,12 +91,12 @@ static void peer(struct fix *f, enum lt_kind kind, unsigned host, unsigned flags
 }
 
 /* n peers that are dialled and never answer. */
-static void dial(struct fix *f, unsigned n, uint32_t life)
+static void dial(struct fix *f, unsigned n, uint8_t swarm)
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct lt_event e = ev(LT_PEER_DIALLED);
 
-		e.life = life;
+		e.id[19] = swarm;
 		e.addr[14] = (uint8_t)(++f->host >> 8);
 		e.addr[15] = (uint8_t)f->host;
 		feed(f, &e);
@@ -345,6 +345,23 @@ static void dials_count_by_swarms(void **state)
 	check(f, PATH_BLOCKED, PATH_OPEN, PATH_BLOCKED);
 	peer(f, LT_PEER_HANDSHAKE, 1, 0);
 	check(f, PATH_OPEN, PATH_OPEN, PATH_OPEN);
+}
+
+/* Dialled in both protocols, and joined anew: one list that may be stale. */
+static void one_swarm_is_one_whatever_its_lives(void **state)
+{
+	struct fix *f = *state;
+	struct lt_event e = ev(LT_PEER_DIALLED);
+
+	for (uint32_t i = 0; i < 4 * PATH_DIALS; i++) {
+		e.life = i % PATH_SWARMS | (i % 2 ? 0x80000000u : 0);
+		feed(f, &e);
+	}
+	f->now += PATH_SILENT_MS;
+	check(f, PATH_UNKNOWN, PATH_UNKNOWN, PATH_UNKNOWN);
+	assert_int_equal(f->p.nswarms, 1);
+	dial(f, 1, 2);
+	check(f, PATH_BLOCKED, PATH_UNKNOWN, PATH_BLOCKED);
 }
 
 static void utp_speaks_for_udp_and_its_silence_for_nothing(void **state)
@@ -708,6 +725,7 @@ int main(void)
 		T(it_takes_more_while_the_other_side_is_open),
 		T(the_dht_speaks_for_udp),
 		T(dials_count_by_swarms),
+		T(one_swarm_is_one_whatever_its_lives),
 		T(utp_speaks_for_udp_and_its_silence_for_nothing),
 		T(a_connection_without_a_word_is_a_proof),
 		T(bytes_of_a_peer_are_a_proof),
