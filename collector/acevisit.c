@@ -16,6 +16,11 @@
  * (most are behind NAT): so many calls without an answer say as much about our way out as
  * one attempt at a peer. */
 #define CALLS_PER_DIAL 4
+/* Who is due and can't be called, for a connection of the session or a call to the same
+ * address: the end of a call brings a pass at once, each record so soon at most. */
+#define CALL_IDLE_MS 50
+
+enum call_armed { CALL_AT = 1, CALL_LAZY = 2 };
 
 struct call_pass {
 	struct coll *c;
@@ -44,6 +49,11 @@ static void evidence(struct coll *c, const struct ace_target *t, enum lt_kind ki
 
 /* ---- calls --------------------------------------------------------------------------- */
 
+static int is_due(const struct swarm *w, uint64_t now)
+{
+	return swarm_ace_on(w) && w->ace.due_ms && now >= w->ace.due_ms;
+}
+
 static void refused(struct call_pass *pass, enum ace_rc rc)
 {
 	struct ace_load load;
@@ -59,6 +69,7 @@ static void refused(struct call_pass *pass, enum ace_rc rc)
 
 static void call_some(struct call_pass *pass, struct swarm *w)
 {
+	int due = is_due(w, pass->now) && !pass->full;
 	struct ace_target t;
 	uint32_t at = 0;
 	int n = 0;
@@ -79,6 +90,7 @@ static void call_some(struct call_pass *pass, struct swarm *w)
 		}
 	}
 	pass->begun += n;
+	w->ace.idle_ms = due && n == 0 ? pass->now : 0;
 }
 
 /* Those behind the swarm that was served last come first, then those before it. */
@@ -99,11 +111,18 @@ static void call_all(struct swarm *w, void *arg)
 		call_some(pass, w);
 }
 
+static void arm(struct coll *c, uint32_t ms, enum call_armed how)
+{
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+
+	c->call_armed = how;
+	event_add(c->call, &tv);
+}
+
 static void run(evutil_socket_t fd, short what, void *arg)
 {
 	struct coll *c = arg;
 	struct call_pass pass = {.c = c, .now = clock_ms()};
-	struct timeval tv;
 
 	(void)fd;
 	(void)what;
@@ -115,27 +134,25 @@ static void run(evutil_socket_t fd, short what, void *arg)
 		pass.begun = 0;
 		swarms_each(c->swarms, call_all, &pass);
 	} while (pass.begun && !pass.full);
-	if (!pass.wait_ms)
-		return;
-	tv.tv_sec = pass.wait_ms / 1000;
-	tv.tv_usec = pass.wait_ms % 1000 * 1000;
-	c->call_armed = 1;
-	event_add(c->call, &tv);
+	if (pass.wait_ms)
+		arm(c, pass.wait_ms, CALL_AT);
 }
 
 void acevisit_soon(struct coll *c)
 {
-	static const struct timeval now = {0, 1000};
-
-	if (c->call_armed)
-		return;
-	c->call_armed = 1;
-	event_add(c->call, &now);
+	if (c->call_armed != CALL_AT)
+		arm(c, 1, CALL_AT);
 }
 
 void acevisit_look(struct coll *c, const struct swarm *w)
 {
-	if (swarm_ace_on(w) && w->ace.due_ms && clock_ms() >= w->ace.due_ms)
+	uint64_t now = clock_ms(), idle = now - w->ace.idle_ms;
+
+	if (!is_due(w, now) || c->call_armed)
+		return;
+	if (w->ace.idle_ms && idle < CALL_IDLE_MS)
+		arm(c, (uint32_t)(CALL_IDLE_MS - idle), CALL_LAZY);
+	else
 		acevisit_soon(c);
 }
 
@@ -146,11 +163,10 @@ static uint32_t wall_s(void)
 	return (uint32_t)(clock_wall_ms() / 1000);
 }
 
-/* Whom it named in messages 12 and 36. They answer to the key that it answered to. */
+/* Whom it named in message 12. They answer to the key that it answered to. */
 static void hearsay(struct coll *c, struct swarm *w, const struct acewire_told *t,
 		    uint32_t key)
 {
-	static const uint8_t nobody[ADDR_LEN];
 	char client[AW_CLIENT_MAX];
 	struct swarm_news news;
 	struct peer *p;
@@ -164,12 +180,27 @@ static void hearsay(struct coll *c, struct swarm *w, const struct acewire_told *
 				     client);
 		acewatch_found(c, p, &news, client);
 	}
-	if (memcmp(t->source_addr, nobody, ADDR_LEN) == 0 ||
-	    !own_may_list(c, t->source_addr, t->source_port))
-		return;
-	p = swarm_ace_source(w, t->source_addr, t->source_port, key, clock_ms(), wall_s(),
-			     &news);
-	acewatch_found(c, p, &news, "");
+}
+
+/* Whom it named as the source: one in a call. */
+static void source(struct coll *c, struct swarm *w, const struct ace_seen *s,
+		   uint32_t key)
+{
+	const struct acewire_told *t = s->told;
+	struct lt_endpoint word = {.port = t->source_port};
+	struct swarm_news news;
+	struct peer *p;
+
+	memcpy(word.addr, t->source_addr, ADDR_LEN);
+	if ((t->saw & AW_SAW_SOURCE) && own_may_list(c, word.addr, word.port)) {
+		p = swarm_ace_source(w, &s->target, &word, key, clock_ms(), wall_s(),
+				     &news);
+		acewatch_found(c, p, &news, "");
+	} else if (s->what == ACE_END && s->how == ACE_DONE) {
+		swarm_ace_no_source(w, &s->target, clock_ms());
+	}
+	if (s->what == ACE_END)
+		stat_add(STAT_ace_sources_lost, t->sources_lost);
 }
 
 static void tell(struct coll *c, struct swarm *w, const struct ace_seen *s)
@@ -186,8 +217,10 @@ static void tell(struct coll *c, struct swarm *w, const struct ace_seen *s)
 	acewatch_found(c, heard.peer, &none, heard.client);
 	if (heard.contacted)
 		stat_inc(peers_contacted);
-	if (s->told && s->what != ACE_SHAKEN)
+	if (s->told && s->what != ACE_SHAKEN) {
 		hearsay(c, w, s->told, key);
+		source(c, w, s, key);
+	}
 	if (w->important)
 		publish_soon(c);
 }

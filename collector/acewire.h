@@ -164,8 +164,9 @@ struct acewire_told {
 
 	struct acewire_rec rec[AW_RECS];	/* one per address and port, newest words */
 	uint32_t recs, recs_lost;	/* lost: no room */
-	uint8_t source_addr[ADDR_LEN];	/* 36; zero: not told */
+	uint8_t source_addr[ADDR_LEN];	/* the first 36; zero: not told */
 	uint16_t source_port;
+	uint32_t sources_lost;		/* others that it named then */
 
 	uint32_t malformed;		/* messages refused */
 	enum benc_rc why;		/* of the last refused bencode; BENC_OK: none */

@@ -434,7 +434,8 @@ static enum acewire_take on_pex(struct acewire_told *t, const struct acewire_fra
 	return AW_TOOK;
 }
 
-/* Four offsets, then what stands there: address, port, peer_id. */
+/* Four offsets, then what stands there: address, port, peer_id. A stream has one source:
+ * the first one that a connection names. */
 static enum acewire_take on_source(struct acewire_told *t, const struct acewire_frame *f)
 {
 	static const uint8_t LAYOUT[] = {0, 2, 0, 52, 0, 63, 0, 64};
@@ -443,6 +444,11 @@ static enum acewire_take on_source(struct acewire_told *t, const struct acewire_
 		return AW_MALFORMED;
 	if (be16(f->body + 12) == 0)
 		return AW_MALFORMED;
+	if (t->saw & AW_SAW_SOURCE) {
+		t->sources_lost += t->source_port != be16(f->body + 12) ||
+				   memcmp(t->source_addr + 12, f->body + 8, 4) != 0;
+		return AW_IGNORED;
+	}
 	t->saw |= AW_SAW_SOURCE;
 	map_v4(t->source_addr, f->body + 8);
 	t->source_port = be16(f->body + 12);

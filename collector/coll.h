@@ -144,7 +144,8 @@ struct coll {
 	struct netwatch *netwatch;
 	struct recover recover;
 	struct listens listens;
-	int publish_armed, visit_armed, call_armed;
+	int publish_armed, visit_armed;
+	int call_armed;			/* acevisit.c's; CALL_LAZY: something may be sooner */
 	uint64_t visit_ms, visit_dials;	/* when the pace was looked at last, and dials then */
 	int64_t visit_room;		/* thousandths of a visit that may be made now */
 	int port_is_new;		/* Gluetun's, not announced yet */

@@ -363,6 +363,7 @@ int swarm_ace_tick(struct swarm *w, uint64_t now_ms)
 		judge_answers(w, now_ms);
 	if (swarm_ace_on(w))
 		swarm_head_look(w, now_ms);
+	swarm_word_judge(w, now_ms);
 	look_ahead(w, now_ms);
 	return w->ace.mode != was;
 }
@@ -444,6 +445,7 @@ static void seed_told(struct swarm *w, struct peer *p, const struct shm_peer *s,
 	a->position = s->position;
 	a->lag = s->lag;
 	a->role = s->role;
+	w->ace.words |= s->role == ROLE_SOURCE;
 	a->kind = s->kind;
 	if (age >= w->ace.revisit_ms || age >= now_ms)
 		return;

@@ -16,7 +16,8 @@
  *
  * Source of the numbers: contracts/acestream-wire.md, sections 4 and 9 D, E, F, H.
  * Monotonic times are milliseconds, 0 is never. swarm_ace.c: modes; swarm_call.c: calls;
- * swarm_head.c: heads, lag, second looks; swarm_node.c: who is who, what is shown.
+ * swarm_head.c: heads, lag, second looks; swarm_node.c: who is who, what is shown;
+ * swarm_word.c: who is the source.
  * Proof: tests/unit/test_swarm_ace.c, test_swarm_head.c, tests/e2e/test_ace.py.
  */
 #ifndef PEERSCOPE_COLLECTOR_SWARM_ACE_H
@@ -27,6 +28,7 @@
 
 #include "collector/ace.h"
 #include "collector/acepast.h"
+#include "collector/lt.h"
 #include "shm/layout.h"
 #include "shm/peerwords.h"
 
@@ -91,8 +93,9 @@ struct peer_ace {
 	uint8_t unheard;		/* the last failure: our SYNs were not answered */
 	uint8_t before;			/* sources that named it when it was known before */
 	uint8_t gossiped;		/* messages 12 or 36 of others named it */
-	uint8_t named_source;		/* message 36 of another named it as the source */
-	uint8_t role;			/* enum peer_role */
+	uint8_t named_source;		/* another's word says now that it is the source */
+	uint8_t role;			/* enum peer_role, by its own word (swarm_word_role) */
+	struct lt_endpoint word;	/* whom its message 36 named; port 0: nobody */
 	uint8_t kind;			/* enum ace_kind */
 	uint8_t accessible;		/* enum peer_accessible */
 	uint8_t platform;		/* as on the wire; 0: unknown */
@@ -124,6 +127,7 @@ struct swarm_ace {
 	uint8_t find_done;		/* acefind's first round is over */
 	uint8_t has_trackers, answered;	/* acestream.trackers are configured; one answered */
 	uint8_t dirty;			/* a head or position was told since they were measured */
+	uint8_t words;			/* somebody was named as the source */
 	uint8_t looking;		/* peers of the second look under way; 0: none */
 	uint8_t nkeys;
 	uint8_t key[ACE_KEYS][IH_LEN];	/* the first is swarm.id */
@@ -138,6 +142,7 @@ struct swarm_ace {
 	uint64_t head_ms;		/* when that was told */
 	uint64_t motion_ms;		/* when the last second look was judged */
 	uint64_t look_ms;		/* when it began */
+	uint64_t idle_ms;		/* acevisit.c found nobody of those due to call; 0: it did */
 	uint64_t due_ms;		/* no next_ms or bt_ms of its peers is earlier; 0: none */
 };
 
@@ -189,10 +194,6 @@ struct peer *swarm_ace_heard(struct swarm *w, const uint8_t addr[ADDR_LEN], uint
 struct peer *swarm_ace_gossip(struct swarm *w, const struct acewire_rec *r, uint32_t key,
 			      uint64_t now_ms, uint32_t now_s, struct swarm_news *news,
 			      char client[AW_CLIENT_MAX]);
-/* It was named as the source (message 36). */
-struct peer *swarm_ace_source(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t port,
-			      uint32_t key, uint64_t now_ms, uint32_t now_s,
-			      struct swarm_news *news);
 
 /* It is named under key number `key` (one beyond the last: no news). */
 void swarm_ace_under(struct swarm *w, struct peer *p, uint32_t key, uint64_t now_ms);
@@ -250,6 +251,20 @@ void swarm_head_measure(struct swarm *w, uint64_t now_ms);
 void swarm_head_look(struct swarm *w, uint64_t now_ms);
 /* Its call failed, or it goes: it is not looked at any more. */
 void swarm_head_lost(struct swarm *w, struct peer *p);
+
+/* --- swarm_word.c: who is the source, by others' words --- */
+
+/* In a call to `by` it named this endpoint as the source (message 36): the same as
+ * swarm_ace_heard, and its word from now on. */
+struct peer *swarm_ace_source(struct swarm *w, const struct ace_target *by,
+			      const struct lt_endpoint *word, uint32_t key,
+			      uint64_t now_ms, uint32_t now_s, struct swarm_news *news);
+/* A call to `by` ended, and it named nobody. */
+void swarm_ace_no_source(struct swarm *w, const struct ace_target *by, uint64_t now_ms);
+/* Once a second, and with each word: whose word counts. */
+void swarm_word_judge(struct swarm *w, uint64_t now_ms);
+/* As it is shown. */
+enum peer_role swarm_word_role(const struct peer *p);
 
 /* --- swarm_node.c: who is who, what is shown --- */
 

@@ -91,21 +91,6 @@ struct peer *swarm_ace_gossip(struct swarm *w, const struct acewire_rec *r, uint
 	return p;
 }
 
-struct peer *swarm_ace_source(struct swarm *w, const uint8_t addr[ADDR_LEN],
-			      uint16_t port, uint32_t key, uint64_t now_ms,
-			      uint32_t now_s, struct swarm_news *news)
-{
-	struct peer *p =
-		swarm_ace_heard(w, addr, port, PEER_SRC_PEX, key, now_ms, now_s, news);
-
-	if (!p)
-		return NULL;
-	w->important |= !p->ace.named_source;
-	p->ace.gossiped = p->ace.named_source = 1;
-	p->ace.role = ROLE_SOURCE;
-	return p;
-}
-
 /* ---- calls ------------------------------------------------------------------------- */
 
 static int is_due(const struct swarm *w, const struct peer *p, uint64_t now_ms)

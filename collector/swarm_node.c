@@ -62,14 +62,10 @@ static uint32_t or_zero(int64_t n)
 	return n > 0 && n < UINT32_MAX ? (uint32_t)n : 0;
 }
 
-static uint8_t role_of(const struct peer *p, const struct acewire_told *t)
+/* By its own word; others' are swarm_word.c's. */
+static uint8_t role_of(const struct acewire_told *t)
 {
-	switch (acewire_role(t, p->ace.named_source)) {
-	case AW_SOURCE: return ROLE_SOURCE;
-	case AW_SOURCE_LIKE: return ROLE_SOURCE_LIKE;
-	case AW_VIEWER: break;
-	}
-	return ROLE_VIEWER;
+	return acewire_role(t, 0) == AW_SOURCE_LIKE ? ROLE_SOURCE_LIKE : ROLE_VIEWER;
 }
 
 static int8_t distance_of(const struct acewire_told *t)
@@ -100,7 +96,7 @@ void swarm_node_told(struct peer *p, const struct acewire_told *t)
 	memcpy(a->country, country, sizeof(a->country));
 	a->distance = distance_of(t);
 	a->kind = (uint8_t)acewire_kind(t);
-	a->role = role_of(p, t);
+	a->role = role_of(t);
 	a->accessible = t->mi.is_accessible == 1   ? ACCESS_YES
 			: t->mi.is_accessible == 0 ? ACCESS_NO
 						   : ACCESS_UNKNOWN;
@@ -131,8 +127,8 @@ void swarm_ace_count(const struct swarm *w, uint64_t now_ms, struct swarm_ace_co
 		out->discovered += (p->sources & named) != 0;
 		out->reachable += swarm_ace_reached(w, p, now_ms);
 		out->gossiped += p->ace.gossiped;
-		out->sources += p->ace.role == ROLE_SOURCE;
-		out->source_like += p->ace.role == ROLE_SOURCE_LIKE;
+		out->sources += swarm_word_role(p) == ROLE_SOURCE;
+		out->source_like += swarm_word_role(p) == ROLE_SOURCE_LIKE;
 	}
 }
 
@@ -186,7 +182,7 @@ void swarm_ace_record(const struct swarm *w, const struct peer *p, struct shm_pe
 	out->platform = a->platform;
 	out->distance = a->distance;
 	memcpy(out->country, a->country, sizeof(out->country));
-	out->role = a->role;
+	out->role = (uint8_t)swarm_word_role(p);
 	out->kind = a->kind;
 	out->accessible = a->accessible;
 	out->key = key_word(w, a);

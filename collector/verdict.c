@@ -256,7 +256,7 @@ static unsigned tcp_silence(const struct path *p, uint64_t now_ms)
 	if (p->dials >= PATH_DIALS && now_ms - p->dial_ms >= PATH_SILENT_MS)
 		weight += p->nswarms < 2                                          ? 1
 			  : p->nswarms < PATH_SWARMS || p->dials < 4 * PATH_DIALS ? 2
-										: 3;
+										  : 3;
 	if (p->dials && control_failed(p, &p->tcp) && p->control_known > 0)
 		weight += 2;
 	return weight;

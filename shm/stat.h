@@ -121,6 +121,7 @@ X(ace_connected, "calls that were accepted and heard our handshake") \
 X(ace_answers, "calls answered in the AceStream protocol") \
 X(ace_told, "calls in which the engine said who it is") \
 X(ace_cut, "calls ended because of content, nonsense, too many bytes or an absurd length") \
+X(ace_sources_lost, "further sources that an engine named in one call; the first is taken") \
 X(ace_busy_all, "calls put off at acestream.connections") \
 X(ace_busy_swarm, "calls put off at acestream.swarm_connections") \
 X(ace_busy_address, "calls put off: that address is called already") \

@@ -342,6 +342,14 @@ static void test_source(void **state)
 	assert_int_equal(take_frame(), AW_TOOK);
 	assert_addr(t.source_addr, "203.0.113.9");
 	assert_int_equal(t.source_port, 7764);
+	/* Of many only the first one counts, however often it comes. */
+	for (uint8_t i = 0; i < 100; i++) {
+		stage_source(&b);
+		b.p[5 + 11] = (uint8_t)(9 + i);
+		assert_int_equal(take_frame(), AW_IGNORED);
+	}
+	assert_addr(t.source_addr, "203.0.113.9");
+	assert_int_equal(t.sources_lost, 99);
 	for (size_t i = 0; i < 8; i++) {
 		stage_source(&b);
 		b.p[5 + i] ^= 1;

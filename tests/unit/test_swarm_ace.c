@@ -1268,25 +1268,6 @@ static void test_counts_are_three(void **state)
 	assert_int_equal(head.reachable, 0);
 }
 
-static void test_the_source_is_who_is_named(void **state)
-{
-	struct swarm_news news;
-	struct shm_swarm head;
-	uint8_t addr[ADDR_LEN];
-
-	(void)state;
-	addr_of(addr, 1);
-	assert_non_null(swarm_ace_source(w, addr, 7764, 0, now, wall_s(), &news));
-	(void)called(1, 7764);
-	answers(1, 7764);
-	assert_int_equal(list(&head)->role, ROLE_SOURCE);
-	assert_int_equal(head.sources, 1);
-	meet(2, ENGINE);
-	(void)list(&head);
-	assert_int_equal(head.sources, 1);
-	assert_int_equal(head.source_like, 0);
-}
-
 /* ---- rounds, expiry ----------------------------------------------------------------------------- */
 
 static void test_the_round_waits_for_calls(void **state)
@@ -1436,7 +1417,6 @@ int main(void)
 		MAYBE(test_only_a_good_signature_makes_twins),
 		FIRST(test_hearsay_is_shown_and_called),
 		FIRST(test_counts_are_three),
-		FIRST(test_the_source_is_who_is_named),
 		MAYBE(test_the_round_waits_for_calls),
 		MAYBE(test_the_round_does_not_wait_for_ever),
 		MAYBE(test_a_torrents_round_does_not_wait_for_engines),
