@@ -52,9 +52,15 @@ struct call {
 	struct acewire_told *told; /* 6 KB, only for who shakes hands */
 };
 
+/* The keys of section 9 B. */
+struct limits {
+	uint32_t connect_ms, reply_ms, tell_ms, listen_ms, call_ms;
+	uint32_t bytes, per_address;
+};
+
 struct ace {
 	struct event_base *base;
-	struct ace_limits limits;
+	struct limits limits;
 	struct acewire_secret secret;
 	ace_fn *fn;
 	void *arg;
@@ -81,7 +87,8 @@ static void hang_up(struct call *c)
 	stat_set(ace_open, --c->ace->open);
 	event_free(c->ev);
 	if (c->connected)
-		aceleave_take(c->ace->leave, c->fd, AW_IN_MAX - c->in.total, c->ace->max);
+		aceleave_take(c->ace->leave, c->fd, c->in.most - c->in.total,
+			      c->ace->max);
 	else
 		close(c->fd);
 }
@@ -170,7 +177,7 @@ static int on_shaken(struct call *c)
 		return -1;
 	}
 	acewire_told_begin(c->told);
-	enter(c, SHAKEN, c->ace->limits.ext_ms);
+	enter(c, SHAKEN, c->ace->limits.tell_ms);
 	stat_inc(ace_answers);
 	return report(c, ACE_SHAKEN, ACE_SHOOK);
 }
@@ -236,7 +243,7 @@ static void on_bytes(struct call *c)
 {
 	uint8_t *p = c->ace->scratch;
 	/* One byte beyond the bound is how it is known to be passed. */
-	size_t most = AW_IN_MAX - c->in.total + 1;
+	size_t most = c->in.most - c->in.total + 1;
 	ssize_t n = recv(c->fd, p, most < READ_BYTES ? most : READ_BYTES, 0);
 
 	if (n > 0) {
@@ -404,7 +411,7 @@ static enum ace_rc bound(const struct ace *a, const struct ace_target *t, uint64
 	}
 	if (of_swarm >= a->swarm_max)
 		return ACE_BUSY_SWARM;
-	if (of_addr >= ACE_PER_ADDRESS)
+	if (of_addr >= a->limits.per_address)
 		return ACE_BUSY_ADDRESS;
 	return credit_at(a, now) >= 1000 ? ACE_STARTED : ACE_TOO_FAST;
 }
@@ -442,6 +449,7 @@ static struct call *make(struct ace *a, const struct ace_target *t, int family)
 		return NULL;
 	}
 	acewire_in_begin(&c->in, t->key);
+	c->in.most = a->limits.bytes;
 	return c;
 }
 
@@ -461,7 +469,7 @@ enum ace_rc ace_call(struct ace *a, const struct ace_target *t)
 		return count(ACE_FAILED);
 	a->credit = credit_at(a, now) - 1000;
 	a->credit_ms = now;
-	c->whole_ms = now + a->limits.all_ms;
+	c->whole_ms = now + a->limits.call_ms;
 	enter(c, CONNECTING, a->limits.connect_ms);
 	c->at = &a->calls;
 	c->next = a->calls;
@@ -500,6 +508,22 @@ void ace_load(const struct ace *a, struct ace_load *out)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+static struct limits limits_of(const struct conf *c)
+{
+	struct limits l = {
+		.connect_ms = (uint32_t)c->acestream_connect_time_ms,
+		.reply_ms = (uint32_t)c->acestream_reply_time_ms,
+		.tell_ms = (uint32_t)c->acestream_tell_time_ms,
+		.listen_ms = (uint32_t)c->acestream_listen_time_ms,
+		.call_ms = (uint32_t)c->acestream_call_time_ms,
+		.bytes = (uint32_t)c->acestream_call_bytes_bytes,
+		.per_address = (uint32_t)c->acestream_per_address,
+	};
+
+	PS_ASSERT(l.bytes <= AW_IN_MAX);
+	return l;
+}
+
 void ace_configure(struct ace *a, const struct conf *conf)
 {
 	int moved = strcmp(a->device, conf->swarm_interface) != 0;
@@ -510,6 +534,7 @@ void ace_configure(struct ace *a, const struct conf *conf)
 	a->max = (uint32_t)ace_descriptors(conf) / 2;
 	a->swarm_max = (uint32_t)conf->acestream_swarm_connections;
 	a->speed = (uint32_t)conf->acestream_connection_speed;
+	a->limits = limits_of(conf);
 	memcpy(a->device, conf->swarm_interface, sizeof(a->device));
 	if (moved || a->max == 0)
 		for (struct call *c = a->calls; c; c = c->next)
@@ -517,21 +542,17 @@ void ace_configure(struct ace *a, const struct conf *conf)
 }
 
 int ace_open(struct ace **out, struct event_base *base, const struct conf *conf,
-	     const struct ace_limits *limits, ace_fn *fn, void *arg, char err[ERRLEN])
+	     uint32_t leave_ms, ace_fn *fn, void *arg, char err[ERRLEN])
 {
-	static const struct ace_limits usual = {ACE_CONNECT_MS, ACE_REPLY_MS,
-						ACE_EXT_MS,     ACE_LISTEN_MS,
-						ACE_ALL_MS,     ACE_LEAVE_MS};
 	struct ace *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return err_set(err, "out of memory");
-	a->limits = limits ? *limits : usual;
 	if (acewire_secret_make(&a->secret, err) != 0) {
 		free(a);
 		return -1;
 	}
-	if (aceleave_open(&a->leave, base, a->limits.leave_ms) != 0) {
+	if (aceleave_open(&a->leave, base, leave_ms) != 0) {
 		free(a);
 		return err_set(err, "out of memory");
 	}

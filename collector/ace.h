@@ -4,8 +4,10 @@
  *   connect --3 s--> 66 bytes, once --3 s--> its 66 --4 s--> its extended handshake
  *   (ACE_TOLD) --half a second of listening--> FIN (ACE_END); never more than 8 s
  *
+ * Each of these is a key: connect_time, reply_time, tell_time, listen_time and call_time
+ * of acestream; a change counts for calls under way, too, from their next step on.
  * Nothing but those 66 bytes is ever sent (contracts/acestream-wire.md 2, 9 B), and what
- * comes is bounded by AW_IN_MAX. acewire.h knows what the bytes mean; whom to call, and
+ * comes is bounded by acestream.call_bytes, 64 KiB (AW_IN_MAX) at most. acewire.h knows what the bytes mean; whom to call, and
  * when again, is acevisit.c's affair: there is no queue in here, who is refused is asked
  * for again later. On the collector's loop; no thread, nothing that waits.
  *
@@ -25,17 +27,8 @@
 #include "common/err.h"
 #include "common/ident.h"
 
-/* Section 9 B. Each begins where the one before it ends. */
-#define ACE_CONNECT_MS 3000
-#define ACE_REPLY_MS 3000
-#define ACE_EXT_MS 4000
-#define ACE_LISTEN_MS 500
-#define ACE_ALL_MS 8000			/* of one call in all */
 /* After our FIN, which ends the call, the other end has this long for its own. */
 #define ACE_LEAVE_MS 3000
-/* Calls to one address at once, over all swarms and ports: behind it is a household or a
- * rented machine, and a crowd of calls looks like an attack. */
-#define ACE_PER_ADDRESS 1
 /* The pace (acestream.connection_speed) may be ahead by this much after a quiet time: a
  * small swarm is met at once, and no second sees more than one and a half times the pace. */
 #define ACE_BURST_MS 500
@@ -56,7 +49,8 @@ enum ace_rc {
 	ACE_STARTED,			/* there will be an ACE_END, unless it is hushed */
 	ACE_BUSY_ALL,			/* acestream.connections; or acestream.peers is off */
 	ACE_BUSY_SWARM,			/* acestream.swarm_connections */
-	ACE_BUSY_ADDRESS,		/* ACE_PER_ADDRESS */
+	ACE_BUSY_ADDRESS,		/* acestream.per_address: behind it is a household or a
+					 * rented machine, to whom a crowd is an attack */
 	ACE_TOO_FAST,			/* acestream.connection_speed */
 	ACE_FAILED,			/* no descriptor, memory or random bytes: later */
 };
@@ -78,7 +72,7 @@ enum ace_outcome {
 	ACE_WRONG_KEY,			/* it replied for another swarm */
 	ACE_OTHER,			/* it replied something else, or half a handshake */
 	ACE_ZERO,			/* connected, and not one byte came: closed, reset, or
-					 * ACE_REPLY_MS of silence */
+					 * acestream.reply_time of silence */
 	ACE_REFUSED,			/* nobody listens there */
 	ACE_TIMEOUT,			/* no answer to the SYN, or the network says no way */
 	ACE_UNREACHABLE,		/* our own system: no route, the device is gone or may
@@ -93,7 +87,7 @@ struct ace_seen {
 	enum ace_what what;
 	enum ace_outcome how;		/* ACE_END only */
 	int connected;			/* TCP was accepted */
-	uint32_t bytes_in;		/* that came so far, up to AW_IN_MAX */
+	uint32_t bytes_in;		/* that came so far, up to the bound */
 	const struct acewire_told *told;	/* NULL until it shook hands */
 	uint8_t peer_id[AW_ID_LEN];	/* theirs; zero unless has_peer_id */
 	int has_peer_id;
@@ -103,15 +97,9 @@ struct ace_seen {
  * ace_hush, but not ace_close. With ACE_END its place is free already. */
 typedef void ace_fn(void *arg, const struct ace_seen *s);
 
-/* Waits other than those above, for tests, in milliseconds. */
-struct ace_limits {
-	uint32_t connect_ms, reply_ms, ext_ms, listen_ms, all_ms, leave_ms;
-};
-
-/* Borrows base; conf is copied from. limits: NULL but in tests. */
+/* Borrows base; conf is copied from. leave_ms: ACE_LEAVE_MS but in tests. */
 PS_MUST int ace_open(struct ace **out, struct event_base *base, const struct conf *conf,
-		     const struct ace_limits *limits, ace_fn *fn, void *arg,
-		     char err[ERRLEN]);
+		     uint32_t leave_ms, ace_fn *fn, void *arg, char err[ERRLEN]);
 void ace_close(struct ace **a);		/* no callbacks; NULL is fine */
 /* New bounds and pace. If swarm.interface is another one, or acestream.peers is off now,
  * calls under way end soon (ACE_UNREACHABLE). */

@@ -246,7 +246,7 @@ int acevisit_open(struct coll *c, char err[ERRLEN])
 	c->call = event_new(c->base, -1, 0, run, c);
 	if (!c->call)
 		return err_set(err, "out of memory");
-	return ace_open(&c->ace, c->base, &c->kid.conf, NULL, on_seen, c, err);
+	return ace_open(&c->ace, c->base, &c->kid.conf, ACE_LEAVE_MS, on_seen, c, err);
 }
 
 void acevisit_close(struct coll *c)

@@ -94,6 +94,7 @@ void acewire_in_begin(struct acewire_in *in, const uint8_t key[IH_LEN])
 {
 	memset(in, 0, sizeof(*in));
 	buf_init(&in->b, AW_IN_MAX);
+	in->most = AW_IN_MAX;
 	in->verdict = AW_MORE;
 	memcpy(in->key, key, IH_LEN);
 }
@@ -108,7 +109,7 @@ void acewire_in_end(struct acewire_in *in)
 
 void acewire_in_feed(struct acewire_in *in, const void *bytes, size_t len)
 {
-	size_t room = AW_IN_MAX - in->total;
+	size_t room = in->most - in->total;
 
 	if (in->verdict != AW_MORE)
 		return;
@@ -157,7 +158,7 @@ static enum acewire_step next_frame(struct acewire_in *in, struct acewire_frame 
 		if (have < FRAME_HEAD)
 			return AW_MORE;
 		len = be32(p);
-		if (len > AW_IN_MAX - (in->total - have) - FRAME_HEAD)
+		if (len > in->most - (in->total - have) - FRAME_HEAD)
 			return AW_ABSURD;
 		if (have - FRAME_HEAD < len)
 			return AW_MORE;

@@ -65,7 +65,7 @@ enum acewire_step {
 	AW_OTHER,			/* neither protocol */
 	AW_WRONG_KEY,			/* another swarm than the one we named */
 	AW_ABSURD,			/* a message longer than what may still come */
-	AW_FLOOD,			/* AW_IN_MAX bytes are over */
+	AW_FLOOD,			/* the bytes that may come are over */
 	AW_NOMEM,
 };
 const char *acewire_step_name(enum acewire_step step);
@@ -80,7 +80,9 @@ struct acewire_frame {
 struct acewire_in {
 	struct buf b;
 	size_t at;			/* of b: read already */
-	uint32_t total;			/* bytes that came, up to AW_IN_MAX; 0: not one */
+	uint32_t most;			/* bytes that may come: AW_IN_MAX, unless it is lowered
+					 * before the first feed */
+	uint32_t total;			/* bytes that came, up to most; 0: not one */
 	uint32_t frames;		/* messages taken; keep-alives are none */
 	enum acewire_step verdict;	/* AW_MORE while there is none */
 	uint8_t shaken, over;

@@ -117,6 +117,13 @@ X(acestream, peers, BOOL, "on", 0, 1, RELOAD, "call AceStream engines, who speak
 X(acestream, swarm_connections, INT, "8", 1, 1000, RELOAD, "engines of one swarm that are called at once") \
 X(acestream, connections, INT, "64", 1, 4000, RELOAD, "the same of all swarms; bounded by the descriptor limit too") \
 X(acestream, connection_speed, INT, "20", 1, 2000, RELOAD, "engines called per second; half a second's worth may be called at once") \
+X(acestream, per_address, INT, "1", 1, 64, RELOAD, "engines behind one address that are called at once, over all swarms and ports") \
+X(acestream, connect_time, MS, "3s", 100, 60000, RELOAD, "an engine must accept a call within this") \
+X(acestream, reply_time, MS, "3s", 100, 60000, RELOAD, "then answer the handshake within this") \
+X(acestream, tell_time, MS, "4s", 100, 60000, RELOAD, "then say who it is within this") \
+X(acestream, listen_time, MS, "500ms", 0, 10000, RELOAD, "then it is listened to for this long, and hung up on") \
+X(acestream, call_time, MS, "8s", 500, 120000, RELOAD, "a call ends after this in all") \
+X(acestream, call_bytes, SIZE, "64k", 2048, 65536, RELOAD, "a call ends when an engine has sent so much") \
 X(acestream, trackers, STR, "udp://t1.torrentstream.org:2710/announce", 0, 4000, RELOAD, "UDP trackers asked about AceStream swarms") \
 X(acestream, lookup, MS, "15m", 1000, 86400000, RELOAD, "the DHT is asked again about an AceStream swarm after this") \
 X(acestream, revisit, MS, "30m", 1000, 86400000, RELOAD, "an engine that answered is called again after this") \

@@ -79,8 +79,13 @@ struct play {
 	void (*hook)(struct play *p, const struct ace_seen *s);
 };
 
+/* Of the configuration; the last is the other end's time for its FIN. */
+struct limits {
+	uint32_t connect_ms, reply_ms, ext_ms, listen_ms, all_ms, leave_ms;
+};
+
 /* For peers that answer; the listening is short, as all must wait for its end. */
-static const struct ace_limits patient = {2000, 2000, 2000, 60, 6000, 2000};
+static const struct limits patient = {2000, 2000, 2000, 60, 6000, 2000};
 
 static void on_seen(void *arg, const struct ace_seen *s)
 {
@@ -105,7 +110,7 @@ static void on_clock(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 }
 
-static struct play *play_begin(void **state, const struct ace_limits *limits)
+static struct play *play_begin(void **state, const struct limits *limits)
 {
 	static const struct timeval often = {0, 5000};
 	struct stage *stage = *state;
@@ -122,8 +127,13 @@ static struct play *play_begin(void **state, const struct ace_limits *limits)
 	event_add(p->clock, &often);
 	conf_defaults(&p->conf);
 	p->conf.acestream_connection_speed = 2000;
+	p->conf.acestream_connect_time_ms = limits->connect_ms;
+	p->conf.acestream_reply_time_ms = limits->reply_ms;
+	p->conf.acestream_tell_time_ms = limits->ext_ms;
+	p->conf.acestream_listen_time_ms = limits->listen_ms;
+	p->conf.acestream_call_time_ms = limits->all_ms;
 	p->began_ms = clock_ms();
-	if (ace_open(&p->ace, p->base, &p->conf, limits, on_seen, p, err) != 0)
+	if (ace_open(&p->ace, p->base, &p->conf, limits->leave_ms, on_seen, p, err) != 0)
 		fail_msg("%s", err);
 	connects = sends = 0;
 	return p;
@@ -193,7 +203,7 @@ struct met {
 	uint64_t took_ms, cut;
 };
 
-static struct met meet(void **state, const struct ace_limits *limits, const char *address,
+static struct met meet(void **state, const struct limits *limits, const char *address,
 		       const struct script *script)
 {
 	struct play *p = play_begin(state, limits);
@@ -368,7 +378,7 @@ static void test_a_peer_tells_all_and_hears_66_bytes(void **state)
 static void test_by_single_bytes(void **state)
 {
 	const struct script s = {.say = say_all, .piece = 1};
-	const struct ace_limits limits = {2000, 2000, 2000, 600, 6000, 2000};
+	const struct limits limits = {2000, 2000, 2000, 600, 6000, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	told_all(&m);
@@ -409,7 +419,7 @@ static void test_each_call_has_a_peer_id_of_its_own(void **state)
 static void test_what_comes_later_is_told_when_it_comes(void **state)
 {
 	const struct script s = {.say = say_who, .more = stage_field, .gap_ms = 20};
-	const struct ace_limits limits = {2000, 2000, 30000, 200, 30000, 2000};
+	const struct limits limits = {2000, 2000, 30000, 200, 30000, 2000};
 	struct play *p = play_begin(state, &limits);
 	struct peer peer;
 
@@ -446,7 +456,7 @@ static void test_gossip_may_come_first(void **state)
 static void test_a_late_loop_blames_nobody(void **state)
 {
 	const struct script s = {.say = say_all, .stall_ms = 150};
-	const struct ace_limits limits = {2000, 100, 100, 60, 6000, 2000};
+	const struct limits limits = {2000, 100, 100, 60, 6000, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	told_all(&m);
@@ -460,7 +470,7 @@ static void test_not_one_byte(void **state)
 			    silent = {0}, shut = {.then = CLOSE, .at_once = 1},
 			    slammed = {.then = RESET, .at_once = 1};
 	const struct script *each[] = {&closes, &resets, &shut, &slammed, &silent};
-	const struct ace_limits limits = {2000, 120, 120, 60, 6000, 2000};
+	const struct limits limits = {2000, 120, 120, 60, 6000, 2000};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(each); i++) {
 		struct met m = meet(state, &limits, "127.64.0.1", each[i]);
@@ -478,7 +488,7 @@ static void test_not_one_byte(void **state)
 	}
 }
 
-static void ends(void **state, const struct ace_limits *limits, const struct script *s,
+static void ends(void **state, const struct limits *limits, const struct script *s,
 		 enum ace_outcome how, uint64_t cut)
 {
 	struct met m = meet(state, limits, "127.64.0.1", s);
@@ -510,7 +520,7 @@ static void test_half_a_reply(void **state)
 {
 	const struct script half = {.say = say_half},
 			    and_close = {.say = say_half, .then = CLOSE};
-	const struct ace_limits limits = {2000, 120, 120, 60, 6000, 2000};
+	const struct limits limits = {2000, 120, 120, 60, 6000, 2000};
 
 	ends(state, &limits, &half, ACE_OTHER, 0);
 	ends(state, &patient, &and_close, ACE_OTHER, 0);
@@ -521,7 +531,7 @@ static void test_a_handshake_and_no_more(void **state)
 	const struct script mute = {.say = stage_hand},
 			    fin = {.say = stage_hand, .then = CLOSE},
 			    reset = {.say = stage_hand, .then = RESET};
-	const struct ace_limits limits = {2000, 2000, 120, 60, 6000, 2000};
+	const struct limits limits = {2000, 2000, 120, 60, 6000, 2000};
 
 	ends(state, &limits, &mute, ACE_SHOOK, 0);
 	ends(state, &patient, &fin, ACE_SHOOK, 0);
@@ -534,7 +544,7 @@ static void test_content_nonsense_and_lengths_end_it_at_once(void **state)
 	const struct script content = {.say = say_content_first},
 			    later = {.say = say_who_and_content},
 			    huge = {.say = say_huge}, unsorted = {.say = say_unsorted};
-	const struct ace_limits limits = {60000, 60000, 60000, 60000, 60000, 2000};
+	const struct limits limits = {60000, 60000, 60000, 60000, 60000, 2000};
 
 	ends(state, &limits, &content, ACE_SHOOK, 1);
 	ends(state, &limits, &later, ACE_DONE, 1);
@@ -546,7 +556,7 @@ static void test_a_flood_is_read_up_to_the_bound(void **state)
 {
 	const struct script s = {.say = say_who, .more = say_status, .flood = 1},
 			    idle = {.say = stage_hand, .more = say_idle, .flood = 1};
-	struct ace_limits limits = patient;
+	struct limits limits = patient;
 	struct met m;
 
 	limits.listen_ms = limits.ext_ms = limits.all_ms = 60000;
@@ -564,12 +574,81 @@ static void test_a_flood_is_read_up_to_the_bound(void **state)
 static void test_nobody_stays_longer_than_the_whole(void **state)
 {
 	const struct script s = {.say = say_all, .piece = 66};
-	const struct ace_limits limits = {2000, 2000, 60000, 60000, 150, 2000};
+	const struct limits limits = {2000, 2000, 60000, 60000, 150, 2000};
 	struct met m = meet(state, &limits, "127.64.0.1", &s);
 
 	assert_int_equal(m.end.s.how, ACE_DONE);
 	assert_true(m.took_ms >= 150);
 	is_polite(&m);
+}
+
+/* ---- keys ---- */
+
+static struct seen whole_call(struct play *p, struct peer *peer)
+{
+	int ended = p->ended;
+
+	assert_int_equal(call_of(p, peer, 1), ACE_STARTED);
+	UNTIL(p, p->ended > ended && peer->open == 0);
+	return p->seen[p->n - 1];
+}
+
+/* The defaults are those of section 9 B, and a reload takes each of them. */
+static void test_a_reload_takes_every_bound(void **state)
+{
+	const struct script mute = {.say = stage_hand},
+			    flood = {.say = say_who, .more = say_status, .flood = 1};
+	const struct limits long_ = {60000, 60000, 60000, 60000, 60000, 2000};
+	struct play *p = play_begin(state, &long_);
+	struct peer silent, quiet, loud;
+	struct seen s;
+
+	peer_listen(&silent, p->base, "127.64.0.1", NULL);
+	peer_listen(&quiet, p->base, "127.64.0.2", &mute);
+	peer_listen(&loud, p->base, "127.64.0.3", &flood);
+	p->conf.acestream_reply_time_ms = 40;
+	ace_configure(p->ace, &p->conf);
+	assert_int_equal(whole_call(p, &silent).s.how, ACE_ZERO);
+	p->conf.acestream_tell_time_ms = 40;
+	ace_configure(p->ace, &p->conf);
+	assert_int_equal(whole_call(p, &quiet).s.how, ACE_SHOOK);
+	p->conf.acestream_call_bytes_bytes = 5000;
+	ace_configure(p->ace, &p->conf);
+	s = whole_call(p, &loud);
+	assert_int_equal(s.s.how, ACE_DONE);
+	assert_int_equal(s.s.bytes_in, 5000);
+	p->conf.acestream_reply_time_ms = p->conf.acestream_tell_time_ms = 60000;
+	p->conf.acestream_call_time_ms = 40;
+	ace_configure(p->ace, &p->conf);
+	assert_int_equal(whole_call(p, &silent).s.how, ACE_ZERO);
+	p->conf.acestream_per_address = 2;
+	ace_configure(p->ace, &p->conf);
+	assert_int_equal(call_of(p, &silent, 1), ACE_STARTED);
+	assert_int_equal(call_of(p, &silent, 2), ACE_STARTED);
+	assert_int_equal(call_of(p, &silent, 3), ACE_BUSY_ADDRESS);
+	UNTIL(p, p->ended == 6 && silent.open == 0);
+	peer_close(&silent);
+	peer_close(&quiet);
+	peer_close(&loud);
+	play_end(p);
+}
+
+static void test_the_defaults_are_polite(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	conf_defaults(&c);
+	assert_int_equal(c.acestream_per_address, 1);
+	assert_int_equal(c.acestream_swarm_connections, 8);
+	assert_int_equal(c.acestream_connections, 64);
+	assert_int_equal(c.acestream_connection_speed, 20);
+	assert_int_equal(c.acestream_connect_time_ms, 3000);
+	assert_int_equal(c.acestream_reply_time_ms, 3000);
+	assert_int_equal(c.acestream_tell_time_ms, 4000);
+	assert_int_equal(c.acestream_listen_time_ms, 500);
+	assert_int_equal(c.acestream_call_time_ms, 8000);
+	assert_int_equal(c.acestream_call_bytes_bytes, AW_IN_MAX);
 }
 
 /* ---- after our FIN ---- */
@@ -589,7 +668,7 @@ static void test_who_still_speaks_hears_no_reset(void **state)
 				 .piece = 100,
 				 .then = CLOSE,
 				 .stays = 1};
-	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 30000};
+	const struct limits limits = {2000, 2000, 2000, 20, 6000, 30000};
 	struct play *p = play_begin(state, &limits);
 	struct peer peer;
 
@@ -615,7 +694,7 @@ static void test_who_never_hangs_up_is_left(void **state)
 				     .flood = 1,
 				     .stays = 1};
 	const struct script *each[] = {&mute, &flood};
-	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 100};
+	const struct limits limits = {2000, 2000, 2000, 20, 6000, 100};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(each); i++) {
 		struct play *p = play_begin(state, &limits);
@@ -640,7 +719,7 @@ static void test_who_never_hangs_up_is_left(void **state)
 static void test_no_more_may_leave_than_may_be_called(void **state)
 {
 	const struct script s = {.say = say_who, .stays = 1};
-	const struct ace_limits limits = {2000, 2000, 2000, 20, 6000, 30000};
+	const struct limits limits = {2000, 2000, 2000, 20, 6000, 30000};
 	struct play *p = play_begin(state, &limits);
 	uint64_t early = counted(p, STAT_ace_left_early);
 	struct peer peer;
@@ -678,7 +757,7 @@ static void test_refused(void **state)
 /* Its queue is full: the kernel drops further SYNs. */
 static void test_no_answer_to_the_syn(void **state)
 {
-	const struct ace_limits limits = {150, 2000, 2000, 60, 6000, 2000};
+	const struct limits limits = {150, 2000, 2000, 60, 6000, 2000};
 	struct play *p = play_begin(state, &limits);
 	struct peer peer = {0};
 	struct sockaddr_in to = {.sin_family = AF_INET};
@@ -924,7 +1003,7 @@ static void test_descriptors_are_a_part_of_what_there_is(void **state)
 static void test_a_hushed_swarm_is_heard_of_no_more(void **state)
 {
 	const struct script s = {.say = say_who};
-	struct ace_limits limits = patient;
+	struct limits limits = patient;
 	struct play *p;
 	static struct peer peer[CROWD];
 
@@ -1076,7 +1155,9 @@ static void test_closed_in_the_middle(void **state)
 	for (int i = 0; i < 4; i++)
 		UNTIL(p, peer[i].ended == BY_FIN);
 	assert_int_equal(p->n, n);
-	assert_int_equal(ace_open(&p->ace, p->base, &p->conf, NULL, on_seen, p, err), 0);
+	assert_int_equal(ace_open(&p->ace, p->base, &p->conf, ACE_LEAVE_MS, on_seen, p,
+				  err),
+			 0);
 	crowd_close(peer);
 	play_end(p);
 }
@@ -1098,6 +1179,8 @@ int main(void)
 		T(test_content_nonsense_and_lengths_end_it_at_once),
 		T(test_a_flood_is_read_up_to_the_bound),
 		T(test_nobody_stays_longer_than_the_whole),
+		T(test_a_reload_takes_every_bound),
+		T(test_the_defaults_are_polite),
 		T(test_who_still_speaks_hears_no_reset),
 		T(test_who_never_hangs_up_is_left),
 		T(test_no_more_may_leave_than_may_be_called),

@@ -17,11 +17,11 @@ static ace_fn *tell_fn;
 static uint32_t listed; /* endpoints that were found */
 
 int ace_open(struct ace **out, struct event_base *base, const struct conf *of,
-	     const struct ace_limits *limits, ace_fn *fn, void *arg, char err[ERRLEN])
+	     uint32_t leave_ms, ace_fn *fn, void *arg, char err[ERRLEN])
 {
 	(void)base;
 	(void)of;
-	(void)limits;
+	(void)leave_ms;
 	(void)arg;
 	(void)err;
 	*out = NULL;
