@@ -191,7 +191,8 @@ static void test_dead_dials_of_one_swarm_are_of_one(void **state)
 		heard(1 + i, ENGINE);
 	}
 	records(20);
-	assert_int_equal(c->path.dials, 2 * PATH_DIALS);
+	assert_int_equal(c->path.dials, PATH_DIALS + PATH_DIALS / 4);
+	assert_int_equal(c->path.nswarms, 1);
 	(void)path_judge(&c->path, clock_ms() + PATH_SILENT_MS + 1000);
 	assert_int_equal(c->path.tcp_verdict, PATH_UNKNOWN);
 }
