@@ -290,10 +290,12 @@ def test_a_torrents_peers_on_an_engines_port_are_named(daemon, tracker, swarm):
 def test_an_engine_that_calls_us_does_no_harm(start, ace_swarm):
     s = ace_swarm([{'count': 5}])
     d = start(s, **FAST)
-    s.ask('dial', to=[d.address, 42069])
     until_named(d, s)
-    until_let_go(s)
-    assert not [r for r in s.log() if r['dialled'] and r['bytes_in'] > 200]
+    s.ask('dial', to=[d.address, 42069])
+    wait_until(lambda: sum(r['dialled'] and r['ended'] is not None for r in s.log()) == 5, 20,
+               'each has dialled and is let go')
+    dialled = [r for r in s.log() if r['dialled']]
+    assert [(r['bytes_out'], r['bytes_in']) for r in dialled] == [(46, 0)] * 5
 
 
 @pytest.mark.parametrize('behaviour', ['normal', 'bittorrent'])
