@@ -220,6 +220,16 @@ void acefind_stop(struct acefind *f, const uint8_t swarm[IH_LEN])
 	acefind_wake(f, 0); /* others have waited for its place */
 }
 
+void acefind_session_asks(struct acefind *f, const uint8_t swarm[IH_LEN], int asks)
+{
+	struct acefind_swarm *w = acefind_swarm(f, swarm);
+
+	if (!w || w->session_asks == asks)
+		return;
+	w->session_asks = asks;
+	acefind_wake(f, 0);
+}
+
 /* ---- what is due ---------------------------------------------------------------------- */
 
 static void look_at(uint64_t when_ms, uint64_t *next_ms)
@@ -228,11 +238,18 @@ static void look_at(uint64_t when_ms, uint64_t *next_ms)
 		*next_ms = when_ms;
 }
 
+static int is_looked_up(const struct acefind *f, const struct acefind_swarm *w,
+			const struct acefind_key *k)
+{
+	return acefind_may_look(f) &&
+	       !(w->session_asks && memcmp(k->id, w->id, IH_LEN) == 0);
+}
+
 /* What waits for a place is woken when one is free. */
 static void key_work(struct acefind *f, struct acefind_swarm *w, struct acefind_key *k,
 		     uint64_t now, uint64_t *next_ms)
 {
-	if (acefind_may_look(f) && !k->looking_ms &&
+	if (is_looked_up(f, w, k) && !k->looking_ms &&
 	    (k->due_ms > now || acefind_look(f, k, now) == 0))
 		look_at(k->looking_ms ? now + IDLE_MS : k->due_ms, next_ms);
 	for (uint32_t i = 0; i < f->ntrackers; i++) {
@@ -244,13 +261,13 @@ static void key_work(struct acefind *f, struct acefind_swarm *w, struct acefind_
 	}
 }
 
-static int key_done(const struct acefind *f, const struct acefind_key *k, uint64_t now,
-		    uint64_t *next_ms)
+static int key_done(const struct acefind *f, const struct acefind_swarm *w,
+		    const struct acefind_key *k, uint64_t now, uint64_t *next_ms)
 {
 	for (uint32_t i = 0; i < f->ntrackers; i++)
 		if (!k->at[i].done)
 			return 0;
-	if (!acefind_may_look(f) || k->looked)
+	if (!is_looked_up(f, w, k) || k->looked)
 		return 1;
 	if (!k->looking_ms || !k->replied_ms)
 		return 0;
@@ -264,7 +281,7 @@ static int round_done(const struct acefind *f, const struct acefind_swarm *w,
 		      uint64_t now, uint64_t *next_ms)
 {
 	for (uint32_t i = 0; i < w->nkeys; i++)
-		if (!key_done(f, &w->key[i], now, next_ms))
+		if (!key_done(f, w, &w->key[i], now, next_ms))
 			return 0;
 	return 1;
 }

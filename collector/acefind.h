@@ -84,6 +84,9 @@ void acefind_port(struct acefind *f, uint16_t port);
 PS_MUST int acefind_start(struct acefind *f, const uint8_t swarm[IH_LEN], uint32_t life,
 			  const uint8_t (*keys)[IH_LEN], uint32_t nkeys);
 void acefind_stop(struct acefind *f, const uint8_t swarm[IH_LEN]);	/* unknown: nothing */
+/* After each acefind_start, before the loop goes on. 1: the session has joined the swarm,
+ * and asks the DHT about the key that is its id; it is not looked up here as well. */
+void acefind_session_asks(struct acefind *f, const uint8_t swarm[IH_LEN], int asks);
 /* What has failed, or found nobody, is asked again now: of one swarm, or (NULL) of all. */
 void acefind_hasten(struct acefind *f, const uint8_t *swarm);
 /* The network is gone: not one packet more; swarms are remembered. */

@@ -56,6 +56,7 @@ struct acefind_swarm {
 	uint32_t nkeys;
 	struct acefind_key key[ACEFIND_KEYS];
 	int round_said;
+	int session_asks; /* the DHT about the key that is its id */
 	struct acefind_swarm *next;
 };
 

@@ -160,6 +160,7 @@ void acewatch_follow(struct coll *c, struct swarm *w)
 		acefind_stop(c->acefind, w->id);
 	else if (acefind_start(c->acefind, w->id, a->life, a->key, a->nkeys) != 0)
 		w->ace.find_done = 1; /* no room: it is not waited for */
+	acefind_session_asks(c->acefind, w->id, w->joined && !w->quiet && w->dht);
 	acevisit_look(c, w);
 }
 

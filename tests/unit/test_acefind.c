@@ -278,6 +278,28 @@ static void each_key_is_asked_about_everywhere_once(void **state)
 	end();
 }
 
+static void what_the_session_asks_the_dht_is_not_asked_again(void **state)
+{
+	(void)state;
+	begin(1, 1);
+	assert_int_equal(acefind_start(st.f, A, 1,
+				       KEYS("AAAAAAAAAAAAAAAAAAAA"
+					    "BBBBBBBBBBBBBBBBBBBB"),
+				       2),
+			 0);
+	acefind_session_asks(st.f, A, 1);
+	run(100);
+	assert_int_equal(st.nlooks, 1);
+	assert_memory_equal(st.looks, "B", 1);
+	session_says(LT_DHT_FOUND, (const uint8_t *)"BBBBBBBBBBBBBBBBBBBB", 8621);
+	run(ACEFIND_QUIET_MS + 200);
+	assert_int_equal(count(ACEFIND_ROUND), 1); /* nobody waits for A's */
+	acefind_session_asks(st.f, A, 0);          /* it has left the swarm */
+	run(100);
+	assert_memory_equal(st.looks, "BA", 2);
+	end();
+}
+
 static void a_round_is_over_when_the_dht_pauses_or_ends(void **state)
 {
 	(void)state;
@@ -658,6 +680,7 @@ int main(void)
 		cmocka_unit_test(trackers_are_asked_at_their_interval),
 		cmocka_unit_test(an_empty_dht_is_asked_sooner),
 		cmocka_unit_test(each_key_is_asked_about_everywhere_once),
+		cmocka_unit_test(what_the_session_asks_the_dht_is_not_asked_again),
 		cmocka_unit_test(a_round_is_over_when_the_dht_pauses_or_ends),
 		cmocka_unit_test(with_nobody_to_ask_it_is_over_at_once),
 		cmocka_unit_test(a_key_of_two_swarms_feeds_both),
