@@ -91,6 +91,7 @@ struct ace_seen {
 	const struct acewire_told *told;	/* NULL until it shook hands */
 	uint8_t peer_id[AW_ID_LEN];	/* theirs; zero unless has_peer_id */
 	int has_peer_id;
+	int replayed;			/* what it signed was not meant for us; of the caller */
 };
 
 /* From the loop, never from within a function of this header. May call ace_call and

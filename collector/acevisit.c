@@ -203,14 +203,25 @@ static void source(struct coll *c, struct swarm *w, const struct ace_seen *s,
 		stat_add(STAT_ace_sources_lost, t->sources_lost);
 }
 
+/* A node id that is signed for another address than ours was recorded elsewhere. */
+static int is_replayed(const struct coll *c, const struct ace_seen *s)
+{
+	return s->told && s->told->sig == AW_SIG_GOOD && s->told->has_yourip &&
+	       !own_may_be(c, s->told->yourip, s->target.addr);
+}
+
 static void tell(struct coll *c, struct swarm *w, const struct ace_seen *s)
 {
+	struct ace_seen seen = *s;
 	struct swarm_ace_news heard;
 	struct swarm_news none;
 	uint32_t key;
 
 	memset(&none, 0, sizeof(none));
-	swarm_ace_seen(w, s, clock_ms(), wall_s(), &heard);
+	seen.replayed = is_replayed(c, s);
+	if (seen.replayed && s->what == ACE_TOLD)
+		stat_inc(ace_replayed);
+	swarm_ace_seen(w, &seen, clock_ms(), wall_s(), &heard);
 	if (!heard.peer)
 		return;
 	key = heard.peer->ace.key;

@@ -103,7 +103,7 @@ void acewire_in_end(struct acewire_in *in);
 enum acewire_sig {
 	AW_SIG_NONE,			/* no node id, or no signature */
 	AW_SIG_BAD,			/* it is not theirs, or has a wrong size: a fake */
-	AW_SIG_GOOD,			/* who is set */
+	AW_SIG_GOOD,			/* who is set; its owner signed this, for yourip */
 };
 
 /* Bits of acewire_told.saw. */
@@ -148,6 +148,10 @@ struct acewire_told {
 	uint32_t saw;			/* AW_SAW_* */
 	enum acewire_sig sig;
 	uint8_t who[AW_WHO_LEN];	/* keyed hash of the node id; only with AW_SIG_GOOD */
+	/* `yourip`: whom it says that it speaks to, as it sees him. Signed with the rest, so a
+	 * handshake that others recorded and play to us says their address, not ours; IPv4-
+	 * mapped, all 0 if it has a wrong size. */
+	uint8_t has_yourip, yourip[ADDR_LEN];
 	int64_t version;		/* `v`: 3021100 is 3.2.11 */
 	int64_t platform;		/* 2: Linux; others are guesses (3.2) */
 	int64_t port;			/* `p`, their listening port: 0 .. 65535 */

@@ -119,6 +119,17 @@ static enum acewire_sig identify(struct acewire_told *t, struct benc d,
 	return AW_SIG_GOOD;
 }
 
+static void read_yourip(struct acewire_told *t, struct benc_span s)
+{
+	t->has_yourip = s.p != NULL;
+	if (s.p && s.len == ADDR_LEN)
+		memcpy(t->yourip, s.p, ADDR_LEN);
+	if (s.p && s.len == 4) {
+		t->yourip[10] = t->yourip[11] = 0xff;
+		memcpy(t->yourip + 12, s.p, 4);
+	}
+}
+
 static void read_mi(struct acewire_mi *mi, struct benc d)
 {
 	const struct {
@@ -209,6 +220,7 @@ static enum acewire_take on_extended(struct acewire_told *t,
 		return AW_MALFORMED;
 	t->saw |= AW_SAW_EXT;
 	t->sig = identify(t, d, secret);
+	read_yourip(t, benc_str(benc_get(d, "yourip")));
 	read_top(t, d);
 	read_mi(&mi, benc_get(d, "mi"));
 	t->source_like = (uint8_t)is_source_like(t, &mi);

@@ -286,6 +286,10 @@ void given_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
 /* --- own.c --- */
 /* A peer that may stand in a list: not ourselves, not private, port not 0. */
 int own_may_list(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
+/* May a peer at `from` see us as addr? What the world calls us may be unknown: then it may;
+ * an address that is not of the world only peers see that are not of it either. */
+int own_may_be(const struct coll *c, const uint8_t addr[ADDR_LEN],
+	       const uint8_t from[ADDR_LEN]);
 /* An address of ours, or (0: none) a port that we listen on. */
 void own_learn(struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t port);
 void own_forget_peers(struct coll *c);	/* heard of before we knew that it is us */

@@ -20,6 +20,23 @@ static int is_own(const struct coll *c, const uint8_t addr[ADDR_LEN], uint16_t p
 	return 0;
 }
 
+int own_may_be(const struct coll *c, const uint8_t addr[ADDR_LEN],
+	       const uint8_t from[ADDR_LEN])
+{
+	int known = 0;
+
+	if (!addr_is_global(addr))
+		return !addr_is_global(from);
+	for (uint32_t i = 0; i < c->nown; i++) {
+		const uint8_t *own = c->own_addr[i];
+
+		if (memcmp(own, addr, ADDR_LEN) == 0)
+			return 1;
+		known |= addr_is_global(own) && addr_is_v4(own) == addr_is_v4(addr);
+	}
+	return !known;
+}
+
 /* The newest last. A port that Gluetun has changed stays ours for a while: trackers go on
  * telling it. */
 static void learn_port(struct coll *c, uint16_t port)

@@ -257,7 +257,7 @@ static void told(struct swarm *w, struct peer *p, const struct ace_seen *s,
 	p->ace.told_s = p->last_seen_s = now_s;
 	p->ace.has_field |= (t->saw & (AW_SAW_FIELD | AW_SAW_PLAIN)) != 0;
 	swarm_node_told(p, t);
-	if (t->sig == AW_SIG_GOOD)
+	if (t->sig == AW_SIG_GOOD && !s->replayed)
 		swarm_node_is(w, p, t->who);
 	else
 		swarm_node_lost(w, p);

@@ -127,6 +127,7 @@ X(ace_busy_swarm, "calls put off at acestream.swarm_connections") \
 X(ace_busy_address, "calls put off: that address is called already") \
 X(ace_too_fast, "calls put off at acestream.connection_speed") \
 X(ace_left_early, "engines not given time for their own end: too many take it") \
+X(ace_replayed, "node ids not believed: signed for another address than ours") \
 X(ace_past_lost, "engines that did not answer forgotten early: too many of them") \
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
 X(meta_stored, "torrents whose metadata was written to disk") \

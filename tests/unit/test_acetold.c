@@ -196,6 +196,8 @@ static void test_extended(void **state)
 	assert_int_equal(take_ext((struct stage_ext){0}), AW_TOOK);
 	assert_int_equal(t.saw, AW_SAW_EXT);
 	assert_int_equal(t.sig, AW_SIG_GOOD);
+	assert_true(t.has_yourip);
+	assert_memory_equal(t.yourip, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1", ADDR_LEN);
 	assert_int_equal(t.version, 3021100);
 	assert_int_equal(t.platform, 2);
 	assert_int_equal(t.port, 8621);

@@ -1186,6 +1186,26 @@ static void test_only_a_good_signature_makes_twins(void **state)
 	assert_int_equal(listed(), 3);
 }
 
+/* What another recorded, and plays to us. */
+static void test_a_replayed_signature_makes_no_twins(void **state)
+{
+	struct acewire_told t = node(9);
+	struct swarm_ace_news news;
+	struct ace_seen s;
+
+	(void)state;
+	meet_node(1, 9);
+	heard(2, ENGINE);
+	s = (struct ace_seen){.target = called(2, ENGINE),
+			      .what = ACE_END,
+			      .how = ACE_DONE,
+			      .connected = 1,
+			      .told = &t,
+			      .replayed = 1};
+	swarm_ace_seen(w, &s, now, wall_s(), &news);
+	assert_int_equal(listed(), 2);
+}
+
 /* ---- hearsay --------------------------------------------------------------------------------- */
 
 static struct acewire_rec neighbour(unsigned host)
@@ -1415,6 +1435,7 @@ int main(void)
 		MAYBE(test_a_node_that_moved_is_listed_where_it_is),
 		MAYBE(test_another_node_there_frees_the_twin),
 		MAYBE(test_only_a_good_signature_makes_twins),
+		MAYBE(test_a_replayed_signature_makes_no_twins),
 		FIRST(test_hearsay_is_shown_and_called),
 		FIRST(test_counts_are_three),
 		MAYBE(test_the_round_waits_for_calls),
