@@ -147,6 +147,8 @@ static struct swarm *move(struct coll *c, struct swarm_id *e, const struct resol
 	swarms_unalias(c->swarms, e);
 	if (swarm_ids_asked(from) == 0 && from->waiters == 0)
 		jobs_leave(c, from);
+	else if (swarm_ace_unkey(from, id))
+		(void)jobs_follow(c, from);
 	return swarms_find(c->swarms, r->infohash);
 }
 

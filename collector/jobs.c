@@ -263,10 +263,9 @@ static int make_room(struct coll *c)
 /* A stale version of a quiet swarm is as true as ever: say so with a new one. */
 static void freshen(struct coll *c, struct swarm *w)
 {
-	uint64_t age = clock_ms() - w->published_ms;
+	uint64_t ttl = c->kid.conf.cache_ttl_ms, age = clock_ms() - w->published_ms;
 
-	if (w->round_done && !w->away &&
-	    (!w->published_ms || age >= c->kid.conf.cache_ttl_ms / 2))
+	if (w->round_done && !w->away && (!w->published_ms || age >= ttl / 2))
 		(void)publish_now(c, w, 1);
 }
 
@@ -387,6 +386,12 @@ void jobs_take(struct coll *c)
 
 /* ---- once a second --------------------------------------------------------------- */
 
+/* What the session announces can't be changed but by joining anew. */
+static int announced_right(const struct swarm *w)
+{
+	return !w->joined || w->quiet == swarm_ace_quiet(w);
+}
+
 static void say_mode(const struct swarm *w)
 {
 	static const char *const text[] = {[ACE_MODE_OFF] = "BitTorrent alone",
@@ -422,7 +427,7 @@ static void tick_swarm(struct swarm *w, void *arg)
 	wait_judge(c, w, now);
 	if (swarm_ace_tick(w, now))
 		say_mode(w);
-	if ((w->joined != swarm_ace_joins(w) || (w->quiet && !swarm_ace_quiet(w))) &&
+	if ((w->joined != swarm_ace_joins(w) || !announced_right(w)) &&
 	    jobs_follow(c, w) != 0)
 		return;
 	acevisit_look(c, w);
@@ -546,12 +551,19 @@ static void unjoin(struct coll *c, struct swarm *w)
 	swarm_ace_unjoined(w);
 }
 
+/* Its trackers are others from now on: the session's, or acefind's. */
+static void forget_answers(struct swarm *w)
+{
+	w->ntrackers = w->trackers_expected = 0;
+	w->said = w->counted_by = 0;
+}
+
 /* In the session after all: whoever is to be dialled is visited. If that fails it is tried
  * again in a second. */
 static void join_after_all(struct coll *c, struct swarm *w)
 {
 	if (!swarm_ace_alone(w)) /* so far they were acefind's */
-		w->ntrackers = w->said = w->counted_by = 0;
+		forget_answers(w);
 	keep_interval(c, w);
 	(void)enter(c, w, NULL, 0);
 }
@@ -562,7 +574,8 @@ int jobs_follow(struct coll *c, struct swarm *w)
 		return 0;
 	if (w->joined && !swarm_ace_joins(w)) {
 		unjoin(c, w);
-	} else if (w->joined && w->quiet && !swarm_ace_quiet(w)) {
+	} else if (!announced_right(w)) {
+		forget_answers(w);
 		return jobs_rejoin(c, w);
 	} else if (!w->joined && swarm_ace_joins(w)) {
 		join_after_all(c, w);

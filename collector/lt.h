@@ -153,7 +153,8 @@ void lt_dht_save(struct lt_session *lt);
 enum lt_announce {
 	LT_ANNOUNCE,		/* to trackers, and in the DHT */
 	LT_ANNOUNCE_LATER,	/* to trackers with lt_ask_trackers */
-	LT_ANNOUNCE_NEVER,	/* nowhere, whatever is called: nobody is to find us there */
+	LT_ANNOUNCE_NEVER,	/* to no tracker, not in the DHT or the LAN, whatever is called;
+				 * who is dialled knows us, and may tell others */
 };
 /* Join, asynchronously. id: the key of its records; ids: what is known of its hashes, at
  * least one. known[n]: endpoints from an earlier life, dialled with the rest; NULL if n

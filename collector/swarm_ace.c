@@ -321,6 +321,23 @@ int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN])
 	return 1;
 }
 
+int swarm_ace_unkey(struct swarm *w, const uint8_t id[IH_LEN])
+{
+	struct swarm_ace *a = &w->ace;
+
+	if (a->nkeys != ACE_KEYS || memcmp(a->key[1], id, IH_LEN) != 0)
+		return 0;
+	a->nkeys = 1;
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer_ace *p = &w->peer[i].ace;
+
+		p->key = 0;
+		p->under &= BIT(0);
+		p->silent &= BIT(0);
+	}
+	return 1;
+}
+
 void swarm_ace_tracker(struct swarm *w, const struct lt_event *e)
 {
 	if (e->kind != LT_TRACKER_ASKED || w->ntrackers < w->trackers_expected)

@@ -174,6 +174,8 @@ void swarm_ace_remember(struct swarm *w, const struct shm_swarm *s, uint64_t age
 			uint64_t now_ms);
 /* Another key of it. 1: it is new, and there was room. */
 int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN]);
+/* The second one means another swarm, it turned out. 1: it was a key of this one. */
+int swarm_ace_unkey(struct swarm *w, const uint8_t id[IH_LEN]);
 /* Is it called in AceStream (MAYBE, FIRST, PINNED); does the session join it (all but
  * FIRST and PINNED), and is nothing announced then? */
 int swarm_ace_on(const struct swarm *w);

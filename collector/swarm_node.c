@@ -4,7 +4,8 @@
  *
  * One node on two endpoints is one peer: who answered first is listed, the other is its
  * twin, which nobody sees and which is called no more often than others. Only a proven
- * node id (AW_SIG_GOOD, and not replayed: own_may_be) makes twins; several behind one address are several.
+ * node id (AW_SIG_GOOD, and not replayed: own_may_be) makes twins; several behind one
+ * address are several.
  */
 #include <string.h>
 

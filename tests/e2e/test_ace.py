@@ -365,6 +365,26 @@ def test_engines_that_a_question_names_are_called(daemon, ace_swarm, swarm):
     assert per_peer(s) == [1] * 3
 
 
+def test_a_torrent_that_an_engine_knows_is_announced_no_more(daemon, tracker, ace_swarm, engine):
+    s = ace_swarm([{'count': 1, 'behaviour': 'bittorrent'}], names=2)
+    content, infohash = s.keys
+    e, t, other = engine({content: infohash}), tracker(), tracker()
+    t.set(infohash, peers=s.endpoints())
+    d = daemon({'acestream.trackers': t.udp, 'swarm.trackers': other.http,
+                'acestream.engine_url': e.url, 'acestream.other_protocol': '1s', **FAST})
+    d.until_peers(infohash, lambda got: 'bittorrent' in {
+        p['protocol'] for p in got.values() if p['state'] != 'tried'}, 30, 'it spoke BitTorrent')
+    wait_until(lambda: other.announces(), 10, 'nobody knows yet')
+    d.peers(content)
+    wait_until(lambda: other.announces()[-1].get('event') == 'stopped', 20, 'it is left there')
+    met = len(other.announces())
+    d.kill(1)
+    wait_until(lambda: d.log_lines('new settings taken'), 10)
+    for_a_while(3, lambda: d.peers(content))
+    assert len(other.announces()) == met
+    assert len(d.peers(infohash)['peers']) == 1
+
+
 def test_switched_off_and_on_with_a_reload(daemon, tracker, ace_swarm):
     t, s = tracker(), ace_swarm([{'count': 4, 'behaviour': 'both'}])
     t.set(s.key, peers=s.endpoints())
@@ -463,6 +483,19 @@ def test_a_swarm_that_comes_back_is_not_called_anew(start, ace_swarm):
     assert ask(d, s)['ace']['head'] == 5063
     assert counts(ask(d, s))['reachable'] == 10
     assert per_peer(s) == [1] * 10
+
+
+def test_who_did_not_answer_is_not_called_when_the_swarm_comes_back(start, ace_swarm):
+    """Ten minutes, an hour, six hours: longer than a swarm is."""
+    s = ace_swarm([{'count': 3, 'behaviour': 'silent'}, {'count': 3, 'behaviour': 'close'},
+                   {'count': 1}])
+    d = start(s, **{'swarm.linger': '1s'}, **FAST)
+    for left in range(1, 4):
+        wait_until(lambda: [p['state'] for p in ask(d, s)['peers']].count('tried') == 6, 20,
+                   'all were called')
+        wait_until(lambda: d.top()['counters']['leaves'] == left, 20, 'it is left')
+    silent = [p['index'] for p in s.peers if p['behaviour'] != 'normal']
+    assert [n for i, n in enumerate(per_peer(s)) if i in silent] == [1] * 6
 
 
 # The interface ----------------------------------------------------------------------------

@@ -995,6 +995,25 @@ static void test_a_key_it_was_not_named_under_is_not_tried(void **state)
 	(void)called(1, ENGINE);
 }
 
+/* The engine says now that it is another swarm's. */
+static void test_a_key_that_moves_is_not_called_any_more(void **state)
+{
+	struct shm_swarm head;
+	struct ace_target t;
+
+	(void)state;
+	assert_true(swarm_ace_key(w, CONTENT));
+	heard_as(1, ENGINE, PEER_SRC_DHT, 1);
+	assert_false(swarm_ace_unkey(w, ID));
+	assert_true(swarm_ace_unkey(w, CONTENT));
+	assert_false(swarm_ace_unkey(w, CONTENT));
+	t = called(1, ENGINE);
+	assert_memory_equal(t.key, ID, IH_LEN);
+	(void)list(&head);
+	assert_false(head.has_content);
+	assert_true(swarm_ace_key(w, CONTENT));
+}
+
 /* ---- what it told ------------------------------------------------------------------------ */
 
 static void test_it_is_shown_as_it_says(void **state)
@@ -1427,6 +1446,7 @@ int main(void)
 		MAYBE(test_an_earlier_life_is_not_called_again_at_once),
 		FIRST(test_each_is_called_by_the_key_it_was_named_under),
 		FIRST(test_a_key_it_was_not_named_under_is_not_tried),
+		FIRST(test_a_key_that_moves_is_not_called_any_more),
 		MAYBE(test_it_is_shown_as_it_says),
 		MAYBE(test_nothing_told_is_nothing_shown),
 		MAYBE(test_a_record_of_another_life_is_stale),
