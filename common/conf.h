@@ -98,11 +98,11 @@ X(geo, online_url, STR, "https://ipwho.is/", 1, 500, RELOAD, "which one; the add
 X(geo, online_rate, INT, "1", 1, 1000, RELOAD, "questions to it per second") \
 X(geo, online_burst, INT, "60", 1, 100000, RELOAD, "the same at once, after a quiet time") \
 X(geo, online_daily, INT, "10000", 0, 1000000000, RELOAD, "the same a day, from midnight UTC; 0: no limit") \
-X(metadata, cache_dir, STR, "", 0, 1000, LATER, "directory of the metadata cache") \
+X(metadata, cache_dir, STR, "", 0, 1000, RELOAD, "directory of the metadata cache; empty: meta in master.run_dir") \
 X(metadata, cache_size, SIZE, "1g", 1048576, 1125899906842624, LATER, "space that the metadata cache may take on disk; what was wanted longest ago goes first") \
 X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata question may take") \
-X(metadata, downloads, BOOL, "off", 0, 1, LATER, "serve .torrent files") \
-X(metadata, base_url, STR, "http://localhost:8080", 0, 500, LATER, "prefix of download_url") \
+X(metadata, downloads, BOOL, "off", 0, 1, RELOAD, "serve .torrent files") \
+X(metadata, base_url, STR, "http://localhost:8080", 0, 500, RELOAD, "prefix of download_url") \
 X(metadata, seeding, BOOL, "on", 0, 1, LATER, "give metadata to other peers") \
 X(vpn, gluetun_url, STR, "", 0, 500, RELOAD, "control server of Gluetun, whose forwarded port is followed; empty: none") \
 X(vpn, api_key, SECRET, "", 0, 200, RELOAD, "its API key") \

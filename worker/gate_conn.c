@@ -185,11 +185,14 @@ void gate_conn_flush(struct gate_conn *c)
 	int progress = 0;
 
 	while (evbuffer_get_length(out) > 0) {
-		int n = evbuffer_write(out, c->fd);
+		int n;
+
+		errno = 0;
+		n = evbuffer_write(out, c->fd);
 
 		if (n > 0) {
 			progress = 1;
-		} else if (n < 0 && errno == EAGAIN) {
+		} else if (n <= 0 && errno == EAGAIN) { /* of a file 0 says so, too */
 			conn_stalled(c, progress);
 			return;
 		} else if (n == 0 || errno != EINTR) {
@@ -236,7 +239,7 @@ void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const c
 	struct buf body;
 
 	buf_init(&body, 4096);
-	status_error_json(&body, word, why);
+	status_error_json(&body, word, why, word);
 	if (body.failed || (!c->out && !(c->out = evbuffer_new()))) {
 		buf_free(&body);
 		gate_conn_close(c);

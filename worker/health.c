@@ -79,8 +79,9 @@ static void databases(struct json *j, const struct worker *w)
 	json_arr_end(j);
 }
 
-static const char *collector_state(const struct worker *w, const struct shm_page *p)
+const char *health_collector(const struct worker *w)
 {
+	const struct shm_page *p = seg_page(w->seg, seg_head(w->seg)->dims.worker_slots);
 	uint64_t beat = atomic_load_explicit(&p->beat_ms, memory_order_relaxed);
 
 	if (!worker_collector_up(w))
@@ -91,11 +92,9 @@ static const char *collector_state(const struct worker *w, const struct shm_page
 }
 
 /* One that hangs answers for nothing that its gauges say. */
-static int collector_runs(const struct worker *w)
+int health_collector_runs(const struct worker *w)
 {
-	const struct shm_page *p = seg_page(w->seg, seg_head(w->seg)->dims.worker_slots);
-
-	return worker_collector_up(w) && strcmp(collector_state(w, p), "stalled") != 0;
+	return worker_collector_up(w) && strcmp(health_collector(w), "stalled") != 0;
 }
 
 static void collector(struct json *j, const struct worker *w)
@@ -106,7 +105,7 @@ static void collector(struct json *j, const struct worker *w)
 
 	started = atomic_load_explicit(&p->started_ms, memory_order_relaxed);
 	json_obj(j, "collector");
-	json_str(j, "state", collector_state(w, p));
+	json_str(j, "state", health_collector(w));
 	json_uint(j, "epoch", load(&h->epoch));
 	json_uint(j, "age_s", started && now > started ? (now - started) / 1000 : 0);
 	json_obj_end(j);
@@ -139,7 +138,7 @@ static void vpn(struct json *j, const struct worker *w)
 	uint64_t port = stat_gauge_get(w->seg, GAUGE_vpn_port);
 	enum vpn_state state = stat_gauge_get(w->seg, GAUGE_vpn_state);
 
-	if (state != VPN_OFF && !collector_runs(w))
+	if (state != VPN_OFF && !health_collector_runs(w))
 		state = VPN_UNKNOWN;
 	json_obj(j, "vpn");
 	json_str(j, "state", vpn_state_name(state));
@@ -159,7 +158,7 @@ static void online(struct json *j, const struct worker *w)
 {
 	enum online_state state = stat_gauge_get(w->seg, GAUGE_geo_online_state);
 
-	if (state != ONLINE_OFF && !collector_runs(w))
+	if (state != ONLINE_OFF && !health_collector_runs(w))
 		state = ONLINE_UNKNOWN;
 	json_obj(j, "online");
 	json_str(j, "state", online_state_name(state));
@@ -183,7 +182,7 @@ static void gauges(struct json *j, const struct worker *w)
 	json_uint(j, "connections", stat_gauge_get(w->seg, GAUGE_connections));
 	json_uint(j, "ace_open", stat_gauge_get(w->seg, GAUGE_ace_open));
 	json_uint(j, "listen_port", stat_gauge_get(w->seg, GAUGE_listen_port));
-	if (collector_runs(w))
+	if (health_collector_runs(w))
 		note(j, "listen_error", w->seg, NOTE_listen_error);
 	else
 		json_null(j, "listen_error");
@@ -211,7 +210,7 @@ static void redis(struct json *j, const struct worker *w)
 	for (size_t i = 0; i < PS_ARRAY_LEN(said); i++)
 		json_uint(j, said[i].key, stat_total(w->seg, said[i].counter));
 	json_uint(j, "claims_held", stat_gauge_get(w->seg, GAUGE_claims_held));
-	if (collector_runs(w))
+	if (health_collector_runs(w))
 		note(j, "error", w->seg, NOTE_redis_detail);
 	else
 		json_null(j, "error");
@@ -223,7 +222,7 @@ static void engine(struct json *j, const struct worker *w)
 {
 	uint64_t state = stat_gauge_get(w->seg, GAUGE_engine_state);
 
-	if (state != ENGINE_OFF && !collector_runs(w))
+	if (state != ENGINE_OFF && !health_collector_runs(w))
 		state = ENGINE_UNKNOWN;
 	json_obj(j, "engine");
 	json_str(j, "state", engine_state_name((int)state));
@@ -237,7 +236,7 @@ void health_get(struct ask *a)
 	const struct worker *w = a->w;
 	const struct shm_head *h = seg_head(w->seg);
 	uint64_t now = clock_wall_ms();
-	int up = collector_runs(w);
+	int up = health_collector_runs(w);
 	struct buf b;
 	struct json j;
 

@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/util.h>
 
 #include "worker/http.h"
 #include "worker/status.h"
@@ -63,17 +67,82 @@ void http_json(struct ask *a, int status, struct buf *body)
 	http_body(a, status, p, len, free_bytes, p);
 }
 
-void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)
+/* fd is the buffer's from here on, or closed. */
+static int add_file(struct evbuffer *body, int fd, uint64_t at, uint64_t len)
 {
-	char text[ERRLEN + 64];
-	struct buf body;
-	va_list ap;
+	struct evbuffer_file_segment *seg;
+	int rc;
 
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
+	seg = evbuffer_file_segment_new(fd, (ev_off_t)at, (ev_off_t)len,
+					EVBUF_FS_CLOSE_ON_FREE |
+						EVBUF_FS_DISABLE_LOCKING);
+	if (!seg) {
+		close(fd);
+		return -1;
+	}
+	rc = evbuffer_add_file_segment(body, seg, 0, -1);
+	evbuffer_file_segment_free(seg);
+	return rc;
+}
+
+/* evbuffer_write sends a segment with sendfile(2) only from a buffer that says where it
+ * will be drained to; else it would be mapped into memory. */
+static struct evbuffer *file_body(struct buf *front, int fd, uint64_t at, uint64_t len)
+{
+	struct evbuffer *body = evbuffer_new();
+
+	if (!body || front->failed ||
+	    evbuffer_set_flags(body, EVBUFFER_FLAG_DRAINS_TO_FD) != 0 ||
+	    evbuffer_add(body, front->p, front->len) != 0) {
+		close(fd);
+	} else if (add_file(body, fd, at, len) == 0) {
+		return body;
+	}
+	if (body)
+		evbuffer_free(body);
+	return NULL;
+}
+
+void http_file(struct ask *a, int status, struct buf *front, int fd, uint64_t at,
+	       uint64_t len)
+{
+	int head = gate_request(a->conn)->method == HTTP_HEAD;
+	struct evbuffer *body = NULL;
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)(front->len + len));
+	if (head)
+		close(fd);
+	else
+		body = file_body(front, fd, at, len);
+	buf_free(front);
+	if (!head && !body) {
+		http_error(a, 503, "no_memory", "There is no memory for this answer.");
+		return;
+	}
+	http_header(a, "Content-Type", a->type ? a->type : "application/json");
+	http_header(a, "Content-Length", text);
+	gate_answer(a->conn, a->req, status, body);
+	if (body)
+		evbuffer_free(body);
+}
+
+void http_gone(void *arg, struct gate_conn *c)
+{
+	struct waiting *me = gate_user(c);
+
+	if (me)
+		me->gone(arg, me);
+}
+
+static void fail(struct ask *a, int status, const char *error, const char *code,
+		 const char *message)
+{
+	struct buf body;
+	char text[24];
+
 	buf_init(&body, 4096);
-	status_error_json(&body, word, text);
+	status_error_json(&body, error, message, code);
 	if (status == 503) {
 		snprintf(text, sizeof text, "%u",
 			 a->retry_s ? a->retry_s : STATUS_RETRY_S);
@@ -81,6 +150,7 @@ void http_error(struct ask *a, int status, const char *word, const char *fmt, ..
 	}
 	if (status != 405)
 		http_header(a, "Cache-Control", "no-store");
+	a->type = NULL;
 	if (body.failed) {
 		buf_free(&body);
 		http_header(a, "Content-Length", "0");
@@ -88,6 +158,29 @@ void http_error(struct ask *a, int status, const char *word, const char *fmt, ..
 		return;
 	}
 	http_json(a, status, &body);
+}
+
+void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)
+{
+	char text[ERRLEN + 64];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	fail(a, status, word, word, text);
+}
+
+void http_fault(struct ask *a, int status, const char *error, const char *code,
+		const char *fmt, ...)
+{
+	char text[ERRLEN + 64];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	fail(a, status, error, code, text);
 }
 
 /* RFC 9110 13.1.2: a list, "*", weak comparison. */
@@ -109,6 +202,28 @@ int http_none_match(const struct strict *rq, const char *etag)
 		p += strcspn(p, ",");
 	}
 	return 0;
+}
+
+void http_date(char out[HTTP_DATE_MAX], int64_t at_s)
+{
+	time_t t = (time_t)at_s;
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	evutil_date_rfc1123(out, HTTP_DATE_MAX, &tm);
+}
+
+/* The one form that RFC 9110 5.6.7 lets anybody write; another one is no condition. */
+int http_not_since(const struct ask *a, int64_t at_s)
+{
+	struct evkeyvalq *h = evhttp_request_get_input_headers(a->req);
+	const char *since = evhttp_find_header(h, "If-Modified-Since"), *end;
+	struct tm tm = {0};
+
+	if (!since || gate_request(a->conn)->none_match != 0)
+		return 0;
+	end = strptime(since, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	return end && *end == '\0' && timegm(&tm) >= at_s;
 }
 
 static int hex_digit(char c)

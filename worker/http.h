@@ -1,6 +1,7 @@
 /*
  * http.h -- one question of a client and the ways to answer it. Each is answered
- * exactly once, with one of http_json, http_body, http_empty or http_error; for HEAD
+ * exactly once, with one of http_json, http_body, http_file, http_empty, http_error or
+ * http_fault; for HEAD
  * they send the same headers and no body.
  */
 #ifndef PEERSCOPE_WORKER_HTTP_H
@@ -24,19 +25,40 @@ struct ask {
 	uint32_t retry_s;		/* Retry-After of a 503; 0: STATUS_RETRY_S */
 };
 
+/* What a question that waits for its answer leaves with gate_set_user. */
+struct waiting {
+	/* The client left. me is let go of; the request is freed after the call. */
+	void (*gone)(struct worker *w, struct waiting *me);
+};
+/* The gate's hook for that. */
+void http_gone(void *arg, struct gate_conn *c);
+
 void http_header(struct ask *a, const char *name, const char *value);
 /* Sends the bytes of body and empties it; a failed body becomes a 500. */
 void http_json(struct ask *a, int status, struct buf *body);
 /* By reference; unref is called once, when the last byte is sent or lost. */
 void http_body(struct ask *a, int status, const char *p, size_t len,
 	       evbuffer_ref_cleanup_cb unref, void *ref);
-void http_empty(struct ask *a, int status);	/* 204, 304 */
+/* The bytes of front, which is emptied, and len bytes of the file fd from at on, as the
+ * kernel reads them: nothing of the file is in our memory. fd is taken. */
+void http_file(struct ask *a, int status, struct buf *front, int fd, uint64_t at,
+	       uint64_t len);
+void http_empty(struct ask *a, int status);	/* 204, 304; 200 without a body */
 /* 503 gets its Retry-After here. */
 void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)
 	PS_PRINTF(4, 5);
+/* The same for a route whose contract has its own words for error. */
+void http_fault(struct ask *a, int status, const char *error, const char *code,
+		const char *fmt, ...) PS_PRINTF(5, 6);
 
 /* If-None-Match of this question against our ETag (with its quotes). */
 int http_none_match(const struct strict *rq, const char *etag);
+/* "Sat, 31 Jan 2026 12:00:00 GMT" */
+#define HTTP_DATE_MAX 40
+void http_date(char out[HTTP_DATE_MAX], int64_t at_s);
+/* If-Modified-Since names this second or a later one, and no If-None-Match stands beside
+ * it (RFC 9110 13.1.3). */
+int http_not_since(const struct ask *a, int64_t at_s);
 
 enum http_text { HTTP_TEXT_OK = 0, HTTP_TEXT_LONG = 1, HTTP_TEXT_BAD = 2 };
 

@@ -1,6 +1,6 @@
 /*
  * main.c -- a worker: HTTP in, the segment behind it. Entered after the fork; knows
- * no swarm, opens no file, resolves no name.
+ * no swarm, opens no file but those of the metadata cache, resolves no name.
  */
 #include <errno.h>
 #include <signal.h>
@@ -185,7 +185,7 @@ static int make_gate(struct worker *w, char err[ERRLEN])
 		.write_ms = c->http_write_timeout_ms,
 		.max_connections = max_connections(w->kid),
 	};
-	struct gate_hooks hooks = {w, route_request, peers_gone, peers_hot, leave};
+	struct gate_hooks hooks = {w, route_request, http_gone, peers_hot, leave};
 
 	return gate_new(&w->gate, w->base, &gc, &hooks, err);
 }
@@ -223,6 +223,7 @@ static int start(struct worker *w, char err[ERRLEN])
 	if (!w->base)
 		return err_set(err, "libevent has no epoll here");
 	w->copy = xcalloc(1, sizeof *w->copy);
+	w->meta_seen = xcalloc(1, sizeof *w->meta_seen);
 	w->pick = pick_new(w->ptab, seg_head(w->seg)->seed);
 	w->bodies = bodies_new((size_t)w->conf->http_body_cache_bytes);
 	w->park = park_new(w, (uint32_t)w->conf->http_max_parked, peers_late);
@@ -248,6 +249,7 @@ static void stop(struct worker *w)
 		event_base_free(w->base);
 	bodies_free(&w->bodies);
 	free(w->copy);
+	free(w->meta_seen);
 	free(w->pick);
 	lane_close(&w->lane);
 	ptab_close(&w->ptab);

@@ -23,6 +23,7 @@ struct peers_question {
 };
 
 struct parked {
+	struct waiting waiting;		/* first: gate_user is this */
 	struct ask ask;			/* query and part are not valid any more */
 	struct peers_question q;
 	uint64_t until_ms;		/* monotonic: the collector answers by then */

@@ -182,6 +182,21 @@ static void push_parked(struct parked *p)
 
 /* --- parked requests ------------------------------------------------------- */
 
+/* Its place is used again: the collector must not keep the old token. */
+static void forget(struct worker *w, struct parked *p)
+{
+	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
+
+	if (p->pushed)
+		(void)push(w, &p->q.id, NULL, &job); /* full: its wait ends by itself */
+	park_release(w->park, p);
+}
+
+static void gone(struct worker *w, struct waiting *me)
+{
+	forget(w, (struct parked *)(void *)me);
+}
+
 static void park(struct ask *a, const struct peers_question *q)
 {
 	struct worker *w = a->w;
@@ -205,25 +220,8 @@ static void park(struct ask *a, const struct peers_question *q)
 		return;
 	}
 	stat_inc(peers_parked);
+	p->waiting.gone = gone;
 	gate_set_user(a->conn, p);
-}
-
-/* Its place is used again: the collector must not keep the old token. */
-static void forget(struct worker *w, struct parked *p)
-{
-	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
-
-	if (p->pushed)
-		(void)push(w, &p->q.id, NULL, &job); /* full: its wait ends by itself */
-	park_release(w->park, p);
-}
-
-void peers_gone(void *arg, struct gate_conn *c)
-{
-	struct parked *p = gate_user(c);
-
-	if (p)
-		forget(arg, p);
 }
 
 /* What there is, now that waiting is over; else 0. */

@@ -18,8 +18,6 @@
 void peers_get(struct ask *a);
 /* The gate's hook for the hot verb. */
 int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq);
-/* The gate's hook: the client of a parked request left. */
-void peers_gone(void *arg, struct gate_conn *c);
 /* The collector rang, or a second passed. */
 void peers_bell(struct worker *w);
 void peers_late(struct parked *p);

@@ -2,10 +2,15 @@
 #include <string.h>
 
 #include "worker/health.h"
+#include "worker/metadata.h"
 #include "worker/peers.h"
 #include "worker/route.h"
 
 static const struct route routes[] = {
+	{"/api/v1/health", ROUTE_GET | ROUTE_CORS, metadata_health},
+	{"/api/v1/metadata", ROUTE_POST | ROUTE_CORS, metadata_post},
+	{"/api/v1/metadata/{}", ROUTE_GET | ROUTE_CORS, metadata_get},
+	{"/download/{}", ROUTE_GET | ROUTE_CORS, metadata_download},
 	{"/health", ROUTE_GET, health_get},
 	{"/livez", ROUTE_GET, health_livez},
 	{"/readyz", ROUTE_GET, health_readyz},
@@ -66,10 +71,19 @@ enum route_rc route_find(const struct route *table, size_t n, const char *target
 
 static void allow(struct ask *a, unsigned allowed)
 {
+	allowed &= ROUTE_GET | ROUTE_POST;
 	http_header(a, "Allow",
 		    allowed == ROUTE_GET    ? "GET, HEAD, OPTIONS"
 		    : allowed == ROUTE_POST ? "POST, OPTIONS"
 					    : "GET, HEAD, POST, OPTIONS");
+}
+
+/* As the service that this one replaces has it on all its routes. */
+static void cors(struct ask *a)
+{
+	http_header(a, "Access-Control-Allow-Origin", "*");
+	http_header(a, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+	http_header(a, "Access-Control-Allow-Headers", "Content-Type");
 }
 
 static unsigned method_bit(int method)
@@ -89,7 +103,7 @@ static void no_route(struct ask *a, enum route_rc rc, int method, unsigned allow
 	} else {
 		allow(a, allowed);
 		if (method == HTTP_OPTIONS)
-			http_empty(a, 204);
+			http_empty(a, allowed & ROUTE_CORS ? 200 : 204);
 		else
 			http_error(a, 405, "method_not_allowed",
 				   "This path does not know this method.");
@@ -115,6 +129,8 @@ void route_request(void *arg, struct gate_conn *c, struct evhttp_request *req)
 		a.query = q + 1;
 	rc = route_find(routes, PS_ARRAY_LEN(routes), rq->target.p,
 			method_bit(rq->method), &r, &allowed, a.part);
+	if (allowed & ROUTE_CORS)
+		cors(&a);
 	if (rc == ROUTE_OK)
 		r->handle(&a);
 	else

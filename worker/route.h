@@ -8,6 +8,7 @@
 
 #define ROUTE_GET 1u			/* and HEAD */
 #define ROUTE_POST 2u
+#define ROUTE_CORS 4u			/* pages of any origin may ask (contracts/metadata.md) */
 
 struct route {
 	const char *pattern;		/* {} is one segment of the path */
@@ -18,7 +19,8 @@ struct route {
 enum route_rc { ROUTE_OK = 0, ROUTE_NONE = 1, ROUTE_METHOD = 2, ROUTE_BAD = 3 };
 
 /* Which row of table[0 .. n) a target (path, maybe ?query) means. part: {}, decoded.
- * METHOD: *allowed is the mask of methods that the path has. BAD: malformed escape. */
+ * METHOD: *allowed is the mask of methods that the path has, with
+ * ROUTE_CORS. BAD: malformed escape. */
 PS_MUST enum route_rc route_find(const struct route *table, size_t n, const char *target,
 				 unsigned method, const struct route **out,
 				 unsigned *allowed, char part[HTTP_PART_MAX + 1]);

@@ -14,11 +14,13 @@ const char *status_phrase(int status)
 	case 408: return "Request Timeout";
 	case 413: return "Content Too Large";
 	case 414: return "URI Too Long";
+	case 415: return "Unsupported Media Type";
 	case 417: return "Expectation Failed";
 	case 431: return "Request Header Fields Too Large";
 	case 500: return "Internal Server Error";
 	case 501: return "Not Implemented";
 	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
 	case 505: return "HTTP Version Not Supported";
 	}
 	return "Unknown";
@@ -37,13 +39,15 @@ void status_count(int status)
 		stat_inc(http_2xx);
 }
 
-void status_error_json(struct buf *out, const char *word, const char *message)
+void status_error_json(struct buf *out, const char *error, const char *message,
+		       const char *code)
 {
 	struct json j;
 
 	json_init(&j, out);
 	json_obj(&j, NULL);
-	json_str(&j, "error", word);
+	json_str(&j, "error", error);
 	json_str(&j, "message", message);
+	json_str(&j, "code", code);
 	json_obj_end(&j);
 }

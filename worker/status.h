@@ -1,6 +1,7 @@
 /*
  * status.h -- status codes: their phrases, their counters, and the one form of an
- * error: {"error": "<code word>", "message": "<sentence>"}.
+ * error: {"error": "<what clients know>", "message": "<sentence>", "code": "<word>"}. Ours
+ * have the word in "error", too; where a contract has words of its own, they stand there.
  */
 #ifndef PEERSCOPE_WORKER_STATUS_H
 #define PEERSCOPE_WORKER_STATUS_H
@@ -12,6 +13,7 @@
 const char *status_phrase(int status);
 /* One answer was given; counts it and its class. */
 void status_count(int status);
-void status_error_json(struct buf *out, const char *word, const char *message);
+void status_error_json(struct buf *out, const char *error, const char *message,
+		       const char *code);
 
 #endif

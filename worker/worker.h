@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/kid.h"
+#include "common/metafile.h"
 #include "shm/lane.h"
 #include "shm/ptab.h"
 #include "shm/seg.h"
@@ -32,6 +33,8 @@ struct worker {
 	struct pick *pick;		/* scratch: and filtered */
 	uint32_t epoch;			/* of the collector that knows our tokens */
 	uint64_t sending_bytes;		/* of answers that one client alone gets */
+	struct meta_seen *meta_seen;	/* files of the cache that are known to be whole */
+	uint32_t meta_slicing;		/* files that are being looked through */
 	int repush;			/* some parked request is not in its lane */
 	struct {
 		uint8_t id[IH_LEN];

@@ -80,7 +80,7 @@ def an_error(answer, status, word=None):
     assert headers['content-type'] == 'application/json'
     assert int(headers['content-length']) == len(body)
     data = json.loads(body)
-    assert set(data) == {'error', 'message'}
+    assert set(data) == {'error', 'message', 'code'} and data['code'] == data['error']
     assert data['error'].replace('_', '').isalpha() and len(data['message']) > 10
     assert word is None or data['error'] == word
     if status == 503:

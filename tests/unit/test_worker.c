@@ -201,9 +201,9 @@ static void test_error_json(void **state)
 
 	(void)state;
 	buf_init(&b, 256);
-	status_error_json(&b, "bad_id", "say \"what\"");
-	assert_string_equal(b.p,
-			    "{\"error\":\"bad_id\",\"message\":\"say \\\"what\\\"\"}");
+	status_error_json(&b, "Bad id", "say \"what\"", "bad_id");
+	assert_string_equal(b.p, "{\"error\":\"Bad id\",\"message\":\"say \\\"what\\\"\","
+				 "\"code\":\"bad_id\"}");
 	buf_free(&b);
 }
 

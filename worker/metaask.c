@@ -1,0 +1,140 @@
+/* metaask.c -- what a question for metadata says; see metaask.h. */
+#include "worker/metaask.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+
+#define BLANKS " \t\r\n"
+
+static enum metaask fault(struct metaask_fault *f, int status, const char *error,
+			  const char *code, const char *fmt, ...) PS_PRINTF(5, 6);
+
+static enum metaask fault(struct metaask_fault *f, int status, const char *error,
+			  const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->status = status;
+	f->error = error;
+	f->code = code;
+	va_start(ap, fmt);
+	vsnprintf(f->message, sizeof f->message, fmt, ap);
+	va_end(ap);
+	return METAASK_BAD;
+}
+
+static enum metaask bad_json(struct metaask_fault *f, const char *why)
+{
+	return fault(f, 400, "Invalid JSON", "invalid_json", "%s", why);
+}
+
+/* "application/json; charset=utf-8" is application/json. */
+static int is_type(const char *type, const char *name)
+{
+	size_t n = strlen(name);
+
+	return type && strncasecmp(type, name, n) == 0 &&
+	       (type[n] == '\0' || strchr("; \t", type[n]));
+}
+
+static int is_json_type(const char *type)
+{
+	size_t n = strcspn(type, "; \t");
+
+	return is_type(type, "application/json") || is_type(type, "text/json") ||
+	       (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0);
+}
+
+/* end: where cJSON stopped; of a text that ends too early that is its last byte. */
+static enum metaask no_json(struct metaask_fault *f, const char *type, const char *body,
+			    size_t len, const char *end)
+{
+	size_t at = end ? (size_t)(end - body) : 0;
+
+	if (type && type[0] && !is_json_type(type))
+		return fault(f, 415, "Unsupported media type", "unsupported_media_type",
+			     "The body is neither JSON nor a .torrent.");
+	if (at + 1 >= len && strchr("{[:,", body[len - 1]))
+		return bad_json(f, "unexpected EOF");
+	return fault(f, 400, "Invalid JSON", "invalid_json",
+		     "The body is no JSON from its byte %zu on.", at + 1);
+}
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+	const cJSON *one, *last = NULL;
+
+	cJSON_ArrayForEach(one, object) if (strcasecmp(one->string, name) == 0) last =
+		one;
+	return last;
+}
+
+/* "" if there is none; NULL, with *f, if it is no string. */
+static const char *text_of(const cJSON *object, const char *name, struct metaask_fault *f)
+{
+	const cJSON *v = member(object, name);
+
+	if (!v || cJSON_IsNull(v))
+		return "";
+	if (cJSON_IsString(v))
+		return v->valuestring;
+	(void)fault(f, 400, "Invalid JSON", "invalid_json", "%s must be a string.", name);
+	return NULL;
+}
+
+static enum metaask read_object(struct magnet *m, const cJSON *root,
+				struct metaask_fault *f)
+{
+	const char *link;
+
+	if (!cJSON_IsObject(root) && !cJSON_IsNull(root))
+		return bad_json(f, "The body must be a JSON object.");
+	link = text_of(root, "magnet_uri", f);
+	if (link && !*link)
+		link = text_of(root, "info_hash", f);
+	if (!link)
+		return METAASK_BAD;
+	if (!*link)
+		return fault(f, 400, "Missing magnet URI", "missing_magnet",
+			     "magnet_uri field is required");
+	return metaask_link(m, link, strlen(link), f);
+}
+
+enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
+			  struct metaask_fault *f)
+{
+	char err[ERRLEN];
+
+	if (magnet_parse(m, text, len, err) == 0)
+		return METAASK_LINK;
+	return fault(f, 400, "Invalid magnet URI", "invalid_magnet",
+		     "failed to parse magnet URI: %s", err);
+}
+
+enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
+			  size_t len, struct metaask_fault *f)
+{
+	const char *end = NULL;
+	enum metaask rc;
+	cJSON *root;
+	size_t at = 0;
+
+	while (at < len && body[at] && strchr(BLANKS, body[at]))
+		at++;
+	if (len > 0 && body[0] == 'd')
+		return METAASK_TORRENT;
+	if (at < len && body[at] != '{' && is_type(type, "application/x-bittorrent"))
+		return METAASK_TORRENT;
+	if (at == len)
+		return bad_json(f, "EOF");
+	root = cJSON_ParseWithLengthOpts(body, len, &end, 0);
+	if (!root)
+		return no_json(f, type, body, len, end);
+	rc = read_object(m, root, f);
+	cJSON_Delete(root);
+	return rc;
+}

@@ -1,0 +1,36 @@
+/*
+ * metaask.h -- the body of POST /api/v1/metadata: which torrent it names, or what is wrong
+ * with it, in the words that clients of magnet-metadata-api know (contracts/metadata.md).
+ *
+ *   {"magnet_uri": "..."}       a magnet link, or an infohash in any spelling
+ *   {"info_hash": "..."}        the same, if there is no magnet_uri
+ *   d...e                       a whole .torrent; it is not looked into here
+ *
+ * The body decides, not its Content-Type: clients send JSON as text/plain and as forms, too.
+ * The type only says what is told to somebody whose body is neither. Of members that stand
+ * there twice the last one counts; unknown ones, and what follows the object, are ignored.
+ * Pure. Proof: tests/unit/test_metaask.c.
+ */
+#ifndef PEERSCOPE_WORKER_METAASK_H
+#define PEERSCOPE_WORKER_METAASK_H
+
+#include "common/magnet.h"
+
+#define METAASK_MESSAGE (ERRLEN + 64)
+
+enum metaask { METAASK_LINK = 0, METAASK_TORRENT = 1, METAASK_BAD = 2 };
+
+struct metaask_fault {
+	int status;			/* 400, 415 */
+	const char *error, *code;
+	char message[METAASK_MESSAGE];
+};
+
+/* type: the Content-Type, or NULL. LINK: *m is filled in; BAD: *f is. */
+PS_MUST enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
+				  size_t len, struct metaask_fault *f);
+/* A magnet link or an infohash by itself, with the same words if it is none. */
+PS_MUST enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
+				  struct metaask_fault *f);
+
+#endif

@@ -1,0 +1,205 @@
+/* metadata.c -- the routes of the metadata API; see metadata.h. */
+#include "worker/metadata.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shm/stat.h"
+#include "worker/health.h"
+#include "worker/metaask.h"
+#include "worker/metaserve.h"
+
+static void unreadable(struct ask *a)
+{
+	http_fault(a, 503, "Failed to get torrent metadata", "cache_unreadable",
+		   "The metadata cache could not be read.");
+}
+
+static void no_memory(struct ask *a)
+{
+	http_fault(a, 503, "Failed to get torrent metadata", "no_memory",
+		   "There is no memory for this request.");
+}
+
+/* --- POST /api/v1/metadata ------------------------------------------------------ */
+
+static void unavailable(struct ask *a)
+{
+	http_fault(a, 503, "Failed to get torrent metadata", "metadata_unavailable",
+		   "This torrent is not in the cache, and this version does not fetch "
+		   "metadata from peers.");
+}
+
+static void post_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+			enum meta_rc rc)
+{
+	(void)key;
+	free(link);
+	if (rc == META_FAIL)
+		unreadable(a);
+	else
+		unavailable(a);
+}
+
+/* Takes link. */
+static void post_link(struct ask *a, struct magnet *link)
+{
+	struct metaserve q = {
+		.kind = META_JSON,
+		.source = "disk",
+		.link = link,
+		.missed = post_missed,
+	};
+
+	memcpy(q.key, magnet_key(link), IH_LEN);
+	metaserve(a, &q);
+}
+
+void metadata_post(struct ask *a)
+{
+	struct evkeyvalq *h = evhttp_request_get_input_headers(a->req);
+	const struct buf *body = &gate_request(a->conn)->body;
+	struct magnet *link = malloc(sizeof *link);
+	struct metaask_fault f;
+
+	if (!link) {
+		no_memory(a);
+		return;
+	}
+	switch (metaask_read(link, evhttp_find_header(h, "Content-Type"),
+			     body->p ? body->p : "", body->len, &f)) {
+	case METAASK_LINK: post_link(a, link); return;
+	case METAASK_TORRENT:
+		http_fault(a, 503, "Failed to get torrent metadata",
+			   "metadata_unavailable",
+			   "This version does not take .torrent files.");
+		break;
+	case METAASK_BAD: http_fault(a, f.status, f.error, f.code, "%s", f.message);
+	}
+	free(link);
+}
+
+/* --- GET ------------------------------------------------------------------------ */
+
+/* The key that {hash} names: 0, or -1: answered. */
+static int key_of(struct ask *a, uint8_t key[IH_LEN])
+{
+	char err[ERRLEN];
+	struct ident id;
+
+	if (ident_parse(&id, a->part, strlen(a->part), err) != 0) {
+		http_fault(a, 400, "Invalid info hash", "invalid_hash", "%s",
+			   strlen(a->part) == IH_HEX_LEN - 1
+				   ? err
+				   : "Info hash must be 40 characters");
+		return -1;
+	}
+	memcpy(key, id.key, IH_LEN);
+	return 0;
+}
+
+static void get_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+		       enum meta_rc rc)
+{
+	(void)key;
+	(void)link;
+	if (rc == META_FAIL)
+		unreadable(a);
+	else
+		http_fault(
+			a, 404, "Metadata not found", "not_cached",
+			"Nothing is cached of this torrent; POST /api/v1/metadata asks "
+			"for it.");
+}
+
+void metadata_get(struct ask *a)
+{
+	struct metaserve q = {.kind = META_JSON, .source = "disk", .missed = get_missed};
+
+	if (key_of(a, q.key) == 0)
+		metaserve(a, &q);
+}
+
+static void download_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+			    enum meta_rc rc)
+{
+	(void)key;
+	(void)link;
+	if (rc == META_FAIL)
+		unreadable(a);
+	else
+		http_fault(a, 404, "Torrent file not found", "not_cached",
+			   "Torrent file not available in cache");
+}
+
+void metadata_download(struct ask *a)
+{
+	struct metaserve q = {.kind = META_TORRENT, .missed = download_missed};
+
+	if (!a->w->conf->metadata_downloads)
+		http_fault(a, 404, "Downloads disabled", "downloads_disabled",
+			   "Download functionality is disabled");
+	else if (key_of(a, q.key) == 0)
+		metaserve(a, &q);
+}
+
+/* --- GET /api/v1/health ---------------------------------------------------------- */
+
+#define HEALTH_BYTES \
+	16384 /* two texts of the configuration, should each byte be escaped */
+
+static void degraded(struct json *j, const struct worker *w, int runs)
+{
+	json_arr(j, "degraded");
+	if (!runs)
+		json_str(j, NULL, "collector");
+	else if (w->conf->redis_mode != REDIS_OFF &&
+		 !stat_gauge_get(w->seg, GAUGE_redis_up))
+		json_str(j, NULL, "redis");
+	if (runs && !stat_gauge_get(w->seg, GAUGE_interface_ok))
+		json_str(j, NULL, "interface");
+	json_arr_end(j);
+}
+
+static void cache(struct json *j, const struct worker *w)
+{
+	json_obj(j, "cache");
+	json_uint(j, "bytes", stat_gauge_get(w->seg, GAUGE_meta_bytes));
+	json_uint(j, "entries", stat_gauge_get(w->seg, GAUGE_meta_entries));
+	json_uint(j, "damaged", stat_total(w->seg, STAT_meta_damaged));
+	json_obj_end(j);
+}
+
+void metadata_health(struct ask *a)
+{
+	const struct worker *w = a->w;
+	int runs = health_collector_runs(w);
+	char dir[2048];
+	struct buf b;
+	struct json j;
+
+	buf_init(&b, HEALTH_BYTES);
+	json_init(&j, &b);
+	json_obj(&j, NULL);
+	json_str(&j, "status", "ok");
+	json_obj(&j, "stats");
+	json_uint(&j, "active_torrents",
+		  stat_gauge_get(w->seg, GAUGE_swarms) +
+			  stat_gauge_get(w->seg, GAUGE_meta_entries));
+	json_uint(&j, "active_locks", 0); /* nothing is fetched yet */
+	json_obj_end(&j);
+	degraded(&j, w, runs);
+	if (meta_dir(dir, sizeof dir, w->conf->metadata_cache_dir, w->kid->run_dir, 0) ==
+	    0)
+		json_str(&j, "cache_dir", dir);
+	json_bool(&j, "seeding_enabled", w->conf->metadata_seeding);
+	json_bool(&j, "downloads_enabled", w->conf->metadata_downloads);
+	cache(&j, w);
+	json_str(&j, "collector", health_collector(w));
+	json_uint(&j, "dht_nodes", runs ? stat_gauge_get(w->seg, GAUGE_dht_nodes) : 0);
+	json_uint(&j, "queue", runs ? stat_gauge_get(w->seg, GAUGE_waiters) : 0);
+	json_str(&j, "version", PEERSCOPE_VERSION);
+	json_obj_end(&j);
+	http_header(a, "Cache-Control", "no-store");
+	http_json(a, 200, &b);
+}
