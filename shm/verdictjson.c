@@ -126,13 +126,22 @@ static const char *unknown_text(const struct shm_swarm *s)
 	return s->trackers_ok || s->dht_at_s ? nobody_text(s) : silent_text(s);
 }
 
+/* Engines are called less often than peers are dialled: what stands for them is older. */
+static const char *alive_text(const struct shm_swarm *s)
+{
+	int called = s->ace_mode == ACE_MODE_MAYBE || s->ace_mode == ACE_MODE_FIRST ||
+		     s->ace_mode == ACE_MODE_PINNED;
+
+	return called && s->reachable
+		       ? "AceStream peers answered a call within acestream.revisit and "
+			 "five minutes (35 minutes unless it was changed)"
+		       : "peers were reached in the last ten minutes";
+}
+
 const char *verdict_text(const struct shm_swarm *s)
 {
 	switch (s->verdict) {
-	case VERDICT_ALIVE:
-		return s->protocol == PEER_ACESTREAM
-			       ? "peers answered when they were called last"
-			       : "peers were reached in the last ten minutes";
+	case VERDICT_ALIVE: return alive_text(s);
 	case VERDICT_THIN:
 		return s->reached
 			       ? "hardly any of the peers that are known can be reached"

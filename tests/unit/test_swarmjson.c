@@ -253,6 +253,27 @@ static void an_acestream_peer_says_what_it_told(void **state)
 	assert_null(strstr(render(st, 1), "\"version\""));
 }
 
+/* Theirs stands for longer: ten minutes it is only where no engine answered. */
+static void alive_says_by_which_rule(void **state)
+{
+	static const char minutes[] = "last ten minutes", revisit[] = "acestream.revisit";
+	struct shm_swarm s = {.verdict = VERDICT_ALIVE,
+			      .ace_mode = ACE_MODE_PINNED,
+			      .protocol = PEER_ACESTREAM,
+			      .reachable = 1};
+
+	(void)state;
+	assert_non_null(strstr(verdict_text(&s), revisit));
+	s.ace_mode = ACE_MODE_MAYBE;
+	s.protocol = PEER_UNSPOKEN;
+	assert_non_null(strstr(verdict_text(&s), revisit));
+	s.reachable = 0;
+	assert_non_null(strstr(verdict_text(&s), minutes));
+	s.ace_mode = ACE_MODE_BT;
+	s.reachable = 1;
+	assert_non_null(strstr(verdict_text(&s), minutes));
+}
+
 static void a_swarm_of_engines_says_what_was_made_of_it(void **state)
 {
 	static const char *const mode[] = {NULL, "maybe", "first", "pinned", NULL, NULL};
@@ -674,6 +695,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(an_acestream_peer_says_what_it_told,
 						setup, teardown),
+		cmocka_unit_test(alive_says_by_which_rule),
 		cmocka_unit_test_setup_teardown(
 			a_swarm_of_engines_says_what_was_made_of_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_path_says_what_is_known, setup,
