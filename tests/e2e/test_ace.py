@@ -540,3 +540,18 @@ def test_a_killed_collector_goes_on_politely(start, ace_swarm):
     until_named(d, s, timeout=30)
     until_let_go(s)
     assert s.impolite() == [] and max(per_peer(s)) <= 2
+
+
+def test_a_new_collector_does_not_dial_engines_in_bittorrent(start, ace_swarm):
+    """They told all in AceStream before, on ports that are no engine's."""
+    s = ace_swarm([{'count': 2, 'port': 9100}])
+    d = start(s, **FAST, **{'acestream.other_protocol': '1s'})
+    until_named(d, s, timeout=30)
+    until_let_go(s)
+    d.damage_expected = ('last words',)
+    met, old = per_peer(s), d.collector()
+    os.kill(old, 9)
+    wait_until(lambda: d.collector() not in (None, old), 20, 'there is another')
+    wait_until(lambda: d.log_lines('2 peers known from earlier') or not ask(d, s), 20, 'joined')
+    for_a_while(3, lambda: ask(d, s))
+    assert per_peer(s) == met
