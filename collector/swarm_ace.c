@@ -293,6 +293,7 @@ void swarm_ace_remember(struct swarm *w, const struct shm_swarm *s, uint64_t age
 			uint64_t now_ms)
 {
 	struct swarm_ace *a = &w->ace;
+	uint64_t proven_ms = UINT64_MAX;
 
 	if (!swarm_ace_on(w) || age_ms >= now_ms)
 		return;
@@ -304,8 +305,14 @@ void swarm_ace_remember(struct swarm *w, const struct shm_swarm *s, uint64_t age
 	a->head_ms = now_ms - age_ms;
 	a->kind = s->kind;
 	a->piece_ms = s->piece_ms;
+	if (s->motion_s && s->cached_at_ms / 1000 >= s->motion_s)
+		proven_ms = age_ms + s->cached_at_ms - s->motion_s * 1000ull;
+	if (proven_ms >= now_ms)
+		return;
 	a->motion = s->motion;
-	a->motion_ms = a->head_ms;
+	a->motion_ms = now_ms - proven_ms;
+	a->motion_at.of_ms = a->motion_ms;
+	a->motion_at.wall_s = s->motion_s;
 }
 
 int swarm_ace_key(struct swarm *w, const uint8_t id[IH_LEN])

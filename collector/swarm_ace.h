@@ -118,6 +118,13 @@ struct peer_ace {
 	uint64_t base_ms;		/* base is of then; it stays, the look over */
 };
 
+/* A monotonic time as one for people: worked out once, or it would differ by a second from
+ * one version to the next, since both clocks are cut to seconds. */
+struct ace_moment {
+	uint64_t of_ms;
+	uint32_t wall_s;
+};
+
 struct swarm_ace {
 	uint8_t mode;			/* enum swarm_ace_mode */
 	uint8_t meant;			/* OFF, MAYBE, FIRST: what it is without a pin */
@@ -140,7 +147,8 @@ struct swarm_ace {
 	uint32_t head;			/* newest piece that is believed; SHM_UNKNOWN */
 	uint32_t piece_ms;		/* measured; 0: not */
 	uint64_t head_ms;		/* when that was told */
-	uint64_t motion_ms;		/* when the last second look was judged */
+	uint64_t motion_ms;		/* when motion was found; 0: it is unproven */
+	struct ace_moment head_at, motion_at;	/* both as they are shown */
 	uint64_t look_ms;		/* when it began */
 	uint64_t idle_ms;		/* acevisit.c found nobody of those due to call; 0: it did */
 	uint64_t due_ms;		/* no next_ms or bt_ms of its peers is earlier; 0: none */

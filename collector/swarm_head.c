@@ -381,8 +381,33 @@ static void look_on(struct swarm *w, uint64_t now_ms)
 				   w->peer[i].ace.base_ms + long_enough(w), now_ms);
 }
 
+static int somebody_is_reached(const struct swarm *w, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < w->npeers; i++)
+		if (!w->peer[i].ace.twin && swarm_ace_reached(w, &w->peer[i], now_ms))
+			return 1;
+	return 0;
+}
+
+/* What a look has found proves little once the next one is overdue, and nothing about a
+ * swarm that nobody answers in any more. */
+static void motion_ages(struct swarm *w, uint64_t now_ms)
+{
+	struct swarm_ace *a = &w->ace;
+
+	if (a->motion == MOTION_UNPROVEN ||
+	    (now_ms - a->motion_ms < a->revisit_ms + ACE_REACH_MS &&
+	     somebody_is_reached(w, now_ms)))
+		return;
+	a->motion = MOTION_UNPROVEN;
+	a->motion_ms = 0;
+	w->changed_ms = now_ms;
+	w->important = 1;
+}
+
 void swarm_head_look(struct swarm *w, uint64_t now_ms)
 {
+	motion_ages(w, now_ms);
 	if (!w->round_done)
 		return;
 	swarm_head_measure(w, now_ms);

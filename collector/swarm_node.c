@@ -190,15 +190,19 @@ void swarm_ace_record(const struct swarm *w, const struct peer *p, struct shm_pe
 }
 
 /* A time of the loop as one for people; 0 stays never. */
-static uint32_t wall(uint64_t then_ms, uint64_t now_ms, uint32_t now_s)
+static uint32_t wall(struct ace_moment *at, uint64_t then_ms, uint64_t now_ms,
+		     uint32_t now_s)
 {
-	return then_ms ? now_s - (uint32_t)((now_ms - then_ms) / 1000) : 0;
+	if (at->of_ms != then_ms)
+		at->wall_s = then_ms ? now_s - (uint32_t)((now_ms - then_ms) / 1000) : 0;
+	at->of_ms = then_ms;
+	return at->wall_s;
 }
 
 void swarm_ace_head(struct swarm *w, uint64_t now_ms, uint32_t now_s,
 		    struct shm_swarm *head)
 {
-	const struct swarm_ace *a = &w->ace;
+	struct swarm_ace *a = &w->ace;
 	struct swarm_ace_counts n;
 
 	swarm_head_measure(w, now_ms);
@@ -209,11 +213,11 @@ void swarm_ace_head(struct swarm *w, uint64_t now_ms, uint32_t now_s,
 		return;
 	swarm_ace_count(w, now_ms, &n);
 	head->motion = a->motion;
-	head->motion_s = wall(a->motion_ms, now_ms, now_s);
+	head->motion_s = wall(&a->motion_at, a->motion_ms, now_ms, now_s);
 	head->kind = a->kind;
 	if (a->head_ms)
 		head->head = a->head;
-	head->head_s = wall(a->head_ms, now_ms, now_s);
+	head->head_s = wall(&a->head_at, a->head_ms, now_ms, now_s);
 	head->piece_ms = a->piece_ms;
 	head->discovered = n.discovered;
 	head->reachable = n.reachable;

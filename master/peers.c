@@ -308,6 +308,18 @@ static void print_numbers(const cJSON *root, int shown, int listed)
 	printf("%.0f peers", number_of(root, "total_peers"));
 }
 
+/* How long ago it was found whether the stream moves on: " (90 s ago)". */
+static void print_motion_age(const cJSON *ace)
+{
+	double age = (double)clock_wall_ms() / 1e3 - number_of(ace, "motion_at");
+
+	if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(ace, "motion_at")))
+		return;
+	age = age > 0 ? age : 0;
+	printf(age < 120 ? " (%.0f s ago)" : " (%.0f min ago)",
+	       age < 120 ? age : age / 60);
+}
+
 /* What AceStream peers say of their stream. */
 static void print_stream(const cJSON *root)
 {
@@ -323,6 +335,7 @@ static void print_stream(const cJSON *root)
 	printf("acestream: %.0f discovered, %.0f reachable, %.0f gossiped; %s%s%s",
 	       number_of(ace, "discovered"), number_of(ace, "reachable"),
 	       number_of(ace, "gossiped"), kind, kind[0] ? ", " : "", motion);
+	print_motion_age(ace);
 	if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(ace, "head")))
 		printf(", head %.0f", number_of(ace, "head"));
 	if (number_of(ace, "piece_seconds") > 0)

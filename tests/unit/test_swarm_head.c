@@ -288,6 +288,53 @@ static void test_who_stands_still_is_stale(void **state)
 	assert_int_equal(head.piece_ms, 0);
 }
 
+static void test_a_proof_grows_old(void **state)
+{
+	uint64_t lately = w->ace.revisit_ms + ACE_REACH_MS;
+	struct shm_swarm head;
+	uint32_t then_s;
+
+	(void)state;
+	meet_many(3, 5000);
+	later(1000);
+	later(LOOK - 1000);
+	assert_true(again(1, 5040));
+	for (unsigned i = 2; i <= 3; i++)
+		assert_true(again(i, 5040));
+	later(1000);
+	(void)list(&head);
+	assert_int_equal(head.motion, MOTION_ADVANCING);
+	then_s = head.motion_s;
+	for (uint64_t ms = 0; ms < 3000;
+	     ms += 7, now += 7) { /* whenever it is published */
+		(void)list(&head);
+		assert_int_equal(head.motion_s, then_s);
+	}
+	w->peer[0].ace.shaken_ms = now; /* somebody answers still */
+	later(lately - 3 * 1000 - 100);
+	assert_int_equal(motion(), MOTION_ADVANCING);
+	later(1000);
+	(void)list(&head);
+	assert_int_equal(head.motion, MOTION_UNPROVEN);
+	assert_int_equal(head.motion_s, 0);
+}
+
+static void test_nobody_left_is_no_proof(void **state)
+{
+	(void)state;
+	meet_many(2, 5000);
+	w->ace.motion = MOTION_ADVANCING;
+	w->ace.motion_ms = now;
+	later(1000);
+	assert_int_equal(motion(), MOTION_ADVANCING);
+	w->changed_ms = 0;
+	for (uint32_t i = 0; i < w->npeers; i++)
+		w->peer[i].ace.shaken_ms = 0;
+	later(1000);
+	assert_int_equal(w->important, 1);
+	assert_int_equal(motion(), MOTION_UNPROVEN);
+}
+
 /* Too soon to say: look again. */
 static void test_stale_takes_half_a_minute(void **state)
 {
@@ -456,6 +503,8 @@ int main(void)
 		TEST(test_measured_pieces_compare_far_samples),
 		TEST(test_three_of_many_are_looked_at_again),
 		TEST(test_who_stands_still_is_stale),
+		TEST(test_a_proof_grows_old),
+		TEST(test_nobody_left_is_no_proof),
 		TEST(test_stale_takes_half_a_minute),
 		TEST(test_stale_takes_four_pieces),
 		TEST(test_one_that_moves_makes_it_live),
