@@ -143,7 +143,7 @@ static void fail(struct ask *a, int status, const char *error, const char *code,
 
 	buf_init(&body, 4096);
 	status_error_json(&body, error, message, code);
-	if (status == 503) {
+	if (status == 503 || a->retry_s) {
 		snprintf(text, sizeof text, "%u",
 			 a->retry_s ? a->retry_s : STATUS_RETRY_S);
 		http_header(a, "Retry-After", text);

@@ -22,7 +22,8 @@ struct ask {
 	char part[HTTP_PART_MAX + 1];	/* what stands for {} in the route, decoded */
 	const char *query;		/* behind the '?', or "" */
 	const char *type;		/* of the body of http_body; NULL: JSON */
-	uint32_t retry_s;		/* Retry-After of a 503; 0: STATUS_RETRY_S */
+	uint64_t timeout_ms;		/* metadata.c: ?timeout=, or UINT64_MAX */
+	uint32_t retry_s;		/* Retry-After of an error; 0: a 503 says STATUS_RETRY_S */
 };
 
 /* What a question that waits for its answer leaves with gate_set_user. */

@@ -116,7 +116,7 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 {
 	(void)what;
 	kid_hush(fd);
-	peers_bell(arg);
+	park_bell(arg);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -128,7 +128,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	atomic_store_explicit(&p->beat_ms, clock_ms(), memory_order_relaxed);
 	atomic_store_explicit(&p->busy, gate_connections(w->gate), memory_order_relaxed);
-	peers_bell(w); /* a new collector, or a bell that was not heard */
+	park_bell(w); /* a new collector, or a bell that was not heard */
 }
 
 static void on_libevent(int severity, const char *msg)
@@ -226,7 +226,7 @@ static int start(struct worker *w, char err[ERRLEN])
 	w->meta_seen = xcalloc(1, sizeof *w->meta_seen);
 	w->pick = pick_new(w->ptab, seg_head(w->seg)->seed);
 	w->bodies = bodies_new((size_t)w->conf->http_body_cache_bytes);
-	w->park = park_new(w, (uint32_t)w->conf->http_max_parked, peers_late);
+	w->park = park_new(w, (uint32_t)w->conf->http_max_parked);
 	if (make_gate(w, err) != 0 || make_events(w, err) != 0)
 		return -1;
 	listen_on(w, 1u << k->index);

@@ -138,3 +138,24 @@ enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
 	cJSON_Delete(root);
 	return rc;
 }
+
+int metaask_timeout(const char *text, uint64_t *ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}};
+	size_t n = strspn(text, "0123456789");
+	uint64_t v = 0;
+
+	if (n == 0 || n > 8)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		v = v * 10 + (uint64_t)(text[i] - '0');
+	for (size_t i = 0; i < PS_ARRAY_LEN(units); i++)
+		if (strcmp(text + n, units[i].name) == 0) {
+			*ms = v * units[i].ms;
+			return *ms >= 1 && *ms <= 86400000 ? 0 : -1;
+		}
+	return -1;
+}

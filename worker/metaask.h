@@ -32,5 +32,7 @@ PS_MUST enum metaask metaask_read(struct magnet *m, const char *type, const char
 /* A magnet link or an infohash by itself, with the same words if it is none. */
 PS_MUST enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
 				  struct metaask_fault *f);
+/* ?timeout=: 500 or 500ms, 2s, 1m; 1 ms to a day. 0, or -1. */
+PS_MUST int metaask_timeout(const char *text, uint64_t *ms);
 
 #endif

@@ -8,6 +8,7 @@
 #include "worker/health.h"
 #include "worker/metaask.h"
 #include "worker/metaserve.h"
+#include "worker/metawait.h"
 
 static void unreadable(struct ask *a)
 {
@@ -23,22 +24,14 @@ static void no_memory(struct ask *a)
 
 /* --- POST /api/v1/metadata ------------------------------------------------------ */
 
-static void unavailable(struct ask *a)
-{
-	http_fault(a, 503, "Failed to get torrent metadata", "metadata_unavailable",
-		   "This torrent is not in the cache, and this version does not fetch "
-		   "metadata from peers.");
-}
-
 static void post_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
 			enum meta_rc rc)
 {
+	uint64_t ms = a->w->conf->metadata_timeout_ms;
+
 	(void)key;
-	free(link);
-	if (rc == META_FAIL)
-		unreadable(a);
-	else
-		unavailable(a);
+	(void)rc; /* what could not be read here may be found again, for the other place */
+	metawait_link(a, link, a->timeout_ms < ms ? a->timeout_ms : ms);
 }
 
 /* Takes link. */
@@ -55,13 +48,37 @@ static void post_link(struct ask *a, struct magnet *link)
 	metaserve(a, &q);
 }
 
+/* ?timeout=; of what else stands there nothing is known. 0, or -1: answered. */
+static int read_query(struct ask *a)
+{
+	char name[32], value[HTTP_VALUE_MAX];
+	int rc;
+
+	a->timeout_ms = UINT64_MAX;
+	while ((rc = http_param(&a->query, name, value)) > 0)
+		if (strcmp(name, "timeout") == 0 &&
+		    metaask_timeout(value, &a->timeout_ms) != 0) {
+			http_fault(a, 400, "Invalid timeout", "bad_query",
+				   "timeout is a time, as in 500 (milliseconds), 500ms, "
+				   "2s or 1m.");
+			return -1;
+		}
+	if (rc < 0)
+		http_fault(a, 400, "Invalid query", "bad_query",
+			   "The query has a malformed percent-escape.");
+	return rc;
+}
+
 void metadata_post(struct ask *a)
 {
 	struct evkeyvalq *h = evhttp_request_get_input_headers(a->req);
 	const struct buf *body = &gate_request(a->conn)->body;
-	struct magnet *link = malloc(sizeof *link);
+	struct magnet *link;
 	struct metaask_fault f;
 
+	if (read_query(a) != 0)
+		return;
+	link = malloc(sizeof *link);
 	if (!link) {
 		no_memory(a);
 		return;

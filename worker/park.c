@@ -1,6 +1,7 @@
 /* park.c -- requests that wait for the collector; see park.h. */
 #include <stdlib.h>
 
+#include "shm/stat.h"
 #include "worker/park.h"
 
 #define PARK_INDEX_BITS 14 /* http.max_parked is at most 16384 */
@@ -9,9 +10,23 @@ struct park {
 	struct worker *w;
 	uint32_t places, used;
 	struct parked *free;
-	void (*late)(struct parked *p);
 	struct parked *place;
 };
+
+/* Its place is used again: the collector must not keep the old token. */
+static void forget(struct parked *p)
+{
+	struct worker *w = p->ask.w;
+	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
+
+	if (!p->pushed)
+		return;
+	p->pushed = 0;
+	if (lane_push(w->lane, &job, NULL) == 0)
+		kid_ring(w->kid->collector_bell_fd);
+	else
+		stat_inc(lane_full); /* its wait ends by itself */
+}
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -19,7 +34,20 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	p->ask.w->park->late(p);
+	stat_inc(peers_park_late);
+	forget(p);
+	p->kind->late(p);
+}
+
+static void on_gone(struct worker *w, struct waiting *me)
+{
+	struct parked *p = (struct parked *)(void *)me;
+
+	(void)w;
+	forget(p);
+	if (p->kind->release)
+		p->kind->release(p);
+	park_end(p);
 }
 
 /* Our own line of the page: `top` shows it at once. */
@@ -30,14 +58,13 @@ static void show(const struct park *park)
 				      memory_order_relaxed);
 }
 
-struct park *park_new(struct worker *w, uint32_t places, void (*late)(struct parked *p))
+struct park *park_new(struct worker *w, uint32_t places)
 {
 	struct park *park = xcalloc(1, sizeof *park);
 
 	PS_ASSERT(places > 0 && places <= 1u << PARK_INDEX_BITS);
 	park->w = w;
 	park->places = places;
-	park->late = late;
 	park->place = xcalloc(places, sizeof *park->place);
 	for (uint32_t i = places; i-- > 0;) {
 		park->place[i].index = i;
@@ -56,17 +83,23 @@ void park_free(struct park **park)
 	*park = NULL;
 }
 
-struct parked *park_take(struct park *park, const struct ask *ask, uint64_t ms)
+struct parked *park_take(struct park *park, const struct ask *ask,
+			 const struct parked_kind *kind, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 	struct worker *w = park->w;
 	struct parked *p = park->free;
 
-	if (!p)
+	if (!p) {
+		stat_inc(peers_park_full);
 		return NULL;
+	}
 	park->free = p->next_free;
 	park->used++;
 	show(park);
+	p->kind = kind;
+	p->waiting.gone = on_gone;
+	p->own = NULL;
 	p->ask = *ask;
 	p->ask.query = "";
 	p->used = 1;
@@ -87,9 +120,29 @@ struct parked *park_find(struct park *park, uint64_t token)
 	return p && p->used && p->token == token ? p : NULL;
 }
 
-void park_release(struct park *park, struct parked *p)
+int park_begin(struct parked *p)
 {
+	if (p->kind->push(p) != 0) {
+		stat_inc(lane_full);
+		if (p->kind->release)
+			p->kind->release(p);
+		park_end(p);
+		return -1;
+	}
+	p->pushed = 1;
+	kid_ring(p->ask.w->kid->collector_bell_fd);
+	stat_inc(peers_parked);
+	gate_set_user(p->ask.conn, p);
+	return 0;
+}
+
+void park_end(struct parked *p)
+{
+	struct park *park = p->ask.w->park;
+
 	PS_ASSERT(p->used);
+	if (p->ask.conn)
+		gate_set_user(p->ask.conn, NULL);
 	evtimer_del(&p->timer);
 	p->used = 0;
 	p->next_free = park->free;
@@ -103,9 +156,57 @@ uint32_t park_used(const struct park *park)
 	return park->used;
 }
 
-void park_each(struct park *park, void (*fn)(struct parked *p))
+/* A full lane is tried again at the next bell. */
+static void push_again(struct parked *p)
 {
-	for (uint32_t i = 0; i < park->places; i++)
-		if (park->place[i].used)
-			fn(&park->place[i]);
+	struct worker *w = p->ask.w;
+
+	if (p->pushed)
+		return;
+	p->pushed = p->kind->push(p) == 0;
+	if (p->pushed) {
+		kid_ring(w->kid->collector_bell_fd);
+		return;
+	}
+	stat_inc(lane_full);
+	w->repush = 1;
+}
+
+static void push_all(struct park *park, int new_collector)
+{
+	for (uint32_t i = 0; i < park->places; i++) {
+		struct parked *p = &park->place[i];
+
+		if (!p->used)
+			continue;
+		if (new_collector)
+			p->pushed = 0;
+		push_again(p);
+	}
+}
+
+/* Completions first: what an old collector finished is not asked again. */
+void park_bell(struct worker *w)
+{
+	uint32_t epoch =
+		atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
+	int moved;
+	enum lane_rc rc;
+	uint32_t retry_s;
+	uint64_t token;
+
+	while (lane_done_pop(w->lane, &token, &rc, &retry_s)) {
+		struct parked *p = park_find(w->park, token);
+
+		if (p)
+			p->kind->done(p, rc, retry_s);
+		else
+			stat_inc(lane_old);
+	}
+	moved = epoch != w->epoch;
+	w->epoch = epoch;
+	if (moved || w->repush) {
+		w->repush = 0;
+		push_all(w->park, moved);
+	}
 }

@@ -80,17 +80,23 @@ int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 
 /* --- jobs ----------------------------------------------------------------- */
 
-static int push(struct worker *w, const struct ident *id, const struct given *given,
-		struct shm_job *job)
+static int push_quietly(struct worker *w, const struct ident *id,
+			const struct given *given, struct shm_job *job)
 {
 	uint8_t text[GIVEN_TEXT_MAX];
 
 	memcpy(job->id, id->key, IH_LEN);
 	if (id->form == IDENT_BASE32)
 		job->flags |= JOB_F_INFOHASH;
-	if (lane_push(w->lane, job,
-		      given_write(job, text, id->form == IDENT_V2 ? id->v2 : NULL,
-				  given)) != 0) {
+	return lane_push(w->lane, job,
+			 given_write(job, text, id->form == IDENT_V2 ? id->v2 : NULL,
+				     given));
+}
+
+static int push(struct worker *w, const struct ident *id, const struct given *given,
+		struct shm_job *job)
+{
+	if (push_quietly(w, id, given, job) != 0) {
 		stat_inc(lane_full);
 		return -1;
 	}
@@ -165,7 +171,7 @@ static uint64_t engine_ms(const struct worker *w, const struct peers_question *q
 		       : 0;
 }
 
-static void push_parked(struct parked *p)
+static int push_parked(struct parked *p)
 {
 	struct worker *w = p->ask.w;
 	uint64_t now = clock_ms();
@@ -177,52 +183,10 @@ static void push_parked(struct parked *p)
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
 	gate_peer(p->ask.conn, job.client);
-	p->pushed = push(w, &p->q.id, &p->q.given, &job) == 0;
+	return push_quietly(w, &p->q.id, &p->q.given, &job);
 }
 
 /* --- parked requests ------------------------------------------------------- */
-
-/* Its place is used again: the collector must not keep the old token. */
-static void forget(struct worker *w, struct parked *p)
-{
-	struct shm_job job = {.kind = JOB_FORGET, .token = p->token};
-
-	if (p->pushed)
-		(void)push(w, &p->q.id, NULL, &job); /* full: its wait ends by itself */
-	park_release(w->park, p);
-}
-
-static void gone(struct worker *w, struct waiting *me)
-{
-	forget(w, (struct parked *)(void *)me);
-}
-
-static void park(struct ask *a, const struct peers_question *q)
-{
-	struct worker *w = a->w;
-	uint64_t wait =
-		q->wait_ms >= 0 ? (uint64_t)q->wait_ms : w->conf->swarm_discovery_wait_ms;
-	struct parked *p =
-		park_take(w->park, a, wait + engine_ms(w, q) + PEERS_MARGIN_MS);
-
-	if (!p) {
-		stat_inc(peers_park_full);
-		http_error(a, 503, "busy",
-			   "Too many questions are waiting already (http.max_parked).");
-		return;
-	}
-	p->q = *q;
-	p->until_ms = clock_ms() + wait;
-	push_parked(p);
-	if (!p->pushed) {
-		park_release(w->park, p);
-		http_error(a, 503, "busy", "The collector has too much to do.");
-		return;
-	}
-	stat_inc(peers_parked);
-	p->waiting.gone = gone;
-	gate_set_user(a->conn, p);
-}
 
 /* What there is, now that waiting is over; else 0. */
 static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc)
@@ -278,76 +242,50 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 	return answer_table(a, q) == 0;
 }
 
-static void done(struct worker *w, struct parked *p, enum lane_rc rc, uint32_t retry_s)
+static void done(struct parked *p, enum lane_rc rc, uint32_t retry_s)
 {
 	struct ask a = p->ask;
 	struct peers_question q = p->q;
 
 	a.retry_s = retry_s;
-	park_release(w->park, p);
-	gate_set_user(a.conn, NULL);
+	park_end(p);
 	if (!settle(&a, &q, rc))
 		shaped_nothing(&a, &q, "Nothing is known of this swarm yet.");
 }
 
-void peers_late(struct parked *p)
+static void late(struct parked *p)
 {
 	struct ask a = p->ask;
 	struct peers_question q = p->q;
-	struct worker *w = a.w;
 
-	stat_inc(peers_park_late);
-	forget(w, p);
-	gate_set_user(a.conn, NULL);
+	park_end(p);
 	if (answer_table(&a, &q) == 0)
 		return;
-	if (worker_collector_up(w))
+	if (worker_collector_up(a.w))
 		http_error(&a, 503, "late", "The collector did not answer in time.");
 	else
 		http_error(&a, 503, "collector_down",
 			   "The collector is down; it is being started again.");
 }
 
-/* A full lane is tried again at the next bell. */
-static void push_if_needed(struct parked *p)
+static void park(struct ask *a, const struct peers_question *q)
 {
-	if (!p->pushed)
-		push_parked(p);
-	if (!p->pushed)
-		p->ask.w->repush = 1;
-}
+	static const struct parked_kind kind = {push_parked, done, late, NULL};
+	struct worker *w = a->w;
+	uint64_t wait =
+		q->wait_ms >= 0 ? (uint64_t)q->wait_ms : w->conf->swarm_discovery_wait_ms;
+	struct parked *p =
+		park_take(w->park, a, &kind, wait + engine_ms(w, q) + PEERS_MARGIN_MS);
 
-static void forget_push(struct parked *p)
-{
-	p->pushed = 0;
-}
-
-/* Completions first: what an old collector finished is not asked again. */
-void peers_bell(struct worker *w)
-{
-	uint32_t epoch =
-		atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
-	enum lane_rc rc;
-	uint32_t retry_s;
-	uint64_t token;
-
-	while (lane_done_pop(w->lane, &token, &rc, &retry_s)) {
-		struct parked *p = park_find(w->park, token);
-
-		if (p)
-			done(w, p, rc, retry_s);
-		else
-			stat_inc(lane_old);
+	if (!p) {
+		http_error(a, 503, "busy",
+			   "Too many questions are waiting already (http.max_parked).");
+		return;
 	}
-	if (epoch != w->epoch) {
-		w->epoch = epoch;
-		park_each(w->park, forget_push);
-		w->repush = 1;
-	}
-	if (w->repush) {
-		w->repush = 0;
-		park_each(w->park, push_if_needed);
-	}
+	p->q = *q;
+	p->until_ms = clock_ms() + wait;
+	if (park_begin(p) != 0)
+		http_error(a, 503, "busy", "The collector has too much to do.");
 }
 
 /* --- the question ----------------------------------------------------------- */

@@ -18,9 +18,6 @@
 void peers_get(struct ask *a);
 /* The gate's hook for the hot verb. */
 int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq);
-/* The collector rang, or a second passed. */
-void peers_bell(struct worker *w);
-void peers_late(struct parked *p);
 /* An answer was given without the collector: tell it now and then. */
 void peers_touch(struct worker *w, const struct gate_conn *conn, const uint8_t key[IH_LEN]);
 

@@ -3,7 +3,9 @@ import contextlib
 import email.utils
 import json
 import os
+import signal
 import socket
+import threading
 
 import pytest
 
@@ -106,6 +108,69 @@ def test_bad_questions(cached):
     fault(post(d, b'<html>', {'Content-Type': 'text/html'}), 415, 'unsupported_media_type')
     for kind in 'text/plain', 'application/x-www-form-urlencoded', 'application/x-bittorrent':
         assert post(d, metacache.asking(KEY), {'Content-Type': kind}).status == 200
+
+
+# What waits for the collector --------------------------------------------------
+
+class Asker(threading.Thread):
+    """One question that waits; .answer once it is over."""
+
+    def __init__(self, d, magnet, query=''):
+        super().__init__(daemon=True)
+        self.d, self.magnet, self.query, self.answer = d, magnet, query, None
+        self.start()
+
+    def run(self):
+        self.answer = self.d.request('POST', API + self.query, {},
+                                     metacache.asking(self.magnet), timeout=60)
+
+    def over(self):
+        self.join(60 * slow())
+        return self.answer
+
+
+@pytest.fixture
+def halted(cached):
+    """A daemon whose collector stands still: what is asked waits."""
+    d = cached({'metadata.timeout': '20s'})
+    pid = d.collector()
+    os.kill(pid, signal.SIGSTOP)
+    yield d
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def parked(d, n):
+    wait_until(lambda: n == sum(p['parked'] for p in d.top()['processes']
+                                if p['role'].startswith('worker')), 10, f'{n} questions wait')
+
+
+def test_a_question_has_its_own_deadline(halted):
+    a = Asker(halted, OTHER, '?timeout=100ms').over()
+    fault(a, 504, 'timeout', 'Timeout', 'Timeout while retrieving metadata')
+    fault(halted.request('POST', API + '?timeout=soon', {}, metacache.asking(OTHER)), 400,
+          'bad_query')
+
+
+def test_what_came_without_a_word_is_found_at_the_deadline(halted):
+    """A collector that dies between writing and telling."""
+    asker = Asker(halted, f'magnet:?xt=urn:btih:{OTHER}&so=1&tr=udp%3A%2F%2Fa%3A1', '?timeout=1s')
+    parked(halted, 1)
+    metacache.put(halted.cache, OTHER, metacache.described(OTHER, 3))
+    a = asker.over()
+    assert a.status == 200 and metacache.selected(a.json) == [1]
+    assert a.json['trackers'] == ['udp://a:1']
+
+
+def test_who_leaves_frees_his_place(halted):
+    body = metacache.asking(OTHER).encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            s = stack.enter_context(socket.create_connection((halted.host, halted.port)))
+            s.sendall(b'POST ' + API.encode() + b' HTTP/1.1\r\nHost: a\r\nContent-Length: ' +
+                      str(len(body)).encode() + b'\r\n\r\n' + body)
+        parked(halted, 5)
+    parked(halted, 0)
 
 
 # GET ----------------------------------------------------------------------

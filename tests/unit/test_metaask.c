@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "worker/metaask.h"
+#include "worker/metawait.h"
 
 #define HEX "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
 #define BASE32 "stbp3d5zxshs7ry2fs7j2s4gn4rhuaqj"
@@ -163,6 +164,67 @@ static void test_deep_json(void **state)
 	free(body);
 }
 
+static void test_timeouts(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms; /* 0: none */
+	} t[] = {
+		{"1", 1},         {"500", 500},
+		{"500ms", 500},   {"2s", 2000},
+		{"1m", 60000},    {"1440m", 86400000},
+		{"1441m", 0},     {"86400001", 0},
+		{"", 0},          {"0", 0},
+		{"-1", 0},        {"1.5s", 0},
+		{"1h", 0},        {"s", 0},
+		{"5 s", 0},       {"999999999999s", 0},
+		{"99999999m", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(t); i++) {
+		uint64_t ms = 0;
+		int rc = metaask_timeout(t[i].text, &ms);
+
+		if (rc != (t[i].ms ? 0 : -1) || (rc == 0 && ms != t[i].ms))
+			fail_msg("%s", t[i].text);
+	}
+}
+
+/* Each way in which the collector can end a question is an error that clients know. */
+static void test_every_end_has_words(void **state)
+{
+	static const struct {
+		enum lane_rc rc;
+		int status;
+		const char *code;
+	} t[] = {
+		{LANE_META_NONE, 504, "timeout"},
+		{LANE_META_DEAD, 504, "nobody_has_it"},
+		{LANE_BUSY, 503, "busy"},
+		{LANE_WAITERS, 503, "busy"},
+		{LANE_TABLE, 503, "busy"},
+		{LANE_META_BADFILE, 400, "invalid_torrent"},
+		{LANE_META_DISK, 503, "cache_full"},
+		{LANE_LIMITED, 429, "limited"},
+		{LANE_REFUSED, 503, "interface"},
+		{LANE_FAILED, 503, "metadata_unavailable"},
+	};
+	struct metaask_fault f;
+
+	(void)state;
+	assert_int_equal(PS_ARRAY_LEN(t), LANE_RC_LAST); /* all but LANE_OK */
+	for (size_t i = 0; i < PS_ARRAY_LEN(t); i++) {
+		metawait_fault(t[i].rc, &f);
+		assert_int_equal(f.status, t[i].status);
+		assert_string_equal(f.code, t[i].code);
+		assert_true(f.error[0] && f.message[0]);
+	}
+	metawait_fault(LANE_META_NONE, &f);
+	assert_string_equal(f.error, "Timeout");
+	assert_string_equal(f.message, "Timeout while retrieving metadata");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +232,8 @@ int main(void)
 		cmocka_unit_test(test_torrents_are_known_by_their_first_byte),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_deep_json),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_every_end_has_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,8 +273,10 @@ static int lates;
 static void on_late(struct parked *p)
 {
 	lates++;
-	park_release(p->ask.w->park, p);
+	park_end(p);
 }
+
+static const struct parked_kind kind = {.late = on_late};
 
 static void test_park(void **state)
 {
@@ -288,28 +290,28 @@ static void test_park(void **state)
 	kid.slot = 3;
 	kid.gen = 9;
 	w.base = event_base_new();
-	w.park = park_new(&w, 4, on_late);
+	w.park = park_new(&w, 4);
 	for (int i = 0; i < 4; i++) {
-		p[i] = park_take(w.park, &ask, 60000);
+		p[i] = park_take(w.park, &ask, &kind, 60000);
 		assert_non_null(p[i]);
 		assert_ptr_equal(park_find(w.park, p[i]->token), p[i]);
 		assert_int_equal(lane_token_slot(p[i]->token), 3);
 		assert_int_equal(lane_token_gen(p[i]->token), 9);
 	}
-	assert_null(park_take(w.park, &ask, 60000));
+	assert_null(park_take(w.park, &ask, &kind, 60000));
 	old = p[2]->token;
-	park_release(w.park, p[2]);
+	park_end(p[2]);
 	assert_null(park_find(w.park, old));
-	p[2] = park_take(w.park, &ask, 60000);
+	p[2] = park_take(w.park, &ask, &kind, 60000);
 	assert_true(p[2]->token != old);
 	assert_null(park_find(w.park, old));
 	assert_null(park_find(w.park, 0));
 	assert_null(park_find(w.park, UINT64_MAX));
 	assert_int_equal(park_used(w.park), 4);
 	for (int i = 0; i < 4; i++)
-		park_release(w.park, p[i]);
+		park_end(p[i]);
 	assert_int_equal(park_used(w.park), 0);
-	assert_non_null(park_take(w.park, &ask, 1));
+	assert_non_null(park_take(w.park, &ask, &kind, 1));
 	assert_int_equal(event_base_dispatch(w.base), 1); /* until no event is left */
 	assert_int_equal(lates, 1);
 	assert_int_equal(park_used(w.park), 0);

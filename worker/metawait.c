@@ -1,0 +1,213 @@
+/* metawait.c -- questions for metadata that wait for the collector; see metawait.h. */
+#include "worker/metawait.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "worker/metaserve.h"
+#include "worker/park.h"
+
+struct own {
+	uint8_t key[IH_LEN];
+	size_t len;
+	char text[]; /* the link, as magnet_write has it */
+};
+
+static const char failed[] = "Failed to get torrent metadata";
+
+/* --- words ---------------------------------------------------------------------- */
+
+void metawait_fault(enum lane_rc rc, struct metaask_fault *f)
+{
+	static const struct {
+		enum lane_rc rc;
+		int status;
+		const char *error, *code, *message;
+	} words[] = {
+		{LANE_META_NONE, 504, "Timeout", "timeout",
+		 "Timeout while retrieving metadata"},
+		{LANE_META_DEAD, 504, "Timeout", "nobody_has_it",
+		 "Nobody had the metadata of this torrent a moment ago."},
+		{LANE_META_BADFILE, 400, "Invalid torrent file", "invalid_torrent",
+		 "The body is not a .torrent whose metadata can be read."},
+		{LANE_META_DISK, 503, failed, "cache_full",
+		 "The metadata was found, but the cache has no place for it."},
+		{LANE_LIMITED, 429, "Too many requests", "limited",
+		 "You asked for too many torrents that were not known "
+		 "(swarm.cold_rate)."},
+		{LANE_REFUSED, 503, failed, "interface",
+		 "The network interface that is asked for (swarm.interface) cannot be "
+		 "used."},
+		{LANE_FAILED, 503, failed, "metadata_unavailable",
+		 "The collector could not look for this torrent."},
+	};
+
+	f->status = 503;
+	f->error = failed;
+	f->code = "busy";
+	snprintf(f->message, sizeof f->message,
+		 "Too many torrents are being looked for already.");
+	for (size_t i = 0; i < PS_ARRAY_LEN(words); i++) {
+		if (words[i].rc != rc)
+			continue;
+		f->status = words[i].status;
+		f->error = words[i].error;
+		f->code = words[i].code;
+		snprintf(f->message, sizeof f->message, "%s", words[i].message);
+	}
+}
+
+static void say(struct ask *a, enum lane_rc rc)
+{
+	struct metaask_fault f;
+
+	metawait_fault(rc, &f);
+	http_fault(a, f.status, f.error, f.code, "%s", f.message);
+}
+
+static void no_memory(struct ask *a)
+{
+	http_fault(a, 503, failed, "no_memory", "There is no memory for this request.");
+}
+
+/* --- from the cache, after all ---------------------------------------------------- */
+
+/* Written and gone again, or damaged at once: the disk's fault. */
+static void lost(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+		 enum meta_rc rc)
+{
+	(void)key;
+	(void)rc;
+	free(link);
+	http_fault(a, 503, failed, "cache_unreadable",
+		   "The metadata was found, but could not be read from the cache.");
+}
+
+/* Nobody said that it is there. */
+static void not_there(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+		      enum meta_rc rc)
+{
+	(void)key;
+	(void)rc;
+	free(link);
+	if (worker_collector_up(a->w))
+		say(a, LANE_META_NONE);
+	else
+		http_fault(a, 503, failed, "collector_down",
+			   "The collector is down; it is being started again.");
+}
+
+/* Takes own. */
+static void serve(struct ask *a, struct own *own,
+		  void (*missed)(struct ask *a, const uint8_t key[IH_LEN],
+				 struct magnet *link, enum meta_rc rc))
+{
+	struct magnet *link = malloc(sizeof *link);
+	char err[ERRLEN];
+
+	if (link && magnet_parse(link, own->text, own->len, err) == 0) {
+		struct metaserve q = {.kind = META_JSON,
+				      .source = missed == lost ? "dht" : "disk",
+				      .link = link,
+				      .missed = missed};
+
+		memcpy(q.key, own->key, IH_LEN);
+		metaserve(a, &q);
+	} else {
+		free(link);
+		no_memory(a);
+	}
+	free(own);
+}
+
+/* --- parked ----------------------------------------------------------------------- */
+
+static int push(struct parked *p)
+{
+	const struct own *own = p->own;
+	uint64_t now = clock_ms();
+	struct shm_job job = {.kind = JOB_META,
+			      .token = p->token,
+			      .deadline_ms = p->until_ms + METAWAIT_MARGIN_MS,
+			      .text_len = (uint16_t)own->len};
+
+	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
+	memcpy(job.id, own->key, IH_LEN);
+	gate_peer(p->ask.conn, job.client);
+	return lane_push(p->ask.w->lane, &job, own->text);
+}
+
+static void done(struct parked *p, enum lane_rc rc, uint32_t retry_s)
+{
+	struct ask a = p->ask;
+	struct own *own = p->own;
+
+	a.retry_s = retry_s;
+	park_end(p);
+	if (rc == LANE_OK) {
+		serve(&a, own, lost);
+		return;
+	}
+	free(own);
+	say(&a, rc);
+}
+
+/* A collector that died may have written it before. */
+static void late(struct parked *p)
+{
+	struct ask a = p->ask;
+	struct own *own = p->own;
+
+	park_end(p);
+	serve(&a, own, not_there);
+}
+
+static void release(struct parked *p)
+{
+	free(p->own);
+	p->own = NULL;
+}
+
+static struct own *own_of(const struct magnet *link)
+{
+	struct own *own = NULL;
+	struct buf text;
+
+	buf_init(&text, MAGNET_MAX);
+	magnet_write(link, &text, MAGNET_MAX);
+	if (!text.failed)
+		own = malloc(sizeof *own + text.len);
+	if (own) {
+		memcpy(own->key, magnet_key(link), IH_LEN);
+		memcpy(own->text, text.p, text.len);
+		own->len = text.len;
+	}
+	buf_free(&text);
+	return own;
+}
+
+void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
+{
+	static const struct parked_kind kind = {push, done, late, release};
+	struct own *own = own_of(link);
+	struct parked *p;
+
+	free(link);
+	if (!own) {
+		no_memory(a);
+		return;
+	}
+	p = park_take(a->w->park, a, &kind, ms + METAWAIT_MARGIN_MS);
+	if (!p) {
+		free(own);
+		http_fault(a, 503, failed, "busy",
+			   "Too many questions are waiting already (http.max_parked).");
+		return;
+	}
+	p->own = own;
+	p->until_ms = clock_ms() + ms;
+	if (park_begin(p) != 0)
+		http_fault(a, 503, failed, "busy", "The collector has too much to do.");
+}

@@ -1,0 +1,26 @@
+/*
+ * metawait.h -- a question for metadata that is not in the cache: parked until the
+ * collector has put it there, or knows that nobody has it.
+ *
+ *   JOB_META (the link) --> collector --> LANE_OK: it is in the cache now, metaserve
+ *                                     --> LANE_META_...: metawait_fault says it
+ *
+ * A client that leaves costs nothing: the collector goes on for the cache. Bounded by
+ * http.max_parked; each keeps its link as text, MAGNET_MAX bytes at most.
+ * Proof: tests/unit/test_metaask.c (words), tests/e2e/test_metadata.py.
+ */
+#ifndef PEERSCOPE_WORKER_METAWAIT_H
+#define PEERSCOPE_WORKER_METAWAIT_H
+
+#include "common/magnet.h"
+#include "worker/http.h"
+#include "worker/metaask.h"
+
+#define METAWAIT_MARGIN_MS 3000		/* our deadline, behind the collector's */
+
+/* Answers later, or now. Takes link. ms: how long the asker waits. */
+void metawait_link(struct ask *a, struct magnet *link, uint64_t ms);
+/* What a completion other than LANE_OK is to the asker. Pure. */
+void metawait_fault(enum lane_rc rc, struct metaask_fault *f);
+
+#endif
