@@ -84,19 +84,32 @@ static struct lt_event event_of(const struct acefind_news *news, enum lt_kind ki
 	return e;
 }
 
-/* Where the session asks nobody, the sources of acefind are the swarm's own. */
+/* Its trackers are the swarm's own, whoever else is asked. */
 static void to_swarm(struct coll *c, struct swarm *w, const struct lt_event *e)
 {
-	uint64_t announced_ms = w->announced_ms;
 	struct swarm_news news;
 
-	if (!swarm_ace_alone(w))
-		return;
-	swarm_ace_tracker(w, e);
-	swarm_event(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
-	w->announced_ms = announced_ms; /* to swarm.trackers it was not */
+	swarm_ace_tracker(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
 	if (news.tracker_failed)
-		publish_tracker_failed(c, w, e);
+		publish_tracker_failed(c, w, e, c->kid.conf.acestream_trackers);
+}
+
+/* They are others now. */
+void acewatch_forget(struct coll *c, struct swarm *w)
+{
+	const char *list =
+		c->kid.conf.acestream_peers ? c->kid.conf.acestream_trackers : "";
+	char site[TRACKER_SITE_MAX];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < w->nace_trackers; i++) {
+		tracker_find(list, w->ace_tracker[i].hash, site);
+		if (strstr(site, "://")) /* not "unknown" */
+			w->ace_tracker[n++] = w->ace_tracker[i];
+		else if (w->said_by == w->ace_tracker[i].hash)
+			w->said = 0;
+	}
+	w->nace_trackers = n;
 }
 
 static void say(struct coll *c, struct swarm *w, const struct acefind_news *news,
@@ -117,11 +130,13 @@ static void answered(struct coll *c, struct swarm *w, const struct acefind_news 
 	to_swarm(c, w, &count);
 }
 
-static void looked(struct coll *c, struct swarm *w, const struct acefind_news *news)
+static void looked(struct swarm *w, const struct acefind_news *news)
 {
 	struct lt_event e = event_of(news, LT_DHT_REPLY);
+	struct swarm_news none;
 
-	to_swarm(c, w, &e); /* the path heard of each reply */
+	if (swarm_ace_alone(w)) /* else the session's is; the path heard of each reply */
+		swarm_event(w, &e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &none);
 }
 
 static void on_news(void *arg, const struct acefind_news *news)
@@ -133,7 +148,7 @@ static void on_news(void *arg, const struct acefind_news *news)
 		return;
 	switch (news->what) {
 	case ACEFIND_FOUND: found(c, w, news); break;
-	case ACEFIND_LOOKED: looked(c, w, news); break;
+	case ACEFIND_LOOKED: looked(w, news); break;
 	case ACEFIND_ASKED: say(c, w, news, LT_TRACKER_ASKED); break;
 	case ACEFIND_ANSWERED: answered(c, w, news); break;
 	case ACEFIND_FAILED: say(c, w, news, LT_TRACKER_FAILED); break;

@@ -261,6 +261,7 @@ void acewatch_begin(struct coll *c, struct swarm *w);
 void acewatch_end(struct coll *c, const struct swarm *w);
 /* Its mode or keys are others: look for it, or don't. */
 void acewatch_follow(struct coll *c, struct swarm *w);
+void acewatch_forget(struct coll *c, struct swarm *w);	/* trackers gone from kid.conf */
 /* A peer that was found: place, name ("": none) and counters. */
 void acewatch_found(struct coll *c, struct peer *p, const struct swarm_news *news,
 		    const char *client);
@@ -344,7 +345,8 @@ void publish_due(struct coll *c);	/* PUBLISH_MS is over */
 int publish_verdict_moved(const struct coll *c, const struct swarm *w);
 void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
 /* What a tracker says, or how it fails: for the swarm's evidence, /health and the log. */
-void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e);
+void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e,
+			    const char *among);
 /* The place of a peer, as a reference into the names table; 0: unknown. */
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
 

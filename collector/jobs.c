@@ -118,12 +118,12 @@ void jobs_suspend(struct coll *c)
 	swarms_each(c->swarms, suspend, c);
 }
 
-/* Whom the session asks; where it asks nobody, acewatch.c says whom acefind asked. */
+/* Whom the session asks; acewatch.c says whom acefind asked. */
 static void apply_sources(struct swarm *w, const struct conf *conf)
 {
 	w->dht = conf->swarm_dht;
-	if (!swarm_ace_alone(w))
-		w->trackers_expected = w->trackers_at_ms ? 0 : lt_tracker_count(conf);
+	w->trackers_expected =
+		swarm_ace_alone(w) || w->trackers_at_ms ? 0 : lt_tracker_count(conf);
 }
 
 static void apply_conf(struct swarm *w, const struct conf *conf)
@@ -492,6 +492,7 @@ static void reconfigure_swarm(struct swarm *w, void *arg)
 	apply_conf(w, &r->c->kid.conf);
 	if (r->trackers && !swarm_ace_alone(w))
 		forget_trackers(w, &r->c->kid.conf);
+	acewatch_forget(r->c, w);
 	(void)jobs_follow(r->c, w);
 }
 
@@ -562,8 +563,6 @@ static void forget_answers(struct swarm *w)
  * again in a second. */
 static void join_after_all(struct coll *c, struct swarm *w)
 {
-	if (!swarm_ace_alone(w)) /* so far they were acefind's */
-		forget_answers(w);
 	keep_interval(c, w);
 	(void)enter(c, w, NULL, 0);
 }

@@ -132,7 +132,7 @@ static void one_event(struct coll *c, const struct lt_event *e)
 	swarm_event(w, e, clock_ms(), (uint32_t)(clock_wall_ms() / 1000), &news);
 	peer_news(c, w, e, &news);
 	if (news.tracker_failed)
-		publish_tracker_failed(c, w, e);
+		publish_tracker_failed(c, w, e, c->kid.conf.swarm_trackers);
 	if (w->plans)
 		visit_soon(c);
 	acevisit_look(c, w);

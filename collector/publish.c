@@ -157,14 +157,13 @@ static void publish_soft(struct swarm *w, void *arg)
 		publish_redis(c, w);
 }
 
-void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e)
+void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e,
+			    const char *among)
 {
 	char site[TRACKER_SITE_MAX], said[SHM_STRING_MAX + 1], hex[IH_HEX_LEN];
 	const char *kind = failure_name((uint64_t)e->n);
 
-	tracker_find(swarm_ace_alone(w) ? c->kid.conf.acestream_trackers
-					: c->kid.conf.swarm_trackers,
-		     e->tracker, site);
+	tracker_find(among, e->tracker, site);
 	snprintf(said, sizeof(said), "%s %s %s", site, kind, e->text);
 	w->said = ptab_string(c->ptab, said, strlen(said));
 	w->said_by = e->tracker;

@@ -475,11 +475,9 @@ static void tracker_failed(struct swarm_tracker *t, const struct lt_event *e,
 	t->failed = (uint8_t)(e->n ? e->n : LT_FAIL_SILENT);
 }
 
-static void tracker_event(struct swarm *w, const struct lt_event *e,
-			  struct swarm_news *news)
+static void tracker_event(struct swarm *w, struct swarm_tracker *t,
+			  const struct lt_event *e, struct swarm_news *news)
 {
-	struct swarm_tracker *t = tracker_of(w, e->tracker);
-
 	if (!t)
 		return;
 	if (e->kind == LT_TRACKER_ASKED) {
@@ -522,9 +520,11 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 	case LT_TRACKER_OK:
 	case LT_TRACKER_ASKED:
 		w->announced_ms = now_ms;
-		tracker_event(w, e, news);
+		tracker_event(w, tracker_of(w, e->tracker), e, news);
 		break;
-	case LT_TRACKER_FAILED: tracker_event(w, e, news); break;
+	case LT_TRACKER_FAILED:
+		tracker_event(w, tracker_of(w, e->tracker), e, news);
+		break;
 	case LT_SCRAPE:
 		if (!counts_more(w, e))
 			return;
@@ -544,5 +544,33 @@ void swarm_event(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
 	case LT_CONFLICT: return; /* ids.c sees to it */
 	default: peer_event(w, e, now_ms, now_s, news); return;
 	}
+	w->changed_ms = now_ms;
+}
+
+/* Of acestream.trackers one is known from when it is asked on. */
+static struct swarm_tracker *ace_tracker_of(struct swarm *w, const struct lt_event *e)
+{
+	struct swarm_tracker *t = w->ace_tracker;
+
+	for (; t < w->ace_tracker + w->nace_trackers; t++)
+		if (t->hash == e->tracker)
+			return t;
+	if (e->kind != LT_TRACKER_ASKED || w->nace_trackers == SWARM_TRACKERS)
+		return NULL;
+	memset(t, 0, sizeof(*t));
+	t->hash = e->tracker;
+	w->nace_trackers++;
+	return t;
+}
+
+void swarm_ace_tracker(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
+		       uint32_t now_s, struct swarm_news *news)
+{
+	if (e->kind == LT_SCRAPE) {
+		swarm_event(w, e, now_ms, now_s, news);
+		return;
+	}
+	memset(news, 0, sizeof(*news));
+	tracker_event(w, ace_tracker_of(w, e), e, news);
 	w->changed_ms = now_ms;
 }

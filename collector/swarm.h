@@ -109,6 +109,8 @@ struct swarm {
 
 	struct swarm_tracker tracker[SWARM_TRACKERS];
 	uint32_t ntrackers;		/* seen so far */
+	struct swarm_tracker ace_tracker[SWARM_TRACKERS];	/* of acestream.trackers */
+	uint32_t nace_trackers;		/* that were asked; swarm_ace_waits waits for them */
 	uint32_t said, said_by;		/* text of the last failure (names table), and whose */
 	uint32_t title;			/* by an engine (names table); 0: none */
 	uint32_t trackers_expected;	/* to be asked now; 0 while trackers_at_ms is in the way */

@@ -345,16 +345,6 @@ int swarm_ace_unkey(struct swarm *w, const uint8_t id[IH_LEN])
 	return 1;
 }
 
-void swarm_ace_tracker(struct swarm *w, const struct lt_event *e)
-{
-	if (e->kind != LT_TRACKER_ASKED || w->ntrackers < w->trackers_expected)
-		return;
-	for (uint32_t i = 0; i < w->ntrackers; i++)
-		if (w->tracker[i].hash == e->tracker)
-			return;
-	w->trackers_expected++;
-}
-
 /* Visits of the other protocol whose time has come; and when to look again. */
 static void look_ahead(struct swarm *w, uint64_t now_ms)
 {
@@ -392,6 +382,15 @@ int swarm_ace_tick(struct swarm *w, uint64_t now_ms)
 	return w->ace.mode != was;
 }
 
+/* What is known of the last failure is a word of one of acestream.trackers. */
+static int is_said_by_ours(const struct swarm *w)
+{
+	for (uint32_t i = 0; i < w->nace_trackers; i++)
+		if (w->ace_tracker[i].hash == w->said_by)
+			return 1;
+	return 0;
+}
+
 void swarm_ace_unjoined(struct swarm *w)
 {
 	for (uint32_t i = 0; i < w->npeers; i++) {
@@ -406,7 +405,8 @@ void swarm_ace_unjoined(struct swarm *w)
 	}
 	w->ntrackers = w->trackers_expected = 0;
 	w->trackers_at_ms = 0;
-	w->said = 0;
+	if (!is_said_by_ours(w))
+		w->said = 0;
 	w->revisit_ms = w->revisit_gap_ms = 0;
 	w->life = 0; /* records on their way are stale */
 }
@@ -568,18 +568,17 @@ static void keep_answers(struct swarm *w)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < w->ntrackers; i++)
-		if (w->tracker[i].answered >= w->tracker[i].asked)
-			w->tracker[n++] = w->tracker[i];
-	w->ntrackers = w->trackers_expected = n;
+	for (uint32_t i = 0; i < w->nace_trackers; i++)
+		if (w->ace_tracker[i].answered >= w->ace_tracker[i].asked)
+			w->ace_tracker[n++] = w->ace_tracker[i];
+	w->nace_trackers = n;
 }
 
 /* Who answered lately is not asked again for it, nor who took our connection, or refused it,
  * and so is not out of reach. */
 void swarm_ace_rejoin(struct swarm *w, uint64_t now_ms)
 {
-	if (swarm_ace_alone(w))
-		keep_answers(w);
+	keep_answers(w);
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		struct peer *p = &w->peer[i];
 		int again = p->ace.calling || !swarm_ace_reached(w, p, now_ms);

@@ -191,8 +191,10 @@ int swarm_ace_joins(const struct swarm *w);
 int swarm_ace_quiet(const struct swarm *w);
 /* No source is asked but acestream.trackers, and the DHT by acefind. */
 int swarm_ace_alone(const struct swarm *w);
-/* The same: a tracker was asked (LT_TRACKER_ASKED), which so becomes one of its own. */
-void swarm_ace_tracker(struct swarm *w, const struct lt_event *e);
+/* swarm.c: as swarm_event, of one of acestream.trackers: once it is asked it is one of the
+ * swarm's own. */
+void swarm_ace_tracker(struct swarm *w, const struct lt_event *e, uint64_t now_ms,
+		       uint32_t now_s, struct swarm_news *news);
 
 /* A source named an endpoint under key number `key`. NULL: no room. news->fresh: it is new;
  * then, if its turn is BitTorrent's, the session must be told of it. */

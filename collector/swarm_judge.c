@@ -118,24 +118,40 @@ enum swarm_phase swarm_phase(const struct swarm *w, uint64_t now_ms)
 	return peers_done(w, 1, now_ms, &recheck) ? SWARM_SETTLED : SWARM_COLLECTING;
 }
 
+/* All that were asked, or are to be. */
+static uint32_t all_trackers(const struct swarm *w)
+{
+	uint32_t n =
+		w->ntrackers > w->trackers_expected ? w->ntrackers : w->trackers_expected;
+
+	return n + w->nace_trackers;
+}
+
+/* How many failed with an answer that is none, and for their names. */
+static void count_failed(const struct swarm_tracker *t, uint32_t n, uint32_t *said,
+			 uint32_t *unnamed)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		*said +=
+			t[i].failed == LT_FAIL_ANSWERED || t[i].failed == LT_FAIL_GARBLED;
+		*unnamed += t[i].failed == LT_FAIL_NAME;
+	}
+}
+
 /* No tracker's answer helped, and the DHT is off or silent. */
 static enum swarm_why why_silent(const struct swarm *w)
 {
 	uint32_t said = 0, unnamed = 0;
 
-	for (uint32_t i = 0; i < w->ntrackers; i++) {
-		int how = w->tracker[i].failed;
-
-		said += how == LT_FAIL_ANSWERED || how == LT_FAIL_GARBLED;
-		unnamed += how == LT_FAIL_NAME;
-	}
+	count_failed(w->tracker, w->ntrackers, &said, &unnamed);
+	count_failed(w->ace_tracker, w->nace_trackers, &said, &unnamed);
 	if (said)
 		return WHY_TRACKERS_ERROR;
-	if (unnamed && unnamed == w->ntrackers && unnamed >= w->trackers_expected)
+	if (unnamed && unnamed == all_trackers(w))
 		return WHY_TRACKERS_NAMES;
 	if (!w->dht)
 		return WHY_TRACKERS_FAIL;
-	return w->trackers_expected ? WHY_SILENCE : WHY_DHT_SILENT;
+	return all_trackers(w) ? WHY_SILENCE : WHY_DHT_SILENT;
 }
 
 enum swarm_why swarm_why(const struct swarm *w)
@@ -158,7 +174,7 @@ enum swarm_why swarm_why(const struct swarm *w)
 		return WHY_NOBODY;
 	if (ok)
 		return w->dht ? WHY_NOBODY_NO_DHT : WHY_NOBODY_TRACKERS;
-	return w->trackers_expected ? WHY_NOBODY_NO_TRACKER : WHY_NOBODY_DHT;
+	return all_trackers(w) ? WHY_NOBODY_NO_TRACKER : WHY_NOBODY_DHT;
 }
 
 /* Best first: state, then last seen, then the address so that the order is stable. */
@@ -216,11 +232,27 @@ static uint32_t records(struct swarm *w, uint32_t now_s, struct shm_swarm *head,
 	return n;
 }
 
+/* In both lists: it counts once. */
+static const struct swarm_tracker *same_tracker(const struct swarm *w, uint32_t hash)
+{
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (w->tracker[i].hash == hash)
+			return &w->tracker[i];
+	return NULL;
+}
+
 static void count_trackers(const struct swarm *w, struct shm_swarm *head)
 {
 	for (uint32_t i = 0; i < w->ntrackers; i++) {
 		head->trackers++;
 		head->trackers_ok += w->tracker[i].ok;
+	}
+	for (uint32_t i = 0; i < w->nace_trackers; i++) {
+		const struct swarm_tracker *same =
+			same_tracker(w, w->ace_tracker[i].hash);
+
+		head->trackers += !same;
+		head->trackers_ok += w->ace_tracker[i].ok && !(same && same->ok);
 	}
 }
 

@@ -876,8 +876,7 @@ static void tracker_says(enum lt_kind kind, uint32_t tracker)
 	struct lt_event e = {.kind = (uint8_t)kind, .tracker = tracker};
 	struct swarm_news news;
 
-	swarm_ace_tracker(w, &e);
-	swarm_event(w, &e, now, wall_s(), &news);
+	swarm_ace_tracker(w, &e, now, wall_s(), &news);
 }
 
 /* acefind asks them when their interval is over, and not at once. */
@@ -902,6 +901,37 @@ static void test_a_rejoin_keeps_what_trackers_said(void **state)
 	tracker_says(LT_TRACKER_OK, 78);
 	(void)list(&head);
 	assert_int_equal(head.trackers_ok, 2);
+}
+
+/* Whoever else is asked: they count beside the session's, and hold up nobody's first
+ * answer, though they be asked before. */
+static void test_its_trackers_count_in_any_mode(void **state)
+{
+	struct lt_event asked = {.kind = LT_TRACKER_ASKED, .tracker = 1};
+	struct lt_event ok = {.kind = LT_TRACKER_OK, .tracker = 1};
+	struct swarm_news news;
+	struct shm_swarm head;
+
+	(void)state;
+	w->trackers_expected = 1;
+	tracker_says(LT_TRACKER_ASKED, 77);
+	tracker_says(LT_TRACKER_ASKED, 1); /* in both lists */
+	swarm_event(w, &asked, now, wall_s(), &news);
+	assert_false(round_done());
+	swarm_event(w, &ok, now, wall_s(), &news);
+	assert_true(round_done());
+	(void)list(&head);
+	assert_int_equal(head.trackers, 2);
+	assert_int_equal(head.trackers_ok, 1);
+	tracker_says(LT_TRACKER_OK, 77);
+	tracker_says(LT_TRACKER_OK, 1);
+	tracker_says(LT_TRACKER_OK, 78); /* nobody asked it */
+	(void)list(&head);
+	assert_int_equal(head.trackers, 2);
+	assert_int_equal(head.trackers_ok, 2);
+	swarm_ace_unjoined(w); /* they are still whom they were asked as */
+	(void)list(&head);
+	assert_int_equal(head.trackers, 2);
 }
 
 static void test_hearsay_says_nothing_of_who_was_met(void **state)
@@ -1434,6 +1464,7 @@ int main(void)
 		PAST(test_a_new_way_forgives_who_was_out_of_reach),
 		PAST(test_a_seed_that_failed_is_not_called_at_once),
 		MAYBE(test_a_rejoin_lets_who_hung_up_alone),
+		MAYBE(test_its_trackers_count_in_any_mode),
 		FIRST(test_a_rejoin_keeps_what_trackers_said),
 		MAYBE(test_hearsay_says_nothing_of_who_was_met),
 		MAYBE(test_an_earlier_life_tells_the_mode),
