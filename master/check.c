@@ -271,9 +271,13 @@ static void check_sources(struct check *k)
 {
 	const struct conf *c = &k->c.conf;
 
-	if (!c->swarm_trackers[0] && !c->swarm_dht && !c->swarm_lsd)
-		complain(k, CONFIG_KEY_swarm_trackers, CONFIG_WARNING,
-			 "no tracker, and swarm.dht is off: nobody can be found");
+	if (c->swarm_trackers[0] || c->swarm_dht || c->swarm_lsd)
+		return;
+	complain(k, CONFIG_KEY_swarm_trackers, CONFIG_WARNING,
+		 c->acestream_peers && c->acestream_trackers[0]
+			 ? "no tracker, and swarm.dht is off: nobody can be found but by "
+			   "acestream.trackers, in swarms of AceStream"
+			 : "no tracker, and swarm.dht is off: nobody can be found");
 }
 
 int cmd_check(const struct cli *cli)
