@@ -198,6 +198,22 @@ def test_a_private_tracker_is_not_asked(start, tracker):
     assert t.ask('count')['udp_connects'] == 0
 
 
+def test_what_its_trackers_say_is_shown_whoever_else_is_asked(start, tracker, ace_swarm):
+    good, bad, s = tracker(), tracker(), ace_swarm([{'count': 4}])
+    good.set(s.key, peers=s.endpoints(), complete=7, incomplete=9)
+    bad.set(s.key, mode='failure', reason='torrent not whitelisted')
+    d = start(good.udp, bad.udp)
+    a = wait_until(lambda: (a := d.peers(s.key))['phase'] == 'settled' and a, 20, 'it is settled')
+    assert a['ace']['mode'] in ('maybe', 'pinned') and a['total_peers'] == 4
+    assert a['counts']['trackers'] == {'asked': 2, 'answered': 1}
+    assert (a['counts']['tracker']['seeds'], a['counts']['tracker']['leechers']) == (7, 9)
+    said = a['evidence']['trackers']['last_failure']
+    assert said['says'] == 'torrent not whitelisted' and bad.udp.startswith(said['tracker'])
+    until_named(d, s)
+    wait_until(lambda: d.peers(s.key)['ace']['mode'] == 'pinned', 10, 'it is pinned')
+    assert d.peers(s.key)['counts']['trackers'] == {'asked': 2, 'answered': 1}
+
+
 def test_a_reload_asks_new_trackers_alone(daemon, tracker, ace_swarm):
     old, new, s = tracker(), tracker(), ace_swarm([{'count': 4}])
     old.set(s.key, peers=s.endpoints([0, 1]))
