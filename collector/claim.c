@@ -96,6 +96,26 @@ void claim_leave(struct coll *c, struct swarm *w)
 	w->claim = CLAIM_NONE;
 }
 
+/* 1: the first round is over, nobody was found, and nothing proves that we could have. */
+static int is_blind(struct coll *c, const struct swarm *w)
+{
+	struct shm_swarm s = {.phase = SWARM_COLLECTING,
+			      .npeers = w->npeers,
+			      .dht_at_s = w->dht_at_s,
+			      .discovered = w->ace.answered};
+
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		s.trackers_ok += w->tracker[i].ok != 0;
+	verdict_swarm(&c->path, w, clock_ms(), &s);
+	return w->round_done && !tier_is_seen(&s);
+}
+
+void claim_look(struct coll *c, struct swarm *w)
+{
+	if (w->claim == CLAIM_HELD && is_blind(c, w))
+		claim_leave(c, w);
+}
+
 /* ---- renewed ------------------------------------------------------------------------ */
 
 static void collect(struct swarm *w, void *arg)
@@ -104,7 +124,8 @@ static void collect(struct swarm *w, void *arg)
 	struct tier *t = c->tier;
 	uint64_t now = clock_ms();
 
-	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX ||
+	claim_look(c, w);
+	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX || is_blind(c, w) ||
 	    (w->claim_ms && now - w->claim_ms < c->kid.conf.redis_claim_ms / 3))
 		return;
 	w->claim_ms = now;

@@ -20,7 +20,7 @@ struct conv {
 
 /* ---- values ----------------------------------------------------------------------- */
 
-/* A whole number from 0 to max. */
+/* From 0 to max. */
 static int number(const cJSON *o, const char *key, double max, double *out)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
@@ -31,13 +31,19 @@ static int number(const cJSON *o, const char *key, double max, double *out)
 	return 0;
 }
 
+/* The same, without a fraction. */
+static int whole(const cJSON *o, const char *key, double max, double *out)
+{
+	return number(o, key, max, out) == 0 && *out == (double)(uint64_t)*out ? 0 : -1;
+}
+
 /* The same, 0 where it is not there. */
 static int maybe_u32(const cJSON *o, const char *key, uint32_t *out)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
 	double n = 0;
 
-	if (v && !cJSON_IsNull(v) && number(o, key, UINT32_MAX, &n) != 0)
+	if (v && !cJSON_IsNull(v) && whole(o, key, UINT32_MAX, &n) != 0)
 		return -1;
 	*out = (uint32_t)n;
 	return 0;
@@ -182,7 +188,7 @@ static int peer(struct conv *c, uint32_t i)
 	double port, progress;
 
 	shm_peer_ace_unknown(p);
-	if (!ip || addr_parse(p->addr, ip) != 0 || number(o, "port", 65535, &port) != 0 ||
+	if (!ip || addr_parse(p->addr, ip) != 0 || whole(o, "port", 65535, &port) != 0 ||
 	    number(o, "progress", 100, &progress) != 0 || !texts_are_texts(o))
 		return -1;
 	p->port = (uint16_t)port;
@@ -213,6 +219,15 @@ static void phase(struct shm_swarm *s, const cJSON *o)
 			s->phase = (uint8_t)i;
 }
 
+/* Its writer says himself that it is none: an error, or a way out that is blocked. */
+static int is_unsure(const cJSON *o)
+{
+	const char *verdict = text(o, "verdict"), *error = text(o, "error");
+
+	return maybe_text(o, "error") != 0 || maybe_text(o, "verdict") != 0 ||
+	       (error && *error) || (verdict && strcmp(verdict, "path-blocked") == 0);
+}
+
 static int head(struct conv *c, const uint8_t id[IH_LEN], const cJSON *o)
 {
 	const cJSON *peers = cJSON_GetObjectItemCaseSensitive(o, "peers");
@@ -223,10 +238,9 @@ static int head(struct conv *c, const uint8_t id[IH_LEN], const cJSON *o)
 	if (!cJSON_IsArray(peers) || infohash(asked, text(o, "acestream_id")) != 0 ||
 	    memcmp(asked, id, IH_LEN) != 0 ||
 	    infohash(s->infohash, text(o, "infohash")) != 0 ||
-	    number(o, "peer_count", CONF_SLOT_PEERS, &count) != 0 ||
-	    number(o, "total_peers", CONF_SLOT_PEERS, &total) != 0 ||
-	    number(o, "cached_at", UINT32_MAX, &cached_at) != 0 ||
-	    maybe_text(o, "error") != 0)
+	    whole(o, "peer_count", CONF_SLOT_PEERS, &count) != 0 ||
+	    whole(o, "total_peers", CONF_SLOT_PEERS, &total) != 0 ||
+	    number(o, "cached_at", UINT32_MAX, &cached_at) != 0 || is_unsure(o))
 		return -1;
 	/* None is what that service says of a swarm that it has just joined. And if there are
 	 * more than these, only its writer knows them. */

@@ -21,7 +21,8 @@ static void redis_one(struct coll *c, const struct swarm *w, const uint8_t id[IH
 	uint32_t limit = (uint32_t)conf->cache_max_peers;
 	char hex[IH_HEX_LEN], key[16 + IH_HEX_LEN] = "peer_stats:";
 
-	if (ptab_get(c->ptab, id, limit, &c->copy) != PTAB_OK)
+	if (ptab_get(c->ptab, id, limit, &c->copy) != PTAB_OK ||
+	    !tier_may_share(c, w, &c->copy.s))
 		return;
 	ih_hex(hex, id);
 	memcpy(key + strlen(key), hex, sizeof(hex));
@@ -37,6 +38,7 @@ void publish_redis(struct coll *c, struct swarm *w)
 		return;
 	w->redis_due = 0;
 	w->redis_ms = clock_ms();
+	claim_look(c, w);
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		if (w->ids[i].asked_ms && w->ids[i].written)
 			redis_one(c, w, w->ids[i].id);

@@ -91,6 +91,13 @@ enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN], const 
 			size_t len);
 /* The same for peer_stats:<asked>. */
 enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t len);
+/* Did its writer see the swarm? That nobody is there takes a proof: an answer of a source, over a path that is open. A
+ * path that is not judged yet proves nothing, nor does one whose sources are silent. */
+int tier_is_seen(const struct shm_swarm *s);
+/* May others be told what s, a version of w, says? Not what a path sees that is blocked, nor
+ * that nobody is there, without a proof; and while another node has the claim, it speaks.
+ * A bundled Redis has no others. */
+int tier_may_share(const struct coll *c, const struct swarm *w, const struct shm_swarm *s);
 /* A version of w that was put into the table: for others. id: its slot. */
 void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN]);
 
@@ -106,6 +113,8 @@ int claim_may(const struct coll *c);
 PS_MUST struct redis_get *claim_ask(struct coll *c, const uint8_t key[IH_LEN],
 				    uint64_t timeout_ms, redis_get_fn *fn, void *arg);
 void claim_won(struct coll *c, const uint8_t key[IH_LEN]);	/* w: NULL: it is not joined */
+/* A version of w was put together. Who saw nothing, and can't tell why, lets others try. */
+void claim_look(struct coll *c, struct swarm *w);
 /* w is being left. */
 void claim_leave(struct coll *c, struct swarm *w);
 void claim_tick(struct coll *c);

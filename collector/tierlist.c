@@ -74,6 +74,23 @@ static void settle_in(struct coll *c, struct shm_swarm *s, struct shm_peer *peer
 	s->tracker_said = text_ref(c, s->tracker_said);
 }
 
+int tier_is_seen(const struct shm_swarm *s)
+{
+	if (s->phase == SWARM_JOINING || s->verdict == VERDICT_PATH_BLOCKED ||
+	    PATH_ALL(s->path) >= PATH_BLOCKED)
+		return 0;
+	return s->npeers || (PATH_ALL(s->path) == PATH_OPEN &&
+			     (s->trackers_ok || s->dht_at_s || s->discovered ||
+			      s->verdict == VERDICT_DEAD));
+}
+
+int tier_may_share(const struct coll *c, const struct swarm *w, const struct shm_swarm *s)
+{
+	return c->kid.conf.redis_mode != REDIS_EXTERNAL ||
+	       (w->claim != CLAIM_LOST && tier_is_seen(s) &&
+		PATH_ALL(path_packed(&c->path)) < PATH_BLOCKED);
+}
+
 /* May what this list says stand for the swarm that is meant? */
 static int is_answer(const struct tier_flight *f, const struct shm_swarm *s)
 {
@@ -82,8 +99,7 @@ static int is_answer(const struct tier_flight *f, const struct shm_swarm *s)
 
 	if (f->r.how == RESOLVED_ENGINE && !same)
 		return 0; /* the id means another swarm now */
-	return s->phase != SWARM_JOINING && s->verdict != VERDICT_PATH_BLOCKED &&
-	       PATH_ALL(s->path) < PATH_BLOCKED; /* its writer could not see */
+	return tier_is_seen(s);
 }
 
 static int is_newer(const struct coll *c, const struct shm_swarm *s)
@@ -177,16 +193,15 @@ static void write_as(struct coll *c, const struct swarm_copy *copy)
 			    out->p, out->len);
 }
 
-/* Nobody else is to be told what a blocked path sees, and the holder of a claim speaks for
- * the swarm. Under its infohash in any case, where those look who came by another id. */
+/* The holder of a claim speaks for the swarm: also under its infohash, where those look who
+ * came by another id. */
 void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN])
 {
 	struct swarm_copy *copy = &c->copy;
 	const struct swarm_id *e = swarms_id(c->swarms, w->id);
 
-	if (w->claim == CLAIM_LOST || PATH_ALL(path_packed(&c->path)) >= PATH_BLOCKED ||
-	    ptab_get(c->ptab, id, CONF_SLOT_PEERS, copy) != PTAB_OK ||
-	    copy->s.phase == SWARM_JOINING)
+	if (ptab_get(c->ptab, id, CONF_SLOT_PEERS, copy) != PTAB_OK ||
+	    copy->s.phase == SWARM_JOINING || !tier_may_share(c, w, &copy->s))
 		return;
 	write_as(c, copy);
 	if (w->claim != CLAIM_HELD || (e && e->asked_ms))

@@ -3,6 +3,7 @@ joins for all; and nothing that happens to Redis is ever an asker's trouble."""
 import json
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -322,6 +323,39 @@ def test_a_holder_whose_lists_make_no_sense_is_not_waited_for(node, swarm, track
     assert d.peers(s.infohash)['peer_count'] == 10
     assert time.monotonic() - began < 4 * slow()
     assert counter(d, 'claims_idle') == 1
+
+
+def deaf():
+    """A tracker that takes connections and never answers, as behind a wall."""
+    s = socket.create_server(('127.0.0.1', 0))
+    s.listen(64)
+    return s, 'http://127.0.0.1:%d/announce' % s.getsockname()[1]
+
+
+@pytest.mark.parametrize('together', [False, True])
+def test_who_sees_nothing_speaks_for_nobody(node, swarm, tracker, together):
+    """Its path is never judged blocked: one silent HTTP tracker is too little for that."""
+    t, s = scripted(swarm, tracker)
+    silent, url = deaf()
+    conf = {'redis.claim': '10m', 'cache.ttl': '30s', 'swarm.discovery_wait': '1s'}
+    with silent:
+        blind = node({**conf, 'swarm.trackers': url})
+        seer = node({**conf, 'swarm.trackers': t.http})
+        first = blind.get(f'/peers/{s.infohash}' + ('?wait=0' if together else ''))
+        if together:
+            wait_until(lambda: node.db.get(CLAIM + s.infohash), what='the blind one joins')
+        else:
+            assert first.json['peers'] == []
+            assert node.db.mget(LIST + s.infohash, JSON + s.infohash) == [None, None]
+            wait_until(lambda: not node.db.get(CLAIM + s.infohash), what='it gives up')
+        assert blind.top()['gauges']['path'] == 0
+        assert seer.peers(s.infohash)['peer_count'] == 10
+        assert counter(seer, 'joins') == 1
+        assert len(json.loads(node.db.get(JSON + s.infohash))['peers']) == 10
+        wait_until(lambda: gauge(seer, 'claims_held') == 1, what='who sees it has it')
+        wait_until(lambda: gauge(blind, 'claims_held') == 0)
+        blind.peers(s.infohash)
+        assert len(json.loads(node.db.get(JSON + s.infohash))['peers']) == 10
 
 
 def test_who_names_a_peer_gets_him_dialled(node, swarm, tracker):

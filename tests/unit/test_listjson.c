@@ -124,6 +124,21 @@ static void test_not_whole(void **state)
 	assert_false(READS(LIST("", "0", "0")));
 }
 
+#define SAYS(error, more)                                                               \
+	"{\"acestream_id\": \"" HEX "\", \"infohash\": \"" HEX "\", \"peers\": [" PEER1 \
+	"], \"peer_count\": 1, \"total_peers\": 1, "                                    \
+	"\"cached_at\": 1789999990, \"error\": " error more "}"
+
+static void test_its_writer_does_not_believe_it(void **state)
+{
+	(void)state;
+	assert_true(READS(SAYS("null", ", \"verdict\": \"alive\"")));
+	assert_true(READS(SAYS("\"\"", "")));
+	assert_false(READS(SAYS("null", ", \"verdict\": \"path-blocked\"")));
+	assert_false(READS(SAYS("null", ", \"verdict\": 7")));
+	assert_false(READS(SAYS("\"the path is blocked\"", "")));
+}
+
 static void test_somebody_elses(void **state)
 {
 	static const char *const bad[] =
@@ -143,6 +158,9 @@ static void test_somebody_elses(void **state)
 		 LIST(PEER1, "\"1\"", "\"1\""),
 		 LIST(PEER1, "1e999", "1e999"),
 		 LIST("5", "1", "1"),
+		 LIST("{\"ip\": \"1.2.3.4\", \"port\": 1001.5, \"client\": \"\", "
+		      "\"progress\": 0}",
+		      "1", "1"),
 		 LIST("{}", "1", "1"),
 		 LIST("{\"ip\": \"x\", \"port\": 1, \"client\": \"\", \"progress\": 0}",
 		      "1", "1"),
@@ -225,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_the_contract),
 		cmocka_unit_test(test_of_another_version),
 		cmocka_unit_test(test_not_whole),
+		cmocka_unit_test(test_its_writer_does_not_believe_it),
 		cmocka_unit_test(test_somebody_elses),
 		cmocka_unit_test(test_another_id_or_time),
 		cmocka_unit_test(test_cut),
