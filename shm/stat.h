@@ -26,6 +26,7 @@ X(http_4xx, "answers 4xx") \
 X(http_5xx, "answers 5xx") \
 X(http_gate_refused, "requests the strict parser refused") \
 X(http_sending_full, "questions answered 503 at http.max_sending") \
+X(http_uploads_full, "uploads answered 503 at http.max_uploads") \
 X(http_timeouts, "connections closed for taking too long") \
 X(http_clients_gone, "clients that left before their answer") \
 X(peers_hit, "peers questions answered from a kept body") \

@@ -283,6 +283,11 @@ const struct strict *gate_request(const struct gate_conn *c)
 	return &c->in;
 }
 
+void gate_drop_body(struct gate_conn *c)
+{
+	strict_drop_body(&c->in);
+}
+
 void gate_peer(const struct gate_conn *c, uint8_t addr[ADDR_LEN])
 {
 	struct sockaddr_storage ss;

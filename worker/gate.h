@@ -72,6 +72,8 @@ void gate_send(struct gate_conn *c, const char *head, size_t head_len, const cha
 	       size_t body_len, evbuffer_ref_cleanup_cb unref, void *ref);
 
 const struct strict *gate_request(const struct gate_conn *c);	/* the one under way */
+/* The body of that one is not needed any more: its memory is free for others. */
+void gate_drop_body(struct gate_conn *c);
 void gate_peer(const struct gate_conn *c, uint8_t addr[ADDR_LEN]);
 void gate_set_user(struct gate_conn *c, void *user);
 void *gate_user(const struct gate_conn *c);

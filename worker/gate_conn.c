@@ -358,6 +358,7 @@ static void conn_feed(struct gate_conn *c, const char *p, size_t n)
 		}
 		if (rc == STRICT_BAD) {
 			stat_inc(http_gate_refused);
+			stat_add(STAT_http_uploads_full, (uint64_t)c->in.no_room);
 			gate_conn_refuse(c, c->in.status, c->in.word, c->in.why);
 			return;
 		}

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "shm/stat.h"
 #include "worker/bodies.h"
+#include "worker/metadata.h"
 #include "worker/park.h"
 #include "worker/peers.h"
 #include "worker/pick.h"
@@ -179,7 +180,8 @@ static int make_gate(struct worker *w, char err[ERRLEN])
 	struct gate_conf gc = {
 		.limits = {(size_t)c->http_max_uri_bytes,
 			   (size_t)c->http_max_header_bytes,
-			   (size_t)c->http_max_body_bytes},
+			   (size_t)c->http_max_body_bytes, METADATA_PATH,
+			   METADATA_UPLOAD_MAX, &w->uploads},
 		.request_ms = c->http_header_timeout_ms,
 		.idle_ms = c->http_idle_timeout_ms,
 		.write_ms = c->http_write_timeout_ms,
@@ -187,6 +189,7 @@ static int make_gate(struct worker *w, char err[ERRLEN])
 	};
 	struct gate_hooks hooks = {w, route_request, http_gone, peers_hot, leave};
 
+	w->uploads.max = (size_t)c->http_max_uploads_bytes;
 	return gate_new(&w->gate, w->base, &gc, &hooks, err);
 }
 

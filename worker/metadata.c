@@ -24,14 +24,19 @@ static void no_memory(struct ask *a)
 
 /* --- POST /api/v1/metadata ------------------------------------------------------ */
 
-static void post_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
-			enum meta_rc rc)
+static uint64_t wait_ms(const struct ask *a)
 {
 	uint64_t ms = a->w->conf->metadata_timeout_ms;
 
+	return a->timeout_ms < ms ? a->timeout_ms : ms;
+}
+
+static void post_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
+			enum meta_rc rc)
+{
 	(void)key;
 	(void)rc; /* what could not be read here may be found again, for the other place */
-	metawait_link(a, link, a->timeout_ms < ms ? a->timeout_ms : ms);
+	metawait_link(a, link, wait_ms(a));
 }
 
 /* Takes link. */
@@ -87,10 +92,9 @@ void metadata_post(struct ask *a)
 			     body->p ? body->p : "", body->len, &f)) {
 	case METAASK_LINK: post_link(a, link); return;
 	case METAASK_TORRENT:
-		http_fault(a, 503, "Failed to get torrent metadata",
-			   "metadata_unavailable",
-			   "This version does not take .torrent files.");
-		break;
+		free(link);
+		metawait_file(a, wait_ms(a));
+		return;
 	case METAASK_BAD: http_fault(a, f.status, f.error, f.code, "%s", f.message);
 	}
 	free(link);

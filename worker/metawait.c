@@ -1,18 +1,25 @@
 /* metawait.c -- questions for metadata that wait for the collector; see metawait.h. */
 #include "worker/metawait.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
 #include "worker/metaserve.h"
 #include "worker/park.h"
 
 struct own {
 	uint8_t key[IH_LEN];
+	int is_file; /* text is the name of an upload, key is not known yet */
 	size_t len;
-	char text[]; /* the link, as magnet_write has it */
+	char text[]; /* the link, as magnet_write has it; with a NUL */
 };
 
 static const char failed[] = "Failed to get torrent metadata";
@@ -99,6 +106,102 @@ static void not_there(struct ask *a, const uint8_t key[IH_LEN], struct magnet *l
 			   "The collector is down; it is being started again.");
 }
 
+/* --- uploads ---------------------------------------------------------------------- */
+
+#define NAME_BYTES 16 /* random ones; twice as many digits */
+#define UP_PATH (sizeof(((struct kid *)0)->run_dir) + 64)
+
+static void up_path(char out[UP_PATH], const struct worker *w, const struct own *own,
+		    const char *end)
+{
+	snprintf(out, UP_PATH, "%s/" META_UP "/%s%s", w->kid->run_dir, own->text, end);
+}
+
+/* What the collector did not take, or left for us. */
+static void remove_upload(const struct worker *w, const struct own *own)
+{
+	char path[UP_PATH];
+
+	if (!own->is_file)
+		return;
+	up_path(path, w, own, "");
+	(void)unlink(path);
+	up_path(path, w, own, ".key");
+	(void)unlink(path);
+}
+
+static int write_upload(const char *path, const struct buf *body, char err[ERRLEN])
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = 0;
+
+	if (fd < 0)
+		return err_errno(err, "%s", path);
+	if (file_write_all(fd, body->p, body->len) != 0)
+		rc = err_errno(err, "%s", path);
+	if (close(fd) != 0 && rc == 0)
+		rc = err_errno(err, "%s", path);
+	return rc;
+}
+
+/* NULL: err. */
+static struct own *own_of_upload(const struct worker *w, const struct buf *body,
+				 char err[ERRLEN])
+{
+	struct own *own = calloc(1, sizeof *own + 2 * NAME_BYTES + 1);
+	unsigned char name[NAME_BYTES];
+	char path[UP_PATH];
+
+	if (!own || getrandom(name, sizeof name, GRND_NONBLOCK) != sizeof name) {
+		(void)err_errno(err, "no memory, or no random bytes");
+		free(own);
+		return NULL;
+	}
+	own->is_file = 1;
+	for (size_t i = 0; i < sizeof name; i++)
+		own->len += (size_t)snprintf(own->text + own->len, 3, "%02x", name[i]);
+	up_path(path, w, own, "");
+	if (write_upload(path, body, err) == 0)
+		return own;
+	remove_upload(w, own);
+	free(own);
+	return NULL;
+}
+
+/* Which torrent it was, by the collector's word. */
+static int read_key(const struct worker *w, struct own *own, char err[ERRLEN])
+{
+	char path[UP_PATH], *text = NULL;
+	struct ident id;
+	size_t len = 0;
+	int rc;
+
+	up_path(path, w, own, ".key");
+	if (file_read(path, 64, &text, &len, err) != 1)
+		return err_set(err, "an upload has no key");
+	rc = ident_parse(&id, text, len, err);
+	free(text);
+	if (rc == 0)
+		memcpy(own->key, id.key, IH_LEN);
+	return rc;
+}
+
+static void serve_upload(struct ask *a, struct own *own)
+{
+	struct metaserve q = {.kind = META_JSON, .source = "upload", .missed = lost};
+	char err[ERRLEN];
+
+	if (read_key(a->w, own, err) == 0) {
+		memcpy(q.key, own->key, IH_LEN);
+		metaserve(a, &q);
+	} else {
+		log_warn("metadata", "%s", err);
+		say(a, LANE_FAILED);
+	}
+	remove_upload(a->w, own);
+	free(own);
+}
+
 /* Takes own. */
 static void serve(struct ask *a, struct own *own,
 		  void (*missed)(struct ask *a, const uint8_t key[IH_LEN],
@@ -128,7 +231,7 @@ static int push(struct parked *p)
 {
 	const struct own *own = p->own;
 	uint64_t now = clock_ms();
-	struct shm_job job = {.kind = JOB_META,
+	struct shm_job job = {.kind = own->is_file ? JOB_META_FILE : JOB_META,
 			      .token = p->token,
 			      .deadline_ms = p->until_ms + METAWAIT_MARGIN_MS,
 			      .text_len = (uint16_t)own->len};
@@ -146,10 +249,15 @@ static void done(struct parked *p, enum lane_rc rc, uint32_t retry_s)
 
 	a.retry_s = retry_s;
 	park_end(p);
+	if (rc == LANE_OK && own->is_file) {
+		serve_upload(&a, own);
+		return;
+	}
 	if (rc == LANE_OK) {
 		serve(&a, own, lost);
 		return;
 	}
+	remove_upload(a.w, own);
 	free(own);
 	say(&a, rc);
 }
@@ -161,11 +269,18 @@ static void late(struct parked *p)
 	struct own *own = p->own;
 
 	park_end(p);
+	if (own->is_file) {
+		remove_upload(a.w, own);
+		not_there(&a, own->key, NULL, META_MISS);
+		free(own);
+		return;
+	}
 	serve(&a, own, not_there);
 }
 
 static void release(struct parked *p)
 {
+	remove_upload(p->ask.w, p->own);
 	free(p->own);
 	p->own = NULL;
 }
@@ -178,7 +293,7 @@ static struct own *own_of(const struct magnet *link)
 	buf_init(&text, MAGNET_MAX);
 	magnet_write(link, &text, MAGNET_MAX);
 	if (!text.failed)
-		own = malloc(sizeof *own + text.len);
+		own = calloc(1, sizeof *own + text.len + 1);
 	if (own) {
 		memcpy(own->key, magnet_key(link), IH_LEN);
 		memcpy(own->text, text.p, text.len);
@@ -188,19 +303,14 @@ static struct own *own_of(const struct magnet *link)
 	return own;
 }
 
-void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
+/* Takes own. */
+static void wait_for(struct ask *a, struct own *own, uint64_t ms)
 {
 	static const struct parked_kind kind = {push, done, late, release};
-	struct own *own = own_of(link);
-	struct parked *p;
+	struct parked *p = park_take(a->w->park, a, &kind, ms + METAWAIT_MARGIN_MS);
 
-	free(link);
-	if (!own) {
-		no_memory(a);
-		return;
-	}
-	p = park_take(a->w->park, a, &kind, ms + METAWAIT_MARGIN_MS);
 	if (!p) {
+		remove_upload(a->w, own);
 		free(own);
 		http_fault(a, 503, failed, "busy",
 			   "Too many questions are waiting already (http.max_parked).");
@@ -210,4 +320,30 @@ void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
 	p->until_ms = clock_ms() + ms;
 	if (park_begin(p) != 0)
 		http_fault(a, 503, failed, "busy", "The collector has too much to do.");
+}
+
+void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
+{
+	struct own *own = own_of(link);
+
+	free(link);
+	if (own)
+		wait_for(a, own, ms);
+	else
+		no_memory(a);
+}
+
+void metawait_file(struct ask *a, uint64_t ms)
+{
+	char err[ERRLEN];
+	struct own *own = own_of_upload(a->w, &gate_request(a->conn)->body, err);
+
+	gate_drop_body(a->conn);
+	if (own) {
+		wait_for(a, own, ms);
+		return;
+	}
+	log_warn("metadata", "an upload: %s", err);
+	http_fault(a, 503, failed, "upload_failed",
+		   "The .torrent could not be handed to the collector.");
 }

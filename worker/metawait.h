@@ -5,6 +5,8 @@
  *   JOB_META (the link) --> collector --> LANE_OK: it is in the cache now, metaserve
  *                                     --> LANE_META_...: metawait_fault says it
  *
+ *   JOB_META_FILE (a file of ours) --> the same; <file>.key says which torrent it is
+ *
  * A client that leaves costs nothing: the collector goes on for the cache. Bounded by
  * http.max_parked; each keeps its link as text, MAGNET_MAX bytes at most.
  * Proof: tests/unit/test_metaask.c (words), tests/e2e/test_metadata.py.
@@ -20,6 +22,9 @@
 
 /* Answers later, or now. Takes link. ms: how long the asker waits. */
 void metawait_link(struct ask *a, struct magnet *link, uint64_t ms);
+/* The same of an uploaded .torrent, the body of this question: it goes to the collector as a
+ * file in META_UP, and is let go of. */
+void metawait_file(struct ask *a, uint64_t ms);
 /* What a completion other than LANE_OK is to the asker. Pure. */
 void metawait_fault(enum lane_rc rc, struct metaask_fault *f);
 

@@ -8,7 +8,7 @@
 
 static const struct route routes[] = {
 	{"/api/v1/health", ROUTE_GET | ROUTE_CORS, metadata_health},
-	{"/api/v1/metadata", ROUTE_POST | ROUTE_CORS, metadata_post},
+	{METADATA_PATH, ROUTE_POST | ROUTE_CORS, metadata_post},
 	{"/api/v1/metadata/{}", ROUTE_GET | ROUTE_CORS, metadata_get},
 	{"/download/{}", ROUTE_GET | ROUTE_CORS, metadata_download},
 	{"/health", ROUTE_GET, health_get},

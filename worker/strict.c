@@ -17,6 +17,7 @@ enum header {
 	H_LENGTH,
 	H_ENCODING,
 	H_NONE_MATCH,
+	H_TYPE,
 };
 
 static const struct {
@@ -28,6 +29,7 @@ static const struct {
 	{"content-length", H_LENGTH},
 	{"transfer-encoding", H_ENCODING},
 	{"if-none-match", H_NONE_MATCH},
+	{"content-type", H_TYPE},
 	{"connection", H_DROP},
 	{"proxy-connection", H_DROP},
 	{"keep-alive", H_DROP},
@@ -185,6 +187,15 @@ static int is_word(const char *v, size_t len, const char *word)
 	return len == strlen(word) && strncasecmp(v, word, len) == 0;
 }
 
+static int is_torrent(const char *v, size_t len)
+{
+	static const char type[] = "application/x-bittorrent";
+	size_t n = sizeof type - 1;
+
+	return len >= n && strncasecmp(v, type, n) == 0 &&
+	       (len == n || strchr("; \t", v[n]));
+}
+
 /* 1: evhttp may see the line. */
 static int value_seen(struct strict *s, const char *v, size_t len)
 {
@@ -203,6 +214,7 @@ static int value_seen(struct strict *s, const char *v, size_t len)
 		s->encoding_bad |= !is_word(v, len, "chunked");
 		return 0;
 	case H_NONE_MATCH: keep_etag(s, v, len); return 1;
+	case H_TYPE: s->says_torrent = is_torrent(v, len); return 1;
 	case H_DROP: return 0;
 	case H_OTHER: break;
 	}
@@ -230,6 +242,22 @@ static int on_value_complete(llhttp_t *p)
 	return 0;
 }
 
+static int too_large(struct strict *s)
+{
+	return strict_refuse(s, 413, "body_too_large", "The request body is too large.");
+}
+
+/* What its first byte has to confirm, unless its type does. */
+static int may_upload(const struct strict *s)
+{
+	const char *path = s->lim->upload_path;
+	size_t n = path ? strlen(path) : 0;
+
+	return path && s->method == HTTP_POST && s->target.len >= n &&
+	       memcmp(s->target.p, path, n) == 0 &&
+	       (s->target.len == n || s->target.p[n] == '?');
+}
+
 static int check_framing(struct strict *s)
 {
 	static const char word[] = "bad_request";
@@ -242,10 +270,9 @@ static int check_framing(struct strict *s)
 				     "Transfer-Encoding does not fit the request.");
 	if (s->nlength > 1)
 		return strict_refuse(s, 400, word, "Content-Length stands there twice.");
-	if (s->nlength && s->parser.content_length > s->lim->body)
-		return strict_refuse(s, 413, "body_too_large",
-				     "The request body is too large.");
-	return 0;
+	s->most = may_upload(s) ? s->lim->upload : s->lim->body;
+	s->announced = s->nlength ? s->parser.content_length : 0;
+	return s->announced > s->most ? too_large(s) : 0;
 }
 
 static int on_headers_complete(llhttp_t *p)
@@ -279,13 +306,41 @@ static int on_headers_complete(llhttp_t *p)
 	return 0;
 }
 
+/* So many bytes in all: 0, or -1: there is no room. */
+static int take_room(struct strict *s, size_t bytes)
+{
+	struct strict_room *room = s->lim->room;
+	size_t more = bytes - s->roomed;
+
+	if (room->max - room->used < more)
+		return -1;
+	room->used += more;
+	s->roomed = bytes;
+	return 0;
+}
+
+static void leave_room(struct strict *s)
+{
+	if (s->roomed)
+		s->lim->room->used -= s->roomed;
+	s->roomed = 0;
+}
+
 static int on_body(llhttp_t *p, const char *at, size_t len)
 {
 	struct strict *s = p->data;
 
-	if (s->body.len + len > s->lim->body)
-		return strict_refuse(s, 413, "body_too_large",
-				     "The request body is too large.");
+	if (s->body.len == 0 && len > 0 && !s->says_torrent && *at != 'd')
+		s->most = s->lim->body;
+	if (s->announced > s->most || s->body.len + len > s->most)
+		return too_large(s);
+	if (s->body.len + len > s->lim->body &&
+	    take_room(s, s->body.len + len - s->lim->body) != 0) {
+		s->no_room = 1;
+		return strict_refuse(
+			s, 503, "busy",
+			"Too many uploads are under way (http.max_uploads).");
+	}
 	buf_add(&s->body, at, len);
 	return 0;
 }
@@ -325,6 +380,7 @@ static void begin(struct strict *s)
 	s->head = head;
 	s->body = body;
 	s->in_head = 1;
+	s->most = lim->body;
 	llhttp_init(&s->parser, HTTP_REQUEST, &settings);
 	s->parser.data = s;
 }
@@ -334,12 +390,13 @@ void strict_init(struct strict *s, const struct strict_limits *lim)
 	s->lim = lim;
 	buf_init(&s->target, lim->uri + 1);
 	buf_init(&s->head, lim->header + 2 * STRICT_HEADERS + 64);
-	buf_init(&s->body, lim->body ? lim->body : 1);
+	buf_init(&s->body, 1 + (lim->upload > lim->body ? lim->upload : lim->body));
 	begin(s);
 }
 
 void strict_free(struct strict *s)
 {
+	leave_room(s);
 	buf_free(&s->target);
 	buf_free(&s->head);
 	buf_free(&s->body);
@@ -358,8 +415,15 @@ static void shrink(struct buf *b)
 	buf_init(b, max);
 }
 
+void strict_drop_body(struct strict *s)
+{
+	leave_room(s);
+	shrink(&s->body);
+}
+
 void strict_next(struct strict *s)
 {
+	leave_room(s);
 	shrink(&s->target);
 	shrink(&s->head);
 	shrink(&s->body);
@@ -402,7 +466,7 @@ static int over_framing(struct strict *s, size_t n)
 {
 	s->body_bytes += n;
 	if (!s->chunked ||
-	    s->body_bytes <= s->lim->body * STRICT_CHUNK_FACTOR + STRICT_CHUNK_SLACK)
+	    s->body_bytes <= s->most * STRICT_CHUNK_FACTOR + STRICT_CHUNK_SLACK)
 		return 0;
 	strict_refuse(s, 413, "body_too_large", "The request body is too large.");
 	return 1;
@@ -479,7 +543,9 @@ void strict_rewrite(const struct strict *s, struct buf *out, int close)
 	buf_add(out, s->head.p, s->head.len);
 	if (close)
 		buf_str(out, "Connection: close\r\n");
-	if (strict_may_have_body(s)) {
+	if (strict_may_have_body(s) && s->body.len > s->lim->body) {
+		buf_str(out, "Content-Length: 0\r\n\r\n"); /* the handler looks here */
+	} else if (strict_may_have_body(s)) {
 		buf_printf(out, "Content-Length: %zu\r\n\r\n", s->body.len);
 		buf_add(out, s->body.p, s->body.len);
 	} else {

@@ -24,8 +24,19 @@
 #define STRICT_ETAG_MAX 200		/* kept bytes of If-None-Match */
 #define STRICT_METHOD_MAX 16
 
+/* Bytes of bodies beyond http.max_body, of all connections together. Buffers grow by
+ * doubling: the memory is up to twice that. */
+struct strict_room {
+	size_t used, max;
+};
+
 struct strict_limits {
 	size_t uri, header, body;	/* bytes: http.max_uri, max_header, max_body */
+	/* Or NULL: a POST to this path may have so many, if it says that it is a .torrent
+	 * or begins with "d". evhttp does not get such a body. */
+	const char *upload_path;
+	size_t upload;
+	struct strict_room *room;
 };
 
 enum strict_rc {
@@ -46,6 +57,7 @@ struct strict {
 	int minor;			/* HTTP/1.minor */
 	int keep_alive;
 	int has_body;			/* a body was announced, maybe empty */
+	int says_torrent;		/* Content-Type: application/x-bittorrent */
 	int none_match;			/* If-None-Match: 0 none, 1 in etag, -1 too long to keep */
 	char etag[STRICT_ETAG_MAX + 1];
 
@@ -56,7 +68,10 @@ struct strict {
 	/* Of a refused one: */
 	int status;
 	const char *word, *why;
+	int no_room;			/* for want of strict_room */
 
+	size_t most, roomed;		/* bytes that the body may have; taken from room */
+	uint64_t announced;		/* Content-Length, or 0 */
 	/* The reader of lines. */
 	int in_head, cr, blanks, after_method;
 	unsigned lines;
@@ -76,6 +91,8 @@ void strict_init(struct strict *s, const struct strict_limits *lim);
 void strict_free(struct strict *s);
 /* Ready for the next request of the connection; keeps small buffers. */
 void strict_next(struct strict *s);
+/* The body is not needed any more. */
+void strict_drop_body(struct strict *s);
 /* *used: bytes of data that were looked at; the rest belongs to the next request. */
 PS_MUST enum strict_rc strict_feed(struct strict *s, const char *data, size_t len,
 				   size_t *used);

@@ -34,6 +34,7 @@ struct worker {
 	uint32_t epoch;			/* of the collector that knows our tokens */
 	uint64_t sending_bytes;		/* of answers that one client alone gets */
 	struct meta_seen *meta_seen;	/* files of the cache that are known to be whole */
+	struct strict_room uploads;	/* bodies beyond http.max_body */
 	uint32_t meta_slicing;		/* files that are being looked through */
 	int repush;			/* some parked request is not in its lane */
 	struct {

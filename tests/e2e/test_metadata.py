@@ -173,6 +173,69 @@ def test_who_leaves_frees_his_place(halted):
     parked(halted, 0)
 
 
+# Uploads ---------------------------------------------------------------------
+
+def up(d):
+    return os.path.join(d.run_dir, 'up')
+
+
+def upload(d, body, kind='application/x-bittorrent', query=''):
+    return d.request('POST', API + query, {'Content-Type': kind} if kind else {}, body)
+
+
+class Uploader(Asker):
+    def run(self):
+        self.answer = upload(self.d, self.magnet, query=self.query)
+
+
+def test_an_upload_is_handed_over_as_a_file_of_ours(halted):
+    """And is gone with its question, whether the collector took it or not."""
+    os.makedirs(up(halted), mode=0o700, exist_ok=True)
+    body = b'd4:info' + os.urandom(9 << 20)
+    asker = Uploader(halted, body, '?timeout=1s')
+    parked(halted, 1)
+    [name] = os.listdir(up(halted))
+    path = os.path.join(up(halted), name)
+    assert os.stat(path).st_mode & 0o777 == 0o600 and len(name) == 32
+    with open(path, 'rb') as f:
+        assert f.read() == body
+    fault(asker.over(), 504, 'timeout')
+    assert os.listdir(up(halted)) == []
+    with socket.create_connection((halted.host, halted.port)) as s:
+        s.sendall(b'POST ' + API.encode() + b' HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n'
+                  b'\r\nd1:')
+        parked(halted, 1)
+        assert len(os.listdir(up(halted))) == 1
+    parked(halted, 0)
+    assert os.listdir(up(halted)) == []
+
+
+def begun(d, length, body, kind=None):
+    """The answer to a POST of which only this part comes."""
+    line = f'Content-Type: {kind}\r\n' if kind else ''
+    with socket.create_connection((d.host, d.port), 20 * slow()) as s:
+        s.sendall(f'POST {API} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{line}\r\n'
+                  .encode() + body)
+        got = b''
+        while more := s.recv(65536):
+            got += more
+            head, _, rest = got.partition(b'\r\n\r\n')
+            if rest.endswith(b'}'):
+                break
+    return int(head.split()[1]), head.lower(), json.loads(rest)
+
+
+def test_uploads_are_bounded(cached):
+    d = cached({'http.max_uploads': '1m'})
+    for length, body, kind in ((10485761, b'', 'application/x-bittorrent'), (10485761, b'', None),
+                               (70000, b'{', 'application/json'), (70000, b'{', None)):
+        status, _, said = begun(d, length, body, kind)
+        assert (status, said['code']) == (413, 'body_too_large')
+    status, head, said = begun(d, 2 << 20, b'd' * ((1 << 20) + 70000))
+    assert (status, said['code']) == (503, 'busy') and b'retry-after' in head
+    assert d.top()['counters']['http_uploads_full'] == 1
+
+
 # GET ----------------------------------------------------------------------
 
 def test_reading_by_hash(cached):

@@ -24,9 +24,9 @@
 
 #define ID "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
 #define H "Host: a\r\n"
-#define LIMITS                \
-	{                     \
-		256, 1024, 64 \
+#define LIMITS                                         \
+	{                                              \
+		.uri = 256, .header = 1024, .body = 64 \
 	}
 
 struct row {
@@ -345,7 +345,7 @@ static void test_limits(void **state)
 
 static void test_many_headers(void **state)
 {
-	static const struct strict_limits lim = {256, 65536, 64};
+	static const struct strict_limits lim = {.uri = 256, .header = 65536, .body = 64};
 
 	(void)state;
 	for (int n = STRICT_HEADERS - 1; n <= STRICT_HEADERS + 1; n++) {
@@ -365,6 +365,115 @@ static void test_many_headers(void **state)
 		strict_free(&s);
 		buf_free(&b);
 	}
+}
+
+/* --- uploads ------------------------------------------------------------------- */
+
+/* head, then a body of n bytes that begins with first, in pieces. 0: done; or the status. */
+static int upload(const struct strict_limits *lim, struct strict *s, const char *head,
+		  char first, size_t n)
+{
+	struct buf b;
+	enum strict_rc rc = STRICT_MORE;
+	size_t at = 0, used;
+
+	buf_init(&b, 4096);
+	buf_str(&b, head);
+	for (size_t i = 0; i < n; i++)
+		buf_add(&b, i ? "x" : &first, 1);
+	assert_false(b.failed);
+	strict_init(s, lim);
+	while (rc == STRICT_MORE && at < b.len) {
+		size_t some = 1 + dice(40);
+
+		rc = strict_feed(s, b.p + at, at + some < b.len ? some : b.len - at,
+				 &used);
+		at += used;
+	}
+	buf_free(&b);
+	assert_true(rc != STRICT_MORE);
+	return rc == STRICT_DONE ? 0 : s->status;
+}
+
+#define UP "POST /up HTTP/1.1\r\n" H
+#define TORRENT "Content-Type: application/x-bittorrent\r\n"
+
+static void test_uploads(void **state)
+{
+	static struct strict_room room = {0, 10000};
+	static const struct strict_limits lim = {256, 1024, 64, "/up", 500, &room};
+	static const struct {
+		const char *head;
+		char first;
+		size_t n;
+		int status;
+	} t[] = {
+		{UP "Content-Length: 64\r\n\r\n", '{', 64, 0},
+		{UP "Content-Length: 65\r\n\r\n", '{', 65, 413},
+		{UP "Content-Length: 65\r\n\r\n", 'd', 65, 0},
+		{UP "Content-Length: 500\r\n\r\n", 'd', 500, 0},
+		{UP "Content-Length: 501\r\n\r\n", 'd', 0, 413},
+		{UP TORRENT "Content-Length: 500\r\n\r\n", 'x', 500, 0},
+		{UP TORRENT "Content-Length: 501\r\n\r\n", 'x', 0, 413},
+		{UP "Content-Type: Application/X-BitTorrent; a\r\n"
+		    "Content-Length: 99\r\n\r\n",
+		 'x', 99, 0},
+		{UP "Content-Type: application/x-bittorrents\r\n"
+		    "Content-Length: 99\r\n\r\n",
+		 'x', 99, 413},
+		{"POST /up?a=b HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 99, 0},
+		{"POST /upper HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
+		{"POST /u HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
+		{"PUT /up HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(t); i++) {
+		for (int again = 0; again < 5; again++) {
+			struct strict s;
+			int status = upload(&lim, &s, t[i].head, t[i].first, t[i].n);
+
+			if (status != t[i].status)
+				fail_msg("%s: %d", t[i].head, status);
+			if (status == 0)
+				assert_int_equal(s.body.len, t[i].n);
+			strict_free(&s);
+			assert_int_equal(room.used, 0);
+		}
+	}
+}
+
+/* What is beyond the usual bound counts for all connections together, until it is let go. */
+static void test_uploads_share_their_room(void **state)
+{
+	static struct strict_room room = {0, 600};
+	static const struct strict_limits lim = {256, 1024, 64, "/up", 500, &room};
+	struct strict a, b, c;
+	struct buf out;
+
+	(void)state;
+	assert_int_equal(upload(&lim, &a, UP "Content-Length: 464\r\n\r\n", 'd', 464), 0);
+	assert_int_equal(room.used, 400);
+	assert_int_equal(upload(&lim, &b, UP "Content-Length: 264\r\n\r\n", 'd', 264), 0);
+	assert_int_equal(room.used, 600);
+	assert_int_equal(upload(&lim, &c, UP "Content-Length: 65\r\n\r\n", 'd', 65), 503);
+	assert_true(c.no_room);
+	strict_free(&c);
+	assert_int_equal(upload(&lim, &c, UP "Content-Length: 64\r\n\r\n", 'd', 64), 0);
+	strict_free(&c);
+	/* evhttp has no use for it */
+	buf_init(&out, 4096);
+	strict_rewrite(&a, &out, 0);
+	assert_non_null(strstr(out.p, "Content-Length: 0\r\n\r\n"));
+	buf_free(&out);
+	strict_drop_body(&a);
+	assert_int_equal(room.used, 200);
+	assert_int_equal(a.body.len, 0);
+	strict_next(&b);
+	assert_int_equal(room.used, 0);
+	strict_free(&a);
+	strict_free(&b);
+	assert_int_equal(room.used, 0);
 }
 
 /* What evhttp gets: hop-by-hop lines gone, framing ours. */
@@ -929,14 +1038,24 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),        cmocka_unit_test(test_pipeline),
-		cmocka_unit_test(test_limits),       cmocka_unit_test(test_many_headers),
-		cmocka_unit_test(test_rewrite),      cmocka_unit_test(test_noise),
-		cmocka_unit_test(test_live_table),   cmocka_unit_test(test_keep_alive),
-		cmocka_unit_test(test_parked_bytes), cmocka_unit_test(test_parked_leaves),
-		cmocka_unit_test(test_big),          cmocka_unit_test(test_clocks),
-		cmocka_unit_test(test_continue),     cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_drain),        cmocka_unit_test(test_hot),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_pipeline),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_many_headers),
+		cmocka_unit_test(test_uploads),
+		cmocka_unit_test(test_uploads_share_their_room),
+		cmocka_unit_test(test_rewrite),
+		cmocka_unit_test(test_noise),
+		cmocka_unit_test(test_live_table),
+		cmocka_unit_test(test_keep_alive),
+		cmocka_unit_test(test_parked_bytes),
+		cmocka_unit_test(test_parked_leaves),
+		cmocka_unit_test(test_big),
+		cmocka_unit_test(test_clocks),
+		cmocka_unit_test(test_continue),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_hot),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
