@@ -110,11 +110,13 @@ static void on_probe(void *arg, const struct web_answer *a)
 	char why[ERRLEN];
 
 	e->probe = NULL;
-	if (a->rc == WEB_OK && a->status < 500) {
+	if (a->rc == WEB_OK && a->status / 100 == 2 &&
+	    resolve_is_engine(a->body, a->len, why)) {
 		is_up(e);
 		return;
 	}
-	http_error(why, a);
+	if (a->rc != WEB_OK || a->status / 100 != 2)
+		http_error(why, a);
 	set_state(e, ENGINE_DOWN, why);
 	probe_later(e);
 }

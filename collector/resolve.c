@@ -88,6 +88,19 @@ int resolve_parse(struct resolved *out, const uint8_t id[IH_LEN], const char *bo
 	return rc;
 }
 
+int resolve_is_engine(const char *body, size_t len, char err[ERRLEN])
+{
+	cJSON *j = cJSON_ParseWithLength(body, len);
+	const char *version =
+		text_in(cJSON_GetObjectItemCaseSensitive(j, "result"), "version");
+	int is = version && version[0];
+
+	cJSON_Delete(j);
+	if (!is)
+		(void)err_set(err, "its answer about its version is no engine's");
+	return is;
+}
+
 uint64_t resolve_ttl_ms(const struct resolved *r)
 {
 	switch (r->how) {

@@ -42,6 +42,9 @@ void resolve_set_title(struct resolved *r, const char *text);
 /* The engine's answer about id. 0, or -1 with a sentence: it makes no sense. */
 PS_MUST int resolve_parse(struct resolved *out, const uint8_t id[IH_LEN], const char *body,
 			  size_t len, char err[ERRLEN]);
+/* 1: this is what an engine says of its version, not any server that happens to be there
+ * (no engine says so with a page or an error). 0, with a sentence. */
+PS_MUST int resolve_is_engine(const char *body, size_t len, char err[ERRLEN]);
 uint64_t resolve_ttl_ms(const struct resolved *r);
 
 /* {"infohash", "resolution", "title", "until"}; until in wall milliseconds. */

@@ -147,6 +147,22 @@ def test_only_40_digits_are_asked_about(world):
     assert e.asked == [CONTENT]
 
 
+@pytest.mark.parametrize('mode, why', [('not_found', 'HTTP status 404'),
+                                       ('other_server', "no engine's")])
+def test_a_server_that_is_no_engine_is_not_up(world, mode, why):
+    """Whatever answers there must be an engine; when it is, it is up by itself."""
+    d, s, e, _ = world()
+    until_engine(d, 'up')
+    e.mode = mode
+    expect(d.peers(s.infohash), s.infohash, s.infohash, 'no_answer')
+    probed = len(e.seen)
+    wait_until(lambda: len(e.seen) >= probed + 2, what='it was probed again')
+    assert health(d)['state'] == 'down' and why in health(d)['error']
+    assert len(d.log_lines(f'{e.url} answers')) == 1
+    e.mode = 'ok'
+    until_engine(d, 'up', 40)
+
+
 @pytest.mark.parametrize('mode', ['garbage', 'lie', 'short', 'status'])
 def test_what_makes_no_sense_is_not_believed(world, mode):
     d, s, e, _ = world()

@@ -19,6 +19,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url.path == '/webui/api/service' and query.get('method') == 'get_version':
             if engine.mode == 'hang' and not engine.probes:
                 engine.stopped.wait(60)
+            elif engine.mode == 'not_found':
+                self.say({'error': 'not found'}, 404)
+            elif engine.mode == 'other_server':
+                self.say(b'<html>It works!</html>')
             else:
                 self.say({'result': {'code': 3021100, 'version': '3.2.11'}, 'error': None})
             return
@@ -102,6 +106,10 @@ class Engine:
     def answer(self, asked):
         if self.mode == 'hang':
             return None
+        if self.mode == 'not_found':
+            return {'error': 'not found'}, 404
+        if self.mode == 'other_server':
+            return b'<html>It works!</html>'
         if self.mode == 'status':
             return {'error': 'internal'}, 500
         if self.mode == 'garbage':
