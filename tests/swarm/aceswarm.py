@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import acewire
 import wire
 from aceconn import Conn
-from endpoint import Company, Resident, read_spec
+from endpoint import Company, Resident, endpoint, read_spec
 from loop import Control, accept_all, exit_on_signals, say_ready, want_fds
 
 # What a peer of each behaviour gives to somebody who calls and says the 66 bytes:
@@ -87,7 +87,28 @@ def checked(given):
         raise ValueError(f'no such role: {given["role"]}')
     if not set(given.get('sends', ())) <= set(Peer.MESSAGES):
         raise ValueError(f'no such message in {given["sends"]}')
+    check_told(given)
     return given
+
+
+def check_told(given):
+    """Whom it tells of: `tell`, `gossip`, `source`."""
+    tell, gossip = given.get('tell', []), given.get('gossip', 0)
+    if not isinstance(tell, list):
+        raise ValueError(f'tell is no list: {tell!r}')
+    for one in tell:
+        is_object = isinstance(one, dict)
+        endpoint([one.get('address'), one.get('port')] if is_object else one, (4,))
+        if is_object:
+            try:
+                acewire.record(one)
+            except (struct.error, AttributeError, TypeError) as e:
+                raise ValueError(f'{one!r}: {e}') from None
+    for n in gossip if isinstance(gossip, list) else [gossip]:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f'gossip is no number of peers: {gossip!r}')
+    if given.get('source') is not None:
+        endpoint(given['source'], (4,))
 
 
 class Peer(Resident):

@@ -15,6 +15,27 @@ def goes_nowhere(address):
     return address.is_loopback or any(address in n for n in DOCUMENTATION)
 
 
+def endpoint(given, versions=(4, 6)):
+    """What a test names as ["127.0.0.1", 6881], or a ValueError: refused when it is said,
+    not when it is first used."""
+    try:
+        address, port = given
+        version = ipaddress.ip_address(address).version
+    except (TypeError, ValueError):
+        raise ValueError(f'not [address, port]: {given!r}') from None
+    if not isinstance(address, str) or version not in versions:
+        raise ValueError(f'an address of the wrong kind: {given!r}')
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ValueError(f'no such port: {given!r}')
+    return given
+
+
+def endpoints(given, versions=(4, 6)):
+    if not isinstance(given, list):
+        raise ValueError(f'not a list of [address, port]: {given!r}')
+    return [endpoint(one, versions) for one in given]
+
+
 def places(spec, base, port, known):
     """(index, address, port, group) of each peer of these groups, one address after the
     other from base on; those that share one differ in their ports. known: keys that a

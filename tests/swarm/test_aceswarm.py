@@ -379,6 +379,19 @@ def test_identities_gossip_and_what_a_list_means(ace):
     assert 'Ace Stream 3.2.19' in {p['client'] for p in s.peers}
 
 
+@pytest.mark.parametrize('bad', [
+    {'tell': 10}, {'tell': ['127.1.1.1:1']}, {'tell': [{'address': '127.1.1.1'}]},
+    {'tell': [{'address': '127.1.1.1', 'port': 1, 'min': 'x'}]}, {'gossip': '3'},
+    {'gossip': -1}, {'source': '127.1.1.1:1'}, {'source': ['::1', 1]}])
+def test_whom_it_can_not_tell_of_is_refused(ace, bad):
+    s = ace([{'count': 2}])
+    with pytest.raises(RuntimeError, match='ValueError'):
+        s.ask('set', **bad)
+    s.ask('set', tell=[['127.1.1.1', 1], {'address': '127.1.1.2', 'port': 2}], gossip=1,
+          source=['127.1.1.3', 3])
+    assert readings(s.peers)[0].payload(12)[1:3] == b'\0\x03'
+
+
 def test_nobody_there_and_those_who_come_and_go(ace):
     s = ace([{'behaviour': 'dead'}, {'behaviour': 'full'}, {}, {'absent': True}])
     with pytest.raises(ConnectionRefusedError):

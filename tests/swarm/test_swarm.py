@@ -184,6 +184,17 @@ def test_opentracker_serves_the_swarm(stage):
         parts.Swarm(stage, [{'count': 1}], infohashes=['c1' * 20], trackers=[ot.http])
 
 
+@pytest.mark.parametrize('bad', [
+    {'peers': ['127.1.1.1:1']}, {'peers': [['127.1.1.1', '1']]}, {'peers': [['::1', 1]]},
+    {'peers': [['127.1.1.1', 70000]]}, {'peers': [['here', 1]]}, {'peers': '127.1.1.1:1'},
+    {'peers6': [['127.1.1.1', 1]]}])
+def test_the_tracker_refuses_what_it_could_not_say(stage, bad):
+    t = parts.Tracker(stage)
+    with pytest.raises(RuntimeError, match='ValueError'):
+        t.set(**bad)
+    t.set(peers=[['127.1.1.1', 1]], peers6=[['::1', 1]])
+
+
 @pytest.mark.parametrize('mode', ['failure', 'hang', 'close', 'http_500', 'garbage',
                                   'truncated', 'huge'])
 def test_each_mode_of_the_tracker(stage, mode):

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 import wire
 from announce import UDP_MAGIC
+from endpoint import endpoints
 from loop import IN, OUT, Control, Loop, accept_all, exit_on_signals, say_ready, want_fds
 
 MODES = {
@@ -52,6 +53,8 @@ class Plan:
             raise ValueError(f'unknown keys: {sorted(unknown)}')
         if given.get('mode', 'ok') not in MODES:
             raise ValueError(f'no such mode: {given["mode"]}')
+        endpoints(given.get('peers', []), (4,))
+        endpoints(given.get('peers6', []), (6,))
         self.__dict__.update(given)
 
     def counts(self):
