@@ -337,7 +337,7 @@ def test_who_sees_nothing_speaks_for_nobody(node, swarm, tracker, together):
     """Its path is never judged blocked: one silent HTTP tracker is too little for that."""
     t, s = scripted(swarm, tracker)
     silent, url = deaf()
-    conf = {'redis.claim': '10m', 'cache.ttl': '30s', 'swarm.discovery_wait': '1s'}
+    conf = {'redis.claim': '6s', 'cache.ttl': '30s', 'swarm.discovery_wait': '1s'}
     with silent:
         blind = node({**conf, 'swarm.trackers': url})
         seer = node({**conf, 'swarm.trackers': t.http})
