@@ -392,6 +392,21 @@ static int a_source_answered(const struct swarm *w)
 	return w->dht_at_s != 0 || w->ace.answered;
 }
 
+/* A tracker is silent, but not for long enough to say whether the path is to blame; and
+ * nothing else has come through on its side. */
+static int silence_is_undecided(const struct path *p, uint64_t now_ms)
+{
+	for (uint32_t i = 0; i < PATH_TRACKERS; i++) {
+		const struct path_tracker *t = &p->tracker[i];
+		enum path_verdict side =
+			t->hash & LT_TRACKER_UDP ? p->udp_verdict : p->tcp_verdict;
+
+		if (side != PATH_OPEN && t->since_ms && !t->dead && !is_silent(t, now_ms))
+			return 1;
+	}
+	return 0;
+}
+
 /* Nobody was reached, and the way there is not blocked: is it the stream, then? */
 static enum swarm_verdict nobody(const struct path *p, const struct swarm *w,
 				 uint64_t now_ms)
@@ -404,7 +419,7 @@ static enum swarm_verdict nobody(const struct path *p, const struct swarm *w,
 			       ? VERDICT_THIN
 			       : VERDICT_UNKNOWN;
 	if (p->verdict == PATH_OPEN && swarm_phase(w, now_ms) >= SWARM_SETTLED &&
-	    a_source_answered(w))
+	    a_source_answered(w) && !silence_is_undecided(p, now_ms))
 		return VERDICT_DEAD;
 	return VERDICT_UNKNOWN;
 }

@@ -581,6 +581,45 @@ static void a_blocked_half_is_not_a_dead_swarm(void **state)
 	assert_int_equal(verdict(f), VERDICT_PATH_BLOCKED);
 }
 
+/* UDP trackers have failed already, but have not been silent for long enough to blame the
+ * path for it: until then the one that answered over TCP is no proof of an empty swarm. */
+static void dead_waits_until_silence_is_judged(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->trackers_expected = 4;
+	for (uint32_t i = 1; i < 4; i++)
+		tracker(f, LT_TRACKER_ASKED, UDP(i), 0);
+	tracker(f, LT_TRACKER_ASKED, HTTP(1), 0);
+	tracker(f, LT_TRACKER_OK, HTTP(1), 0);
+	for (uint32_t i = 1; i < 4; i++)
+		tracker(f, LT_TRACKER_FAILED, UDP(i), LT_FAIL_SILENT);
+	f->now += SWARM_QUIET_MS;
+	f->w->round_done = 1;
+	assert_int_equal(verdict(f), VERDICT_UNKNOWN);
+	f->now += PATH_SILENT_MS - SWARM_QUIET_MS - 1;
+	assert_int_equal(verdict(f), VERDICT_UNKNOWN);
+	f->now++;
+	assert_int_equal(verdict(f), VERDICT_PATH_BLOCKED);
+}
+
+/* One tracker that never answers is a dead one, beside others. */
+static void a_silent_tracker_does_not_save_a_dead_swarm(void **state)
+{
+	struct fix *f = *state;
+
+	f->w->trackers_expected = 2;
+	tracker(f, LT_TRACKER_ASKED, UDP(1), 0);
+	tracker(f, LT_TRACKER_ASKED, HTTP(1), 0);
+	tracker(f, LT_TRACKER_OK, HTTP(1), 0);
+	tracker(f, LT_TRACKER_FAILED, UDP(1), LT_FAIL_SILENT);
+	f->w->round_done = 1;
+	f->now += PATH_SILENT_MS - 1;
+	assert_int_equal(verdict(f), VERDICT_UNKNOWN);
+	f->now++;
+	assert_int_equal(verdict(f), VERDICT_DEAD);
+}
+
 static void thin_when_nobody_of_many_answers(void **state)
 {
 	struct fix *f = *state;
@@ -739,6 +778,8 @@ int main(void)
 		T(silence_of_everything_is_the_path),
 		T(a_path_that_breaks_takes_the_swarm_along),
 		T(a_blocked_half_is_not_a_dead_swarm),
+		T(dead_waits_until_silence_is_judged),
+		T(a_silent_tracker_does_not_save_a_dead_swarm),
 		T(thin_when_nobody_of_many_answers),
 		T(thin_below_one_in_twenty),
 		T(control_ids_go_round),
