@@ -2,8 +2,6 @@
 #include "collector/metastore.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,9 +10,9 @@
 #include "common/clock.h"
 #include "common/kid.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "shm/stat.h"
 
-#define STACK_BYTES (256u << 10)
 #define SAY_MS 60000u
 
 enum job_kind { JOB_PUT, JOB_MEND };
@@ -147,23 +145,6 @@ static void *run(void *arg)
 
 /* --- the loop ------------------------------------------------------------------- */
 
-/* Signals are the loop's: the thread is born with all of them blocked. */
-static int start(struct metastore *m, char err[ERRLEN])
-{
-	pthread_attr_t attr;
-	sigset_t all, was;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &was);
-	rc = pthread_create(&m->thread, &attr, run, m);
-	pthread_sigmask(SIG_SETMASK, &was, NULL);
-	pthread_attr_destroy(&attr);
-	return rc == 0 ? 0 : err_set(err, "thread: %s", strerror(rc));
-}
-
 static void drop(struct metastore *m)
 {
 	metadisk_close(&m->disk);
@@ -182,7 +163,8 @@ int metastore_open(struct metastore **out, const char *dir, uint64_t quota_bytes
 	m->bell_fd = bell_fd;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->cond, NULL);
-	if (metadisk_open(&m->disk, dir, quota_bytes, err) != 0 || start(m, err) != 0) {
+	if (metadisk_open(&m->disk, dir, quota_bytes, err) != 0 ||
+	    thread_start(&m->thread, run, m, err) != 0) {
 		drop(m);
 		return -1;
 	}

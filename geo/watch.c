@@ -2,8 +2,6 @@
 #include "geo/watch.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/kid.h"
+#include "common/thread.h"
+
 /* Sets alive at once: the owner's, the one it gave back, the next one, and a newer one. */
 #define SETS_MAX 4
-#define STACK_BYTES (256u << 10)
 
 /* Of one path; the thread's alone. */
 struct seat {
@@ -243,7 +243,7 @@ static void leave(struct geo_watch *w, int changed, int kicked)
 	news = w->news || fresh;
 	pthread_mutex_unlock(&w->lock);
 	if (news)
-		(void)!write(w->bell_fd, &(uint64_t){1}, 8);
+		kid_ring(w->bell_fd);
 }
 
 static void look(struct geo_watch *w, const struct geo_paths *paths, int kicked)
@@ -312,26 +312,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are the loop's: the thread is born with all of them blocked. */
-static int start(struct geo_watch *w, char err[ERRLEN])
-{
-	pthread_attr_t attr;
-	sigset_t all, was;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &was);
-	rc = pthread_create(&w->thread, &attr, run, w);
-	pthread_sigmask(SIG_SETMASK, &was, NULL);
-	pthread_attr_destroy(&attr);
-	if (rc != 0)
-		return err_set(err, "thread: %s", strerror(rc));
-	w->started = 1;
-	return 0;
-}
-
 int watch_open(struct geo_watch **out, int bell_fd, uint64_t look_ms, char err[ERRLEN])
 {
 	struct geo_watch *w = calloc(1, sizeof(*w));
@@ -361,7 +341,12 @@ int watch_look(struct geo_watch *w, const struct geo_paths *paths, char err[ERRL
 	w->kicked = 1;
 	pthread_cond_signal(&w->cond);
 	pthread_mutex_unlock(&w->lock);
-	return any && !w->started ? start(w, err) : 0;
+	if (!any || w->started)
+		return 0;
+	if (thread_start(&w->thread, run, w, err) != 0)
+		return -1;
+	w->started = 1;
+	return 0;
 }
 
 int watch_take(struct geo_watch *w, struct geo **set, struct watch_report *out)

@@ -17,6 +17,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/thread.h"
 
 /* --- err ------------------------------------------------------------------ */
 
@@ -309,6 +310,30 @@ static void test_json_into_a_full_buffer(void **state)
 	}
 }
 
+static void *deaf(void *arg)
+{
+	sigset_t blocked;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	return sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGHUP) ? arg
+									       : NULL;
+}
+
+static void test_a_thread_hears_no_signal(void **state)
+{
+	sigset_t blocked;
+	char err[ERRLEN];
+	pthread_t thread;
+	void *said;
+
+	(void)state;
+	assert_int_equal(thread_start(&thread, deaf, err, err), 0);
+	assert_int_equal(pthread_join(thread, &said), 0);
+	assert_ptr_equal(said, err);
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	assert_false(sigismember(&blocked, SIGTERM)); /* who started it hears as before */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +347,7 @@ int main(void)
 		cmocka_unit_test(test_json_strings),
 		cmocka_unit_test(test_json_any_bytes),
 		cmocka_unit_test(test_json_into_a_full_buffer),
+		cmocka_unit_test(test_a_thread_hears_no_signal),
 	};
 
 	return cmocka_run_group_tests_name("common", tests, NULL, NULL);
