@@ -166,14 +166,14 @@ FUZZ_ACE := collector/benc.c $(wildcard collector/acewire*.c) common/buf.c commo
 	common/addr.c common/ident.c shm/acejson.c
 FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 build/fuzz/fuzz_ace: tests/fuzz/fuzz_ace.c $(FUZZ_ACE) tests/unit/ace_stage.h \
-		$(wildcard collector/benc.h collector/acewire.h common/*.h)
+		$(wildcard tests/fuzz/*.h collector/benc.h collector/acewire.h common/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libsodium)
 
 FUZZ_LIST := collector/listcode.c collector/listjson.c $(wildcard common/*.c shm/*.c)
 build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.h \
-		$(wildcard collector/list*.h common/*.h shm/*.h)
+		$(wildcard tests/fuzz/*.h collector/list*.h common/*.h shm/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)
@@ -181,7 +181,7 @@ build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.
 FUZZ_META := $(wildcard collector/metainfo*.c) collector/benc.c \
 	$(addprefix common/,magnet.c selected.c clean.c given.c ident.c addr.c buf.c err.c)
 build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) tests/unit/meta_stage.h \
-		$(wildcard collector/metainfo.h collector/benc.h common/*.h)
+		$(wildcard tests/fuzz/*.h collector/metainfo.h collector/benc.h common/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)

@@ -8,31 +8,12 @@
  *
  * `make fuzz-short` runs it for a minute; longer: build/fuzz/fuzz_ace build/fuzz/ace.corpus
  */
-#include <fcntl.h>
-#include <unistd.h>
-
+#include "tests/fuzz/seeds.h"
 #include "tests/unit/ace_stage.h"
 
 enum { WHOLE, BEHIND_HAND, BENCODE, MESSAGE, MODES };
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* ---- seeds ---------------------------------------------------------------------- */
-
-static void write_seed(const char *dir, const char *name, int mode, const struct bytes *b)
-{
-	uint8_t head = (uint8_t)mode;
-	char path[1024];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	PS_ASSERT(fd >= 0);
-	PS_ASSERT(write(fd, &head, 1) == 1);
-	PS_ASSERT(write(fd, b->p, b->n) == (ssize_t)b->n);
-	close(fd);
-}
 
 static void write_message(const char *dir, const char *name, void (*part)(struct bytes *))
 {
@@ -42,7 +23,7 @@ static void write_message(const char *dir, const char *name, void (*part)(struct
 	part(&b);
 	memmove(b.p, b.p + 4, b.n - 4); /* without its length */
 	b.n -= 4;
-	write_seed(dir, name, MESSAGE, &b);
+	write_seed(dir, name, MESSAGE, b.p, b.n);
 }
 
 static void put_ext(struct bytes *b)
@@ -72,14 +53,14 @@ static void write_seeds(const char *dir)
 	const struct stage_ext as_is = {0};
 
 	stage_dict(&b, &as_is);
-	write_seed(dir, "dict", BENCODE, &b);
+	write_seed(dir, "dict", BENCODE, b.p, b.n);
 	b.n = 0;
 	stage_messages(&b);
-	write_seed(dir, "messages", BEHIND_HAND, &b);
+	write_seed(dir, "messages", BEHIND_HAND, b.p, b.n);
 	b.n = 0;
 	stage_hand(&b);
 	stage_messages(&b);
-	write_seed(dir, "whole", WHOLE, &b);
+	write_seed(dir, "whole", WHOLE, b.p, b.n);
 	write_message(dir, "ext", put_ext);
 	write_message(dir, "idle", put_idle);
 	write_message(dir, "source-ext", put_source);
@@ -89,19 +70,6 @@ static void write_seeds(const char *dir)
 	write_message(dir, "status", stage_status);
 	write_message(dir, "pex", stage_pex);
 	write_message(dir, "source", stage_source);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	const char *dir = getenv("FUZZ_SEEDS");
-
-	(void)argc;
-	(void)argv;
-	PS_ASSERT(sodium_init() >= 0);
-	if (!dir)
-		return 0;
-	write_seeds(dir);
-	exit(0);
 }
 
 /* ---- targets -------------------------------------------------------------------- */

@@ -5,36 +5,15 @@
  * bytes' worth again: writing and reading once more gives the same list. FUZZ_SEEDS=DIR
  * writes seeds there and ends.
  */
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "collector/listjson.h"
+#include "tests/fuzz/seeds.h"
 #include "tests/unit/list_stage.h"
 
 enum { CODE, JSON, MODES };
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct listcode once, twice;
 
 /* ---- seeds ---------------------------------------------------------------------- */
-
-static void write_seed(const char *dir, const char *name, int mode, const char *p,
-		       size_t n)
-{
-	uint8_t head = (uint8_t)mode;
-	char path[1024];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	PS_ASSERT(fd >= 0);
-	PS_ASSERT(write(fd, &head, 1) == 1);
-	PS_ASSERT(write(fd, p, n) == (ssize_t)n);
-	close(fd);
-}
 
 static const char SEED_JSON[] =
 	"{\"acestream_id\":\"94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209\",\"infohash\":"
@@ -64,18 +43,6 @@ static void write_seeds(const char *dir)
 	}
 	write_seed(dir, "json", JSON, SEED_JSON, sizeof(SEED_JSON) - 1);
 	buf_free(&b);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	const char *dir = getenv("FUZZ_SEEDS");
-
-	(void)argc;
-	(void)argv;
-	if (!dir)
-		return 0;
-	write_seeds(dir);
-	exit(0);
 }
 
 /* ---- targets -------------------------------------------------------------------- */

@@ -3,39 +3,19 @@
  * info dicts, whole .torrent files.
  *
  * The first byte of an input chooses the reader. What was read is written, and what was
- * written is read again: links and torrents as the same, JSON by another reader. FUZZ_SEEDS=DIR writes seeds there and ends.
+ * written is read again: links and torrents as the same, JSON by another reader.
+ * FUZZ_SEEDS=DIR writes seeds there and ends.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
+#include "tests/fuzz/seeds.h"
 #include "tests/unit/meta_stage.h"
 
 enum { LINK, INFO, TORRENT, MODES };
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* ---- seeds ---------------------------------------------------------------------- */
-
-static void write_seed(const char *dir, const char *name, int mode, const char *p,
-		       size_t n)
-{
-	uint8_t head = (uint8_t)mode;
-	char path[1024];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	PS_ASSERT(fd >= 0);
-	PS_ASSERT(write(fd, &head, 1) == 1);
-	PS_ASSERT(write(fd, p, n) == (ssize_t)n);
-	close(fd);
-}
 
 static const char SEED_LINK[] =
 	"magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&xt.2=urn:btmh:1220"
@@ -85,18 +65,6 @@ static void write_seeds(const char *dir)
 	write_seed(dir, "hybrid", INFO, b.p, b.len);
 	buf_free(&b);
 	buf_free(&whole);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	const char *dir = getenv("FUZZ_SEEDS");
-
-	(void)argc;
-	(void)argv;
-	if (!dir)
-		return 0;
-	write_seeds(dir);
-	exit(0);
 }
 
 /* ---- targets -------------------------------------------------------------------- */
