@@ -124,12 +124,12 @@ static void collect(struct swarm *w, void *arg)
 	struct tier *t = c->tier;
 	uint64_t now = clock_ms();
 
-	claim_look(c, w);
-	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX || is_blind(c, w) ||
+	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX ||
 	    (w->claim_ms && now - w->claim_ms < c->kid.conf.redis_claim_ms / 3))
 		return;
-	w->claim_ms = now;
-	memcpy(t->batch.id[t->batch.n++], w->id, IH_LEN);
+	claim_look(c, w);
+	if (!is_blind(c, w))
+		memcpy(t->batch.id[t->batch.n++], w->id, IH_LEN);
 }
 
 static void judged(struct coll *c, const uint8_t id[IH_LEN], char verdict)
@@ -146,6 +146,21 @@ static void judged(struct coll *c, const uint8_t id[IH_LEN], char verdict)
 	w->claim = verdict == '1' ? CLAIM_HELD : CLAIM_LOST;
 }
 
+/* Asked for now (ms), or, at 0, not held for all we know. */
+static void batch_is(struct coll *c, uint64_t asked_ms)
+{
+	struct tier *t = c->tier;
+
+	for (unsigned i = 0; i < t->batch.n; i++) {
+		struct swarm *w = swarms_find(c->swarms, t->batch.id[i]);
+
+		if (w && asked_ms)
+			w->claim_ms = asked_ms;
+		else if (w && w->claim == CLAIM_HELD)
+			w->claim = CLAIM_NONE;
+	}
+}
+
 static void next_batch(struct coll *c);
 
 static void on_batch(void *arg, const char *value, size_t len)
@@ -154,8 +169,10 @@ static void on_batch(void *arg, const char *value, size_t len)
 	struct tier *t = c->tier;
 
 	t->batch.get = NULL;
-	if (len != t->batch.n)
-		return; /* nobody knows: it is asked again in time */
+	if (len != t->batch.n) {
+		batch_is(c, 0); /* nobody knows: it is asked again in time */
+		return;
+	}
 	for (unsigned i = 0; i < t->batch.n; i++)
 		judged(c, t->batch.id[i], value[i]);
 	next_batch(c);
@@ -172,6 +189,8 @@ static void next_batch(struct coll *c)
 	if (t->batch.n)
 		t->batch.get = run(c, TAKE, (const uint8_t(*)[IH_LEN])t->batch.id,
 				   t->batch.n, c->kid.conf.redis_timeout_ms, on_batch, c);
+	if (t->batch.get)
+		batch_is(c, clock_ms());
 }
 
 /* All that are held, REDIS_KEYS_MAX at a time. */
@@ -208,12 +227,22 @@ static void count(struct swarm *w, void *arg)
 	*(uint64_t *)arg += w->claim == CLAIM_HELD;
 }
 
+static void forget(struct swarm *w, void *arg)
+{
+	(void)arg;
+	w->claim = CLAIM_NONE;
+	w->claim_ms = 0;
+	w->redis_due = w->published_ms != 0;
+}
+
 /* Who can't see the swarms any more lets others try. */
 void claim_tick(struct coll *c)
 {
 	uint64_t held = 0;
 
-	if (claim_may(c))
+	if (!redis_up(c->redis))
+		swarms_each(c->swarms, forget, c); /* they end by themselves */
+	else if (claim_may(c))
 		next_batch(c);
 	else
 		give_all(c);
@@ -225,4 +254,13 @@ void claim_close(struct coll *c)
 {
 	redis_get_cancel(&c->tier->batch.get);
 	give_all(c);
+	redis_flush(c->redis);
+}
+
+void claim_forget(struct coll *c)
+{
+	if (!c->redis)
+		return;
+	claim_close(c);
+	swarms_each(c->swarms, forget, c);
 }

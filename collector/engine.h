@@ -20,8 +20,9 @@
 /* Ids asked about at once. One engine on one machine takes seconds for a cold id; more
  * than this would only make each of them late. Further ones are taken as they are. */
 #define ENGINE_FLIGHTS 32
-/* Redis is near, or it is no help: this part of a question's time is all it gets. */
-#define ENGINE_REDIS_MS 200
+/* Redis is near, or it is no help: this part of a question's time is all it gets. What is
+ * left of TIER_WAIT_MS is for lists. */
+#define ENGINE_REDIS_MS 80
 /* Looked after again this long after a failure; doubles up to the second. */
 #define ENGINE_PROBE_MIN_MS 500
 #define ENGINE_PROBE_MAX_MS 30000

@@ -233,7 +233,7 @@ void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r)
 
 	if (sure.how == RESOLVED_NO_ANSWER)
 		remember_slot(c, id, &sure);
-	if (!tier_ask(c, id, &sure, NULL, 0, NULL))
+	if (!tier_ask(c, id, &sure, NULL, 0, NULL, ENGINE_REDIS_MS))
 		ids_join(c, id, &sure, NULL, 0);
 }
 

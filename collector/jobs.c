@@ -333,7 +333,7 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		given_sift(c, w, job->client, &given);
 		given_keep(c, job->id, &given);
 		if ((!ids_known(c, job, &r) && !w) ||
-		    tier_ask(c, job->id, &r, v2, torrent, cold ? job->client : NULL)) {
+		    tier_ask(c, job->id, &r, v2, torrent, cold ? job->client : NULL, 0)) {
 			wait_unjoined(c, job);
 			return;
 		}
@@ -343,7 +343,7 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		given_sift(c, w, job->client, &given);
 		given_take(c, w, &given);
 		w = NULL;
-	} else if (tier_ask(c, job->id, &r, v2, torrent, NULL)) {
+	} else if (tier_ask(c, job->id, &r, v2, torrent, NULL, 0)) {
 		wait_unjoined(c, job); /* another node may see what we can't */
 		return;
 	}

@@ -274,6 +274,7 @@ static void open_redis(struct coll *c)
 			  c->redis ? "the old one stays" : "none is used");
 		return;
 	}
+	claim_forget(c);                   /* what is held is held there */
 	engine_set_redis(c->engine, NULL); /* closing tells who waits for it */
 	geoweb_set_redis(c->geoweb, NULL);
 	redis_close(&c->redis);

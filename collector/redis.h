@@ -31,9 +31,9 @@ struct redis_target {
 	char password[256];
 };
 
-/* redis://[:password@]host[:port][/db] or unix:///path[?db=n]; "user:" before the
- * password is not supported by 0.14's AUTH and refused. rediss:// is an error that
- * names a way out. */
+/* redis://[[default]:password@]host[:port][/db] or unix:///path[?db=n]. The password is
+ * percent-decoded; another user than default is refused, since AUTH takes one word.
+ * rediss:// is an error that names a way out. */
 PS_MUST int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN]);
 
 /* Starts connecting at once. Borrows base; copies target. */

@@ -16,6 +16,57 @@ static int parse_number(const char *s, long max, long *out)
 	return *s && *end == '\0' && errno == 0 && *out >= 0 && *out <= max ? 0 : -1;
 }
 
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* RFC 3986, 2.1, in place. -1: a malformed escape, or one of NUL. */
+static int unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		int hi, lo;
+
+		if (*s != '%') {
+			*out++ = *s;
+			continue;
+		}
+		hi = hex_digit(s[1]);
+		lo = hi >= 0 ? hex_digit(s[2]) : -1;
+		if (lo < 0 || hi + lo == 0)
+			return -1;
+		*out++ = (char)(hi << 4 | lo);
+		s += 2;
+	}
+	*out = '\0';
+	return 0;
+}
+
+/* [default]:password. AUTH of hiredis' day, and of Redis before 6, has one word; its user is
+ * `default`, whom hosters write into their URLs. */
+static int parse_user(struct redis_target *t, char *s, char err[ERRLEN])
+{
+	char *colon = strchr(s, ':');
+
+	if (!colon)
+		return err_set(err, "redis.url: only a password is supported, as "
+				    "redis://:password@host");
+	*colon = '\0';
+	if (unescape(s) != 0 || unescape(colon + 1) != 0)
+		return err_set(err, "redis.url: a malformed percent-escape; %% itself is "
+				    "written %%25");
+	if (*s && strcmp(s, "default") != 0)
+		return err_set(err, "redis.url: no user but default is supported, only a "
+				    "password, as redis://:password@host");
+	memcpy(t->password, colon + 1, strlen(colon + 1) + 1);
+	return 0;
+}
+
 static int parse_unix(struct redis_target *t, const char *rest, char err[ERRLEN])
 {
 	const char *q = strchr(rest, '?');
@@ -89,10 +140,8 @@ int redis_parse_url(struct redis_target *out, const char *url, char err[ERRLEN])
 	if (at) {
 		*at = '\0';
 		host = at + 1;
-		if (rest[0] != ':')
-			return err_set(err, "redis.url: only a password is supported, as "
-					    "redis://:password@host");
-		memcpy(out->password, rest + 1, strlen(rest + 1) + 1);
+		if (parse_user(out, rest, err) != 0)
+			return -1;
 	}
 	return parse_host(out, host, err);
 }

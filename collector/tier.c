@@ -217,13 +217,13 @@ int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN])
 }
 
 /* 0: it is on its way. */
-static int take_off(struct coll *c, struct tier_flight *f)
+static int take_off(struct coll *c, struct tier_flight *f, uint64_t spent_ms)
 {
 	uint64_t now = clock_ms();
 
 	f->c = c;
 	f->step = TIER_LIST_ASKED;
-	f->soon_ms = now + TIER_WAIT_MS;
+	f->soon_ms = now + TIER_WAIT_MS - spent_ms;
 	f->end_ms = now + c->kid.conf.swarm_discovery_wait_ms + TIER_PATIENCE_MS;
 	f->get = ask(f);
 	if (f->get)
@@ -233,7 +233,7 @@ static int take_off(struct coll *c, struct tier_flight *f)
 }
 
 int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
-	     const uint8_t *v2, int torrent, const uint8_t *client)
+	     const uint8_t *v2, int torrent, const uint8_t *client, uint64_t spent_ms)
 {
 	struct tier_flight *f;
 
@@ -255,7 +255,7 @@ int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved 
 	f->paid = client != NULL;
 	if (client)
 		memcpy(f->client, client, ADDR_LEN);
-	return take_off(c, f) == 0;
+	return take_off(c, f, spent_ms) == 0;
 }
 
 void tier_tick(struct coll *c)
@@ -265,15 +265,27 @@ void tier_tick(struct coll *c)
 
 /* ---- life -------------------------------------------------------------------------------------- */
 
-/* The same in each life: of this host, this directory and this segment. */
+/* Two hosts may have one name, as a compose file gives it. "": it can't be read. */
+static void read_boot_id(char out[64])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!f || !fgets(out, 64, f))
+		out[0] = '\0';
+	if (f)
+		fclose(f);
+}
+
+/* The same in each life: of this host since its start, this directory and this segment. */
 static void name_node(struct coll *c)
 {
-	char host[HOST_NAME_MAX + 1] = "", all[1024];
+	char host[HOST_NAME_MAX + 1] = "", boot[64], all[1024];
 	uint8_t hash[16];
 
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
-	snprintf(all, sizeof(all), "%s\n%s\n%s", host, c->kid.run_dir,
+	read_boot_id(boot);
+	snprintf(all, sizeof(all), "%s\n%s\n%s\n%s", boot, host, c->kid.run_dir,
 		 c->kid.conf.shm_name);
 	crypto_generichash(hash, sizeof(hash), (const uint8_t *)all, strlen(all), NULL,
 			   0);
@@ -300,7 +312,6 @@ void tier_close(struct coll *c)
 	for (size_t i = 0; i < TIER_FLIGHTS; i++)
 		redis_get_cancel(&t->flight[i].get);
 	claim_close(c);
-	redis_flush(c->redis);
 	if (t->poll)
 		event_free(t->poll);
 	buf_free(&t->out);

@@ -28,7 +28,8 @@
 /* Cold questions under way in Redis, those included that wait for a holder: more than a
  * page of channels has. Further ones join at once. */
 #define TIER_FLIGHTS 256
-/* For all that is asked before a join. Redis is near, or it is no help. */
+/* For all that Redis is asked before a join, what an id means among it (ENGINE_REDIS_MS).
+ * Redis is near, or it is no help. */
 #define TIER_WAIT_MS 200
 /* Lists of holders are looked for this often, */
 #define TIER_POLL_MS 150
@@ -78,9 +79,9 @@ void tier_close(struct coll *c);
 /* A swarm would have to be joined for asked, which means r. 1: Redis is asked; who waits is
  * answered, or ids_join is called, from the loop. 0: nobody is there to be asked, or the
  * swarm is joined: go on. client: whose token was taken; NULL: nobody's. torrent: see
- * ids_swarm. */
+ * ids_swarm. spent_ms: of TIER_WAIT_MS, before. */
 int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
-	     const uint8_t *v2, int torrent, const uint8_t *client);
+	     const uint8_t *v2, int torrent, const uint8_t *client, uint64_t spent_ms);
 int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN]);
 void tier_tick(struct coll *c);		/* once a second: claims */
 
@@ -118,6 +119,8 @@ void claim_look(struct coll *c, struct swarm *w);
 /* w is being left. */
 void claim_leave(struct coll *c, struct swarm *w);
 void claim_tick(struct coll *c);
+/* Another Redis will be used: claims in this one are given back, and nothing of it holds. */
+void claim_forget(struct coll *c);
 void claim_close(struct coll *c);
 
 #endif

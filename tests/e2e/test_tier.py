@@ -243,6 +243,44 @@ def test_a_claim_is_renewed_while_its_swarm_is_joined(node, swarm, tracker):
     wait_until(lambda: node.db.get(CLAIM + s.infohash), 6, 'it is there again')
 
 
+def test_claims_follow_to_another_redis(node, swarm, tracker, redis_server):
+    """redis.url is reloaded: nothing stays behind, nothing of the old one is believed."""
+    t, s = scripted(swarm, tracker, torrents=2)
+    other = redis_server()
+    d = node({'swarm.trackers': t.http, 'redis.claim': '6s', 'swarm.discovery_wait': '1s',
+              'redis.url': None}, file=f'[redis]\nurl = {node.redis.url}\n')
+    node.db.set(CLAIM + s.infohashes[1], 'somebody else', px=600000)
+    for infohash in s.infohashes:
+        assert d.peers(infohash)['peer_count'] == 10
+    assert node.db.get(CLAIM + s.infohashes[0])
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(f'[redis]\nurl = {other.url}\n')
+    d.kill(signal.SIGHUP)
+    for infohash in s.infohashes:
+        wait_until(lambda i=infohash: other.client().get(CLAIM + i), what='claimed there')
+        d.peers(infohash)
+        wait_until(lambda i=infohash: other.client().get(LIST + i), what='written there')
+    assert node.db.get(CLAIM + s.infohashes[0]) is None
+    assert node.db.get(CLAIM + s.infohashes[1]) == b'somebody else'
+    assert gauge(d, 'claims_held') == 2
+
+
+def test_claims_that_can_not_be_renewed_are_not_held(node, swarm, tracker):
+    t, s = scripted(swarm, tracker)
+    d = node({'swarm.trackers': t.http, 'redis.claim': '3s'})
+    d.peers(s.infohash)
+    wait_until(lambda: gauge(d, 'claims_held') == 1)
+    node.db.config_set('maxmemory-policy', 'noeviction')
+    node.db.config_set('maxmemory', '1')
+    wait_until(lambda: gauge(d, 'claims_held') == 0, what='it is full')
+    node.db.config_set('maxmemory', '0')
+    wait_until(lambda: gauge(d, 'claims_held') == 1, what='it has room')
+    node.redis.proc.kill(signal.SIGKILL)
+    wait_until(lambda: gauge(d, 'claims_held') == 0, what='it is dead')
+    node.redis.start()
+    wait_until(lambda: gauge(d, 'claims_held') == 1, 40, 'it is back')
+
+
 def test_a_swarm_that_is_left_is_free_for_others(node, swarm, tracker):
     t, s = scripted(swarm, tracker)
     first = node({'swarm.trackers': t.http, 'redis.claim': '10m', 'swarm.linger': '1s'})
@@ -551,6 +589,26 @@ def test_a_redis_that_hangs_is_waited_for_once_and_for_200_ms(node, swarm, track
     finally:
         node.redis.proc.kill(signal.SIGCONT)
     wait_until(lambda: node.db.get(LIST + s.infohashes[3]), 20, 'it is written to again')
+
+
+def test_the_join_waits_no_longer_than_200_ms(node, swarm, tracker):
+    """From the question to the first announce, with a Redis that hangs: the best of three,
+    so that a busy machine is no reason and ten times the bound is no luck."""
+    t, s = scripted(swarm, tracker, torrents=3)
+    d = node({'swarm.trackers': t.http, 'redis.timeout': '1m'})
+    took = []
+    for n, infohash in enumerate(s.infohashes):
+        node.redis.proc.kill(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            d.get(f'/peers/{infohash}?wait=0')
+            wait_until(lambda i=infohash: joins_of(t, i) == 1, every=0.02, what='it joins')
+            took.append(time.monotonic() - began)
+            assert counter(d, 'tier_late') == n + 1
+        finally:
+            node.redis.proc.kill(signal.SIGCONT)
+        wait_until(lambda i=infohash: node.db.get(CLAIM + i), 20, 'Redis answers again')
+    assert 0.15 < min(took) < 1, took
 
 
 @pytest.mark.parametrize('trouble', TROUBLE, ids=lambda f: f.__name__)

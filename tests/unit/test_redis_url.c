@@ -33,6 +33,10 @@ static void test_good(void **state)
 	good("redis://localhost", 1, "localhost", 6379, 0, "");
 	good("redis://10.1.2.3:7000/5", 1, "10.1.2.3", 7000, 5, "");
 	good("redis://:p@ss:w@cache:1/0", 1, "cache", 1, 0, "p@ss:w");
+	good("redis://:p%40ss%2Fw@cache:1/0", 1, "cache", 1, 0, "p@ss/w");
+	good("redis://:%25%3a%3A%c3%BC@cache", 1, "cache", 6379, 0, "%::\xc3\xbc");
+	good("redis://default:pw@cache/2", 1, "cache", 6379, 2, "pw");
+	good("redis://:@cache", 1, "cache", 6379, 0, "");
 	good("redis://[::1]:6380", 1, "::1", 6380, 0, "");
 	good("redis://[fe80::2]/3", 1, "fe80::2", 6379, 3, "");
 	good("redis://host/", 1, "host", 6379, 0, "");
@@ -65,7 +69,14 @@ static void test_bad(void **state)
 	bad("redis://[::1", "bracket");
 	bad("redis://host/x", "database");
 	bad("redis://host/99999", "database");
-	bad("redis://user:pw@host", "password");
+	bad("redis://user:pw@host", "no user but default");
+	bad("redis://Default:pw@host", "no user but default");
+	bad("redis://pw@host", "only a password");
+	bad("redis://:50%@host", "%25");
+	bad("redis://:5%4@host", "%25");
+	bad("redis://:5%zz@host", "%25");
+	bad("redis://:5%0g@host", "%25");
+	bad("redis://:5%00@host", "%25");
 	bad("unix://relative", "absolute");
 	bad("unix:///s?x=1", "?db=N");
 	bad("unix:///s?db=", "?db=N");
