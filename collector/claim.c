@@ -124,6 +124,8 @@ static void collect(struct swarm *w, void *arg)
 	struct tier *t = c->tier;
 	uint64_t now = clock_ms();
 
+	if (!w->npeers)
+		claim_look(c, w);
 	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX ||
 	    (w->claim_ms && now - w->claim_ms < c->kid.conf.redis_claim_ms / 3))
 		return;

@@ -592,23 +592,19 @@ def test_a_redis_that_hangs_is_waited_for_once_and_for_200_ms(node, swarm, track
 
 
 def test_the_join_waits_no_longer_than_200_ms(node, swarm, tracker):
-    """From the question to the first announce, with a Redis that hangs: the best of three,
-    so that a busy machine is no reason and ten times the bound is no luck."""
-    t, s = scripted(swarm, tracker, torrents=3)
+    """From the question to the first announce, with a Redis that hangs."""
+    t, s = scripted(swarm, tracker)
     d = node({'swarm.trackers': t.http, 'redis.timeout': '1m'})
-    took = []
-    for n, infohash in enumerate(s.infohashes):
-        node.redis.proc.kill(signal.SIGSTOP)
-        try:
-            began = time.monotonic()
-            d.get(f'/peers/{infohash}?wait=0')
-            wait_until(lambda i=infohash: joins_of(t, i) == 1, every=0.02, what='it joins')
-            took.append(time.monotonic() - began)
-            assert counter(d, 'tier_late') == n + 1
-        finally:
-            node.redis.proc.kill(signal.SIGCONT)
-        wait_until(lambda i=infohash: node.db.get(CLAIM + i), 20, 'Redis answers again')
-    assert 0.15 < min(took) < 1, took
+    node.redis.proc.kill(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        d.get(f'/peers/{s.infohash}?wait=0')
+        wait_until(lambda: joins_of(t, s.infohash) == 1, every=0.02, what='it joins')
+        took = time.monotonic() - began
+        assert counter(d, 'tier_late') == 1
+    finally:
+        node.redis.proc.kill(signal.SIGCONT)
+    assert 0.15 < took < 1.5
 
 
 @pytest.mark.parametrize('trouble', TROUBLE, ids=lambda f: f.__name__)
