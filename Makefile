@@ -108,7 +108,7 @@ $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 # Tests wait more than they work, and each process of them has addresses of its own.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
 E2E ?=
-E2E_AT_ONCE ?= 4
+E2E_AT_ONCE ?= 6
 JOBS := $(shell nproc)
 
 deps:
