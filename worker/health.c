@@ -132,6 +132,15 @@ static void note(struct json *j, const char *key, const struct seg *seg, enum no
 	json_str_or_null(j, key, note_get(seg, n, text) == 0 && text[0] ? text : NULL);
 }
 
+/* When a state began that the collector saw begin. */
+static void since(struct json *j, const struct worker *w, enum stat_gauge at_s,
+		  int is_off)
+{
+	uint64_t s = stat_gauge_get(w->seg, at_s);
+
+	json_uint_known(j, "since", s, s != 0 && !is_off && health_collector_runs(w));
+}
+
 /* Without a collector nobody asks Gluetun: what it said last is history. */
 static void vpn(struct json *j, const struct worker *w)
 {
@@ -147,7 +156,7 @@ static void vpn(struct json *j, const struct worker *w)
 	note(j, "city", w->seg, NOTE_vpn_city);
 	json_uint_known(j, "port", port, port != 0);
 	json_uint(j, "port_generation", stat_total(w->seg, STAT_vpn_ports));
-	json_uint(j, "since", stat_gauge_get(w->seg, GAUGE_vpn_since_s));
+	since(j, w, GAUGE_vpn_since_s, state == VPN_OFF);
 	note(j, "detail", w->seg, NOTE_vpn_detail);
 	note(j, "role", w->seg, NOTE_vpn_role);
 	json_obj_end(j);
@@ -226,7 +235,7 @@ static void engine(struct json *j, const struct worker *w)
 		state = ENGINE_UNKNOWN;
 	json_obj(j, "engine");
 	json_str(j, "state", engine_state_name((int)state));
-	json_uint(j, "since", stat_gauge_get(w->seg, GAUGE_engine_since_s));
+	since(j, w, GAUGE_engine_since_s, state == ENGINE_OFF);
 	note(j, "error", w->seg, NOTE_engine_detail);
 	json_obj_end(j);
 }

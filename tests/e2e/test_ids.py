@@ -58,7 +58,8 @@ def test_no_engine_is_as_ever(daemon, swarm, tracker):
     t.set(s.infohash, peers=s.endpoints())
     d = daemon({'swarm.trackers': t.http, **COLD})
     expect(d.peers(s.infohash), s.infohash, s.infohash, 'taken')
-    assert health(d) == {'state': 'off', 'since': health(d)['since'], 'error': None}
+    assert health(d) == {'state': 'off', 'since': None, 'error': None}
+    assert d.get('/health').json['vpn']['since'] is None
 
 
 def test_a_content_id_is_resolved(world):
@@ -350,7 +351,7 @@ def test_the_engine_comes_and_goes_with_a_reload(daemon, swarm, tracker, engine)
     with open(d.file, 'w', encoding='utf-8') as f:
         f.write('[acestream]\n')
     d.kill(signal.SIGHUP)
-    until_engine(d, 'off')
+    assert until_engine(d, 'off')['since'] is None
 
 
 @pytest.mark.parametrize('url', ['127.0.0.1:6878', 'ftp://127.0.0.1/', 'http://',
