@@ -26,8 +26,6 @@
 /* The loop stands still for so long at most while known peers are looked up again; a swarm
  * that was begun is finished, which is 2,000 peers and some 5 ms. */
 #define PLACES_SLICE_MS 5
-/* Vendors bring a new one each month or more often, and MaxMind's terms ask for it. */
-#define PLACES_OLD_S (45 * 86400u)
 /* A database that is not read by then is not waited for before others are asked. */
 #define PLACES_PENDING_MS 60000u
 
@@ -76,7 +74,7 @@ static void day_of(char out[16], uint64_t at_s)
 
 static void log_opened(const struct coll *c, int i, const struct watch_file *f)
 {
-	uint64_t now = clock_wall_ms() / 1000;
+	uint64_t days = file_age_days(&f->info, clock_wall_ms() / 1000);
 	char day[16];
 
 	day_of(day, f->info.built_s);
@@ -84,9 +82,9 @@ static void log_opened(const struct coll *c, int i, const struct watch_file *f)
 		   c->places.paths.path[i], f->info.type, day, f->info.bytes / 1024,
 		   f->info.in_memory ? "; held in memory for want of a disk: see TMPDIR"
 				     : "");
-	if (now > f->info.built_s + PLACES_OLD_S)
-		log_warn("geo", "%s database is %" PRIu64 " days old", geo_role(i),
-			 (now - f->info.built_s) / 86400);
+	if (days >= FILE_OLD_DAYS)
+		log_warn("geo", "%s database %s: " FILE_OLD_WORDS, geo_role(i),
+			 c->places.paths.path[i], days);
 }
 
 static void log_file(const struct coll *c, int i, const struct watch_file *f)

@@ -23,11 +23,19 @@
 #define VERIFY_MS 60000
 #define VERIFY_SAMPLES 1024
 
+static const char leaving[] = "not read: we are leaving";
+
 struct geo_file {
 	MMDB_s db;
 	struct layout layout;
 	int in_memory;
 };
+
+static enum file_rc failed(enum file_rc rc, const char *why, char err[ERRLEN])
+{
+	(void)err_set(err, "%s", why);
+	return rc;
+}
 
 /* --- which one is it -------------------------------------------------------- */
 
@@ -106,9 +114,16 @@ static int write_whole(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/* 0; 1: no room there; -1: it can't be read, or changed meanwhile. */
-static int copy_to(int to, int from, const struct file_id *id, char *step,
-		   const atomic_int *stop, char err[ERRLEN])
+enum copied { COPIED, COPY_NO_ROOM, COPY_CHANGED, COPY_UNREADABLE };
+
+static enum copied copy_failed(enum copied how, const char *why, char err[ERRLEN])
+{
+	(void)err_set(err, "%s", why);
+	return how;
+}
+
+static enum copied copy_to(int to, int from, const struct file_id *id, char *step,
+			   const atomic_int *stop, char err[ERRLEN])
 {
 	struct file_id after;
 	struct stat st;
@@ -118,25 +133,25 @@ static int copy_to(int to, int from, const struct file_id *id, char *step,
 		ssize_t n = pread(from, step, COPY_STEP, at);
 
 		if (stop && atomic_load(stop))
-			return err_set(err, "not read: we are leaving");
+			return copy_failed(COPY_CHANGED, leaving, err);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_set(err, "%s", strerror(errno));
+			return copy_failed(COPY_UNREADABLE, strerror(errno), err);
 		if (n == 0)
 			break;
 		if (write_whole(to, step, (size_t)n) != 0)
-			return 1;
+			return copy_failed(COPY_NO_ROOM, strerror(errno), err);
 		at += n;
 	}
 	if (fstat(from, &st) != 0)
-		return err_set(err, "%s", strerror(errno));
+		return copy_failed(COPY_UNREADABLE, strerror(errno), err);
 	id_of(&after, &st);
 	/* A rename or a chmod moves ctime only: the bytes are the same. */
 	if (at != id->size || after.size != id->size ||
 	    !same_time(after.mtime, id->mtime))
-		return err_set(err, "it changed while it was read");
-	return 0;
+		return copy_failed(COPY_CHANGED, "it changed while it was read", err);
+	return COPIED;
 }
 
 static int seal(int fd)
@@ -145,32 +160,46 @@ static int seal(int fd)
 		     F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }
 
-/* A descriptor of a copy that nobody else can write to; -1. */
-static int copy_of(int from, const struct file_id *id, int *in_memory,
-		   const atomic_int *stop, char err[ERRLEN])
+/* Where a copy may lie, the best place first; NULL: in memory, the last one. 0: no more. */
+static int place_of_copy(int i, const char **dir)
 {
 	const char *own = getenv("TMPDIR");
-	const char *const dirs[] = {own ? own : "/var/tmp", own ? own : "/tmp", NULL};
-	char *step = malloc(COPY_STEP);
-	int fd = -1, rc = 1;
+	const char *const dirs[] = {own ? own : "/var/tmp", own ? NULL : "/tmp", NULL};
 
-	for (size_t i = own != NULL; step && rc == 1 && i < PS_ARRAY_LEN(dirs); i++) {
-		*in_memory = dirs[i] == NULL;
-		fd = *in_memory ? memfd_create("peerscope-geo",
-					       MFD_CLOEXEC | MFD_ALLOW_SEALING)
-				: unnamed_in(dirs[i]);
-		if (fd < 0)
+	if (i > 0 && !dirs[i - 1])
+		return 0;
+	*dir = dirs[i];
+	return 1;
+}
+
+/* A copy that nobody else can write to, in *fd. */
+static enum copied copy_of(int from, const struct file_id *id, int *fd, int *in_memory,
+			   const atomic_int *stop, char err[ERRLEN])
+{
+	enum copied rc = COPY_NO_ROOM;
+	char why[ERRLEN] = "out of memory";
+	char *step = malloc(COPY_STEP);
+	const char *dir;
+
+	for (int i = 0; step && rc == COPY_NO_ROOM && place_of_copy(i, &dir); i++) {
+		*in_memory = !dir;
+		*fd = dir ? unnamed_in(dir)
+			  : memfd_create("peerscope-geo",
+					 MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (*fd < 0) {
+			(void)err_set(why, "%s", strerror(errno));
 			continue;
-		rc = copy_to(fd, from, id, step, stop, err);
-		if (rc == 0 && *in_memory && seal(fd) != 0)
-			rc = err_errno(err, "sealing our copy");
-		if (rc != 0)
-			close(fd);
+		}
+		rc = copy_to(*fd, from, id, step, stop, why);
+		if (rc == COPIED && *in_memory && seal(*fd) != 0)
+			rc = copy_failed(COPY_NO_ROOM, strerror(errno), why);
+		if (rc != COPIED)
+			close(*fd);
 	}
 	free(step);
-	if (rc == 1)
-		(void)err_set(err, "no room for a copy of it: %s", strerror(errno));
-	return rc == 0 ? fd : -1;
+	(void)err_set(err, "%s%s", rc == COPY_NO_ROOM ? "no room for a copy of it: " : "",
+		      why);
+	return rc;
 }
 
 /* --- verifying -------------------------------------------------------------- */
@@ -224,7 +253,7 @@ static int verify_nodes(struct verify *v, const atomic_int *stop)
 }
 
 /* Every node and every record of the file, so that no lookup meets a damaged one. */
-static int verify(struct geo_file *f, const atomic_int *stop, char err[ERRLEN])
+static enum file_rc verify(struct geo_file *f, const atomic_int *stop, char err[ERRLEN])
 {
 	struct verify v = {.db = &f->db, .layout = &f->layout};
 	int rc;
@@ -232,86 +261,130 @@ static int verify(struct geo_file *f, const atomic_int *stop, char err[ERRLEN])
 	v.bits = f->db.data_section_size;
 	v.visited = calloc(v.bits / 64 + 1, sizeof(*v.visited));
 	if (!v.visited)
-		return err_set(err, "out of memory");
+		return failed(FILE_LATER, "out of memory", err);
 	rc = verify_nodes(&v, stop);
 	free(v.visited);
 	if (rc < 0)
-		return err_set(err, rc == -1 ? "damaged" : "not read: we are leaving");
+		return failed(FILE_BAD, rc == -1 ? "damaged" : leaving, err);
 	if (rc == 0)
 		layout_keep(&f->layout, f->layout.rows & v.seen);
-	if (v.seen == 0)
-		return err_set(err, "it holds no places: %.*s",
-			       (int)strnlen(f->db.metadata.database_type, 60),
-			       f->db.metadata.database_type);
+	if (v.seen == 0) {
+		(void)err_set(err, "it holds no places: %.*s",
+			      (int)strnlen(f->db.metadata.database_type, 60),
+			      f->db.metadata.database_type);
+		return FILE_BAD;
+	}
 	/* What was touched need not stay in our memory; failing is fine. */
 	(void)madvise((void *)(uintptr_t)f->db.file_content, (size_t)f->db.file_size,
 		      MADV_DONTNEED);
-	return 0;
+	return FILE_OK;
 }
 
 /* --- open, close -------------------------------------------------------------- */
 
-/* Takes fd. */
-static int open_copy(struct geo_file *f, int fd, const atomic_int *stop, char err[ERRLEN])
+/* Of our own copy, so what the system refuses is a want of something. */
+static enum file_rc open_mmdb(struct geo_file *f, int fd, char err[ERRLEN])
 {
 	char name[32];
-	const char *type;
 	int rc;
 
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
 	rc = MMDB_open(name, MMDB_MODE_MMAP, &f->db);
-	if (rc == MMDB_IO_ERROR || rc == MMDB_FILE_OPEN_ERROR)
-		(void)err_set(err, "%s: %s", name, strerror(errno));
-	else if (rc != MMDB_SUCCESS)
-		(void)err_set(err, "%s", MMDB_strerror(rc));
-	close(fd);
-	if (rc != MMDB_SUCCESS)
-		return -1;
-	type = f->db.metadata.database_type;
-	layout_of_type(&f->layout, type, strlen(type));
-	if (verify(f, stop, err) == 0)
-		return 0;
-	MMDB_close(&f->db);
-	return -1;
+	switch (rc) {
+	case MMDB_SUCCESS: return FILE_OK;
+	case MMDB_IO_ERROR:
+	case MMDB_FILE_OPEN_ERROR: return failed(FILE_LATER, strerror(errno), err);
+	case MMDB_OUT_OF_MEMORY_ERROR: return failed(FILE_LATER, MMDB_strerror(rc), err);
+	default: return failed(FILE_BAD, MMDB_strerror(rc), err);
+	}
 }
 
-static int open_source(const char *path, struct file_id *id, char err[ERRLEN])
+/* Takes fd. */
+static enum file_rc open_copy(struct geo_file *f, int fd, const atomic_int *stop,
+			      char err[ERRLEN])
+{
+	enum file_rc rc = open_mmdb(f, fd, err);
+	const char *type;
+
+	close(fd);
+	if (rc != FILE_OK)
+		return rc;
+	type = f->db.metadata.database_type;
+	layout_of_type(&f->layout, type, strlen(type));
+	rc = verify(f, stop, err);
+	if (rc != FILE_OK)
+		MMDB_close(&f->db);
+	return rc;
+}
+
+/* Who may not read it may not tomorrow; what the system is short of it may have then. */
+static enum file_rc cant_open(int why, char err[ERRLEN])
+{
+	switch (why) {
+	case ENOENT:
+	case ENOTDIR: return failed(FILE_MISSING, strerror(why), err);
+	case EACCES:
+	case EPERM:
+	case ELOOP:
+	case ENAMETOOLONG: return failed(FILE_BAD, strerror(why), err);
+	default: return failed(FILE_LATER, strerror(why), err);
+	}
+}
+
+static enum file_rc open_source(int *fd, const char *path, struct file_id *id,
+				char err[ERRLEN])
 {
 	struct stat st;
-	/* A FIFO that came between: opened without waiting, refused below. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	if (fd < 0)
-		return err_set(err, "%s", strerror(errno));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, "not a regular file");
+	/* A FIFO that came between: opened without waiting, refused below. */
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (*fd < 0)
+		return cant_open(errno, err);
+	if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		close(*fd);
+		return failed(FILE_BAD, "not a regular file", err);
 	}
 	id_of(id, &st);
 	if (id->size > 0 && id->size <= FILE_MAX_BYTES)
-		return fd;
-	close(fd);
-	return err_set(err, id->size == 0 ? "it is empty" : "longer than 2 GB");
+		return FILE_OK;
+	close(*fd);
+	return failed(FILE_BAD, id->size == 0 ? "it is empty" : "longer than 2 GB", err);
 }
 
-int file_open(struct geo_file **out, const char *path, struct file_id *id,
-	      const atomic_int *stop, char err[ERRLEN])
+/* The copy of what stands at path, in *fd. */
+static enum file_rc copy_source(int *fd, const char *path, struct file_id *id,
+				int *in_memory, const atomic_int *stop, char err[ERRLEN])
+{
+	enum copied how;
+	int from;
+	enum file_rc rc = open_source(&from, path, id, err);
+
+	if (rc != FILE_OK)
+		return rc;
+	how = copy_of(from, id, fd, in_memory, stop, err);
+	close(from);
+	if (how == COPIED)
+		return FILE_OK;
+	return how == COPY_CHANGED ? FILE_BAD : FILE_LATER;
+}
+
+enum file_rc file_open(struct geo_file **out, const char *path, struct file_id *id,
+		       const atomic_int *stop, char err[ERRLEN])
 {
 	struct geo_file *f = calloc(1, sizeof(*f));
-	int fd = open_source(path, id, err), copy = -1;
+	enum file_rc rc;
+	int fd;
 
-	if (f && fd >= 0)
-		copy = copy_of(fd, id, &f->in_memory, stop, err);
-	else if (!f)
-		(void)err_set(err, "out of memory");
-	if (fd >= 0)
-		close(fd);
-	if (copy < 0 || open_copy(f, copy, stop, err) != 0) {
+	if (!f)
+		return failed(FILE_LATER, "out of memory", err);
+	rc = copy_source(&fd, path, id, &f->in_memory, stop, err);
+	if (rc == FILE_OK)
+		rc = open_copy(f, fd, stop, err);
+	if (rc == FILE_OK)
+		*out = f;
+	else
 		free(f);
-		return -1;
-	}
-	*out = f;
-	return 0;
+	return rc;
 }
 
 void file_close(struct geo_file **f)
@@ -333,6 +406,11 @@ void file_info(const struct geo_file *f, struct file_info *out)
 	out->built_s = f->db.metadata.build_epoch;
 	out->bytes = (uint64_t)f->db.file_size;
 	out->in_memory = f->in_memory;
+}
+
+uint64_t file_age_days(const struct file_info *info, uint64_t now_s)
+{
+	return now_s > info->built_s ? (now_s - info->built_s) / 86400 : 0;
 }
 
 int file_lookup(const struct geo_file *f, const uint8_t addr[ADDR_LEN], struct place *p)

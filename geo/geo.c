@@ -41,25 +41,32 @@ int geo_paths(struct geo_paths *out, const struct conf *conf, char err[ERRLEN])
 	return 0;
 }
 
-int geo_open(struct geo **out, const struct geo_paths *paths, char err[ERRLEN])
+enum file_rc geo_open(struct geo **out, const struct geo_paths *paths, char err[ERRLEN])
 {
 	struct geo *g = calloc(1, sizeof(*g));
+	enum file_rc rc = FILE_LATER;
 	struct file_id id;
 	char why[ERRLEN];
 
-	if (!g)
-		return err_set(err, "places: out of memory");
+	if (!g) {
+		(void)err_set(err, "places: out of memory");
+		return rc;
+	}
 	g->owns = 1;
 	for (int i = 0; i < GEO_FILES_MAX; i++) {
 		const char *path = paths->path[i];
 
-		if (!path[0] || file_open(&g->file[i], path, &id, NULL, why) == 0)
+		if (!path[0])
+			continue;
+		rc = file_open(&g->file[i], path, &id, NULL, why);
+		if (rc == FILE_OK)
 			continue;
 		geo_close(&g);
-		return err_set(err, "%s database %.120s: %.100s", roles[i], path, why);
+		(void)err_set(err, "%s database %.120s: %.100s", roles[i], path, why);
+		return rc;
 	}
 	*out = g;
-	return 0;
+	return FILE_OK;
 }
 
 struct geo *geo_of_files(struct geo_file *const file[GEO_FILES_MAX])

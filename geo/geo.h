@@ -34,7 +34,8 @@ PS_MUST int geo_paths(struct geo_paths *out, const struct conf *conf, char err[E
 const char *geo_role(int i);
 /* Every file that is named must be good; else nothing stays open, *out is untouched, and
  * err names the file. Reads the disk: see file.h. */
-PS_MUST int geo_open(struct geo **out, const struct geo_paths *paths, char err[ERRLEN]);
+PS_MUST enum file_rc geo_open(struct geo **out, const struct geo_paths *paths,
+			      char err[ERRLEN]);
 void geo_close(struct geo **g);
 /* 1: something is known (fields filled); 0: nothing. g may have no database. */
 PS_MUST int geo_lookup(const struct geo *g, const uint8_t addr[ADDR_LEN],

@@ -124,7 +124,7 @@ static int open_seat(struct geo_watch *w, struct seat *s, struct file_id id)
 	struct geo_file *fresh = NULL;
 	char err[ERRLEN] = "";
 
-	if (file_open(&fresh, s->path, &id, &w->quit, err) != 0) {
+	if (file_open(&fresh, s->path, &id, &w->quit, err) != FILE_OK) {
 		s->refused = s->last = id;
 		s->shown.refused++;
 		show(s, WATCH_REFUSED, err);

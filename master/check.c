@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "collector/redis.h"
+#include "common/clock.h"
 #include "geo/geo.h"
 #include "master/cli.h"
 #include "master/config.h"
@@ -93,23 +94,63 @@ static void complain(struct check *k, int key, enum config_kind kind, const char
 	say(k, kind, text);
 }
 
+static int geo_key(int i)
+{
+	static const int keys[] = {CONFIG_KEY_geo_city_db, CONFIG_KEY_geo_asn_db};
+
+	return i < 2 ? keys[i] : CONFIG_KEY_geo_more_db;
+}
+
+/* `serve` works without any of them, and takes one as soon as it is there and good. So it
+ * is an error only if the wrong thing lies there, which does not mend itself. */
+static void complain_geo(struct check *k, int i, enum file_rc rc, const char *why)
+{
+	static const char *const then[] = {
+		[-FILE_BAD] = "no place would come from it",
+		[-FILE_MISSING] = "no place comes from it until it is there",
+		[-FILE_LATER] = "it would be tried again",
+	};
+	char what[CONFIG_SAY_MAX];
+
+	snprintf(what, sizeof what, "%s; %s", why, then[-rc]);
+	complain(k, geo_key(i), rc == FILE_BAD ? CONFIG_ERROR : CONFIG_WARNING, what);
+}
+
+static void check_age(struct check *k, int i, const char *path, const struct geo *g)
+{
+	char what[CONFIG_SAY_MAX];
+	struct file_info info;
+	uint64_t days;
+
+	if (!geo_info(g, i, &info))
+		return;
+	days = file_age_days(&info, clock_wall_ms() / 1000);
+	if (days < FILE_OLD_DAYS)
+		return;
+	snprintf(what, sizeof what, "%s database %s: " FILE_OLD_WORDS, geo_role(i), path,
+		 days);
+	complain(k, geo_key(i), CONFIG_WARNING, what);
+}
+
 /* Each file alone, so that all of them are heard of. */
 static void check_geo(struct check *k)
 {
-	static const int keys[] = {CONFIG_KEY_geo_city_db, CONFIG_KEY_geo_asn_db};
 	static struct geo_paths all, one;
 	char err[ERRLEN];
 
 	if (geo_paths(&all, &k->c.conf, err) != 0)
-		complain(k, CONFIG_KEY_geo_more_db, CONFIG_ERROR, err);
+		return; /* said when the file was read */
 	for (int i = 0; i < GEO_FILES_MAX; i++) {
 		struct geo *g = NULL;
+		enum file_rc rc;
 
 		memset(&one, 0, sizeof one);
 		memcpy(one.path[i], all.path[i], sizeof one.path[i]);
-		if (geo_open(&g, &one, err) != 0)
-			complain(k, i < 2 ? keys[i] : CONFIG_KEY_geo_more_db,
-				 CONFIG_ERROR, err);
+		rc = geo_open(&g, &one, err);
+		if (rc != FILE_OK)
+			complain_geo(k, i, rc, err);
+		else
+			check_age(k, i, one.path[i], g);
 		geo_close(&g);
 	}
 }

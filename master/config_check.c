@@ -10,6 +10,7 @@
 #include "collector/redis.h"
 #include "collector/verdict.h"
 #include "common/ident.h"
+#include "geo/geo.h"
 #include "master/config_int.h"
 #include "master/sock.h"
 
@@ -271,6 +272,16 @@ static void check_online_url(struct config_load *l)
 			"and can change the answers");
 }
 
+/* The collector takes all of them or none. */
+static void check_more_db(struct config_load *l)
+{
+	static struct geo_paths paths;
+	char err[ERRLEN];
+
+	if (geo_paths(&paths, &l->cfg->conf, err) != 0)
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_geo_more_db, err);
+}
+
 static void check_names(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -351,6 +362,7 @@ void config_check(struct config_load *l)
 	check_engine_url(l);
 	check_ace_trackers(l);
 	check_online_url(l);
+	check_more_db(l);
 	check_names(l);
 	check_lsd(l);
 	check_sizes(l);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "geo/geo.h"
 #include "master/cli.h"
 
@@ -17,14 +18,19 @@ static const char *or_none(const char *text)
 
 static void print_file(int i, const char *path, const struct file_info *info)
 {
+	uint64_t days = file_age_days(info, clock_wall_ms() / 1000);
 	time_t t = (time_t)info->built_s;
 	char day[16] = "-";
 	struct tm tm;
 
 	if (gmtime_r(&t, &tm))
 		strftime(day, sizeof day, "%Y-%m-%d", &tm);
-	printf("%s\t%s\t%s\t%s\t%llu KB\n", geo_role(i), path, or_none(info->type), day,
-	       (unsigned long long)info->bytes / 1024);
+	printf("%s\t%s\t%s\t%s\t%" PRIu64 " KB\t%" PRIu64 " days\n", geo_role(i), path,
+	       or_none(info->type), day, info->bytes / 1024, days);
+	if (days >= FILE_OLD_DAYS)
+		fprintf(stderr,
+			"peerscope geo: %s database %s: " FILE_OLD_WORDS " (warning)\n",
+			geo_role(i), path, days);
 }
 
 static void print_place(const char *address, const struct place *p)

@@ -232,13 +232,24 @@ def test_without_a_disk_for_our_copy(daemon, mmdb):
     assert (db['state'], db['in_memory']) == ('ok', False), '/var/tmp and /tmp are no disks?'
 
 
+def test_an_old_one_is_used_and_said(daemon, mmdb):
+    d = daemon({'geo.city_db': mmdb / 'old.mmdb'})
+    db, = d.get('/health').json['geo']['databases']
+    assert db['state'] == 'ok'
+    assert len(d.log_lines(f'city database {mmdb}/old.mmdb: 45 days old')) == 1
+
+
 def test_the_geo_command(daemon, mmdb):
     d = daemon({'geo.city_db': mmdb / 'city.mmdb', 'geo.asn_db': mmdb / 'asn.mmdb'})
     r = d.command('geo')
     assert r.returncode == 0 and r.stderr == ''
-    assert [line.split('\t')[:3] for line in r.stdout.splitlines()] == [
-        ['city', f'{mmdb}/city.mmdb', 'GeoLite2-City'],
-        ['asn', f'{mmdb}/asn.mmdb', 'GeoLite2-ASN']]
+    assert [line.split('\t')[:3] + line.split('\t')[5:] for line in r.stdout.splitlines()] == [
+        ['city', f'{mmdb}/city.mmdb', 'GeoLite2-City', '0 days'],
+        ['asn', f'{mmdb}/asn.mmdb', 'GeoLite2-ASN', '0 days']]
+    r = d.command('geo', '-o', f'geo.city_db={mmdb}/old.mmdb')
+    assert r.returncode == 0 and r.stdout.splitlines()[0].endswith('\t45 days')
+    assert r.stderr == (f'peerscope geo: city database {mmdb}/old.mmdb: 45 days old; there is '
+                        'a newer one each month (warning)\n')
     r = d.command('geo', '127.1.0.1', '2002:c000:209::1', '127.4.0.1')
     assert r.returncode == 0 and r.stdout.splitlines() == [
         '127.1.0.1\tDE\tGermany\tState of Berlin\tBerlin\t52.52437,13.41053\tEurope/Berlin\t'

@@ -481,6 +481,35 @@ def test_check_reports_all_errors(tmp_path):
     assert '/nonexistent.mmdb' in r.stderr
 
 
+def test_check_of_databases(tmp_path, mmdb):
+    """serve works without any. One that is not there may come: a warning. A wrong file stays
+    one: an error. An old one is in use, and said."""
+    f = tmp_path / 'p.conf'
+    f.write_text(f'[geo]\ncity_db = {tmp_path}/late.mmdb\nasn_db = {mmdb}/asn.mmdb\n'
+                 f'more_db = {mmdb}/old.mmdb,{tmp_path}/late2.mmdb\n[redis]\nmode = off\n')
+    r = run('check', '-c', str(f), '-o', 'http.listen=127.0.0.1:0')
+    assert r.returncode == 0, r.stderr
+    assert r.stderr.splitlines() == [
+        f'{f}:2: geo.city_db: city database {tmp_path}/late.mmdb: No such file or directory; '
+        'no place comes from it until it is there (warning)',
+        f'{f}:4: geo.more_db: more1 database {mmdb}/old.mmdb: 45 days old; '
+        'there is a newer one each month (warning)',
+        f'{f}:4: geo.more_db: more2 database {tmp_path}/late2.mmdb: No such file or directory; '
+        'no place comes from it until it is there (warning)']
+    (tmp_path / 'late.mmdb').write_text('no database')
+    (tmp_path / 'late2.mmdb').mkdir()
+    r = run('check', '-c', str(f), '-o', 'http.listen=127.0.0.1:0')
+    assert r.returncode == 1
+    said = [line for line in r.stderr.splitlines() if 'warning' not in line]
+    assert len(said) == 2 and 'invalid metadata' in said[0] and 'regular file' in said[1], said
+    assert all(line.endswith('; no place would come from it') for line in said)
+    f.write_text('[geo]\nmore_db = ' + ','.join(f'/{i}' for i in range(7)))
+    for command in 'check', 'serve':
+        r = run(command, '-c', str(f))
+        assert r.returncode and 'p.conf:2: geo.more_db' in r.stderr, r.stderr
+        assert 'more than 6 further databases' in r.stderr
+
+
 def test_hup_with_a_bad_redis_url_is_refused_whole(daemon):
     d = daemon({'redis.mode': 'external'}, file='[redis]\nurl = redis://127.0.0.1:1\n')
     with open(d.file, 'w', encoding='utf-8') as f:
@@ -523,7 +552,7 @@ def test_check_lists_in_the_order_of_lines(tmp_path, net):
         assert r.returncode == 1
         said = re.findall(r'^(?:\S*p\.conf:(\d+)|-o): (.*?)( \(warning\))?$', r.stderr, re.M)
         assert [s[0] for s in said] == ['2', '4', '6', '7', '8', '10', '14', '16', '']
-        assert [s[0] for s in said if not s[2]] == ['2', '8', '']
+        assert [s[0] for s in said if not s[2]] == ['2', '8']
         for text, word in zip((s[1] for s in said), (
                 'log.file: directory /nonexistent: No such', 'swarm.trackers: no tracker',
                 'swarm.dht_state: the DHT', 'swarm.interface: there is no such device',

@@ -17,6 +17,7 @@
 #   flat-country.mmdb, flat-asn.mmdb, flat-geolite2.mmdb         ip-location-db
 #   odd.mmdb        none of these: "name" and "radius" mean something else
 #   far.mmdb        another country than city.mmdb says, for 127.1.0.0/16
+#   old.mmdb        built 45 days ago
 #   other.mmdb      city.mmdb as a next month's: other towns on 127.0/16 and 127.1/16
 #
 # Places stand on 127/8 too, so that a loopback swarm has them:
@@ -57,6 +58,7 @@ sub build {
 		remove_reserved_networks => 0, alias_ipv6_to_ipv4 => 0,
 		map_key_type_callback => sub { $map{ $_[0] } },
 	);
+	$tree->_set_build_epoch($$extra{built}) if $$extra{built};
 	$tree->insert_network(@$_) for @rows;
 	open my $fh, '>:raw', "$dir/$name" or die "$dir/$name: $!\n";
 	$tree->write_tree($fh);
@@ -183,4 +185,5 @@ build('other.mmdb', 'GeoLite2-City', 6, {},
 			       'America/New_York') ],
       [ '127.1.0.0/16', nested('DE', 'Germany', 'Hamburg', 'Hamburg', 53.57532, 10.01534,
 			       'Europe/Berlin') ]);
+build('old.mmdb', 'GeoLite2-City', 6, { built => time() - 45 * 86400 }, on(nested(@berlin)));
 build('none.mmdb-', 'Empty', 6, {}, on({ domain => 'example.net' }));

@@ -716,6 +716,9 @@ static void test_online_url(void **state)
 	heard("E -o: geo.online_url = https://ipwho.is/?ip=: must be https://host/path/, "
 	      "without a question mark, e.g. https://ipwho.is/\n");
 	assert_int_equal(refuses("geo.online_rate=0"), 1);
+	assert_int_equal(refuses("geo.more_db=/1,/2,/3,/4,/5,/6"), 0);
+	assert_int_equal(refuses("geo.more_db=/1,/2,/3,/4,/5,/6,/7"), 1);
+	heard("E -o: geo.more_db = /1,/2,/3,/4,/5,/6,/7: more than 6 further databases\n");
 }
 
 static void test_warnings(void **state)

@@ -386,23 +386,31 @@ static void test_no_files(void **state)
 	geo_close(&g);
 }
 
-static void must_refuse(const char *city, const char *asn, const char *part)
+static void must_refuse_as(enum file_rc rc, const char *city, const char *asn,
+			   const char *part)
 {
 	struct geo *g = (struct geo *)&g; /* must stay untouched */
 	struct geo *before = g;
 	char err[ERRLEN] = "";
 
-	assert_int_equal(geo_open(&g, paths(city, asn, NULL), err), -1);
+	assert_int_equal(geo_open(&g, paths(city, asn, NULL), err), rc);
 	assert_ptr_equal(g, before);
 	if (!strstr(err, part))
 		fail_msg("no '%s' in '%s'", part, err);
 }
 
+static void must_refuse(const char *city, const char *asn, const char *part)
+{
+	must_refuse_as(FILE_BAD, city, asn, part);
+}
+
 static void test_refused_files(void **state)
 {
 	(void)state;
-	must_refuse(file("none.mmdb"), "", "none.mmdb: No such file");
-	must_refuse(file("city.mmdb"), file("none.mmdb"), "asn database");
+	must_refuse_as(FILE_MISSING, file("none.mmdb"), "", "none.mmdb: No such file");
+	must_refuse_as(FILE_MISSING, file("city.mmdb"), file("none.mmdb"),
+		       "asn database");
+	must_refuse_as(FILE_MISSING, file("city.mmdb/x"), "", "Not a directory");
 	must_refuse(file("none.mmdb-"), "", "it holds no places: Empty");
 	must_refuse(dir, "", "not a regular file");
 	assert_int_equal(mkfifo(file("fifo"), 0600), 0);
@@ -492,6 +500,23 @@ static void test_flipped_bytes(void **state)
 	assert_true(refused > 300);
 }
 
+static void test_age(void **state)
+{
+	struct geo *g = must_open(file("old.mmdb"), file("asn.mmdb"));
+	struct file_info info;
+
+	(void)state;
+	assert_int_equal(geo_info(g, 0, &info), 1);
+	assert_int_equal(file_age_days(&info, (uint64_t)time(NULL)), 45);
+	assert_int_equal(file_age_days(&info, info.built_s + 86399), 0);
+	assert_int_equal(file_age_days(&info, info.built_s + 86400), 1);
+	assert_int_equal(file_age_days(&info, info.built_s - 1),
+			 0); /* our clock is wrong */
+	assert_int_equal(geo_info(g, 1, &info), 1);
+	assert_int_equal(file_age_days(&info, (uint64_t)time(NULL)), 0);
+	geo_close(&g);
+}
+
 static void test_country_names(void **state)
 {
 	char code[3] = "";
@@ -538,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_hole_in_the_middle),
 		cmocka_unit_test(test_flipped_bytes),
+		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_country_names),
 	};
 
