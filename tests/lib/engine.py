@@ -1,24 +1,20 @@
 """An AceStream engine, scripted: it knows the content ids that it is told, in the words of
 the HTTP API, and can hang, lie, fail, be slow and die. On 127/8, in threads of the test."""
-import http.server
-import json
-import socket
-import threading
 from urllib.parse import parse_qs, urlsplit
+
+import web
 
 PORT = 6878
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-
+class Handler(web.Handler):
     def do_GET(self):
-        engine, url = self.server.engine, urlsplit(self.path)
+        engine, url = self.server.owner, urlsplit(self.path)
         query = {k: v[0] for k, v in parse_qs(url.query).items()}
         engine.seen.append(self.path)
         if url.path == '/webui/api/service' and query.get('method') == 'get_version':
             if engine.mode == 'hang' and not engine.probes:
-                engine.stopped.wait(60)
+                self.say(None)
             elif engine.mode == 'not_found':
                 self.say({'error': 'not found'}, 404)
             elif engine.mode == 'other_server':
@@ -32,40 +28,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         engine.asked.append(query['query'])
         if engine.delay_s:
-            engine.stopped.wait(engine.delay_s)
+            self.server.stopped.wait(engine.delay_s)
         answer = engine.answer(query['query'])
-        if answer is None:              # hangs until the test ends
-            engine.stopped.wait(60)
-        elif isinstance(answer, tuple):
-            self.say(*answer)
-        else:
-            self.say(answer)
-
-    def say(self, what, status=200):
-        body = what if isinstance(what, bytes) else json.dumps(what).encode()
-        try:
-            self.send_response(status)
-            self.send_header('Content-Type', 'application/json')
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            pass                        # who asked has left
-
-    def log_message(self, *args):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads, request_queue_size = True, 64
-
-    def get_request(self):
-        sock, address = super().get_request()
-        self.engine.open.append(sock)
-        return sock, address
-
-    def handle_error(self, request, client_address):
-        pass                            # a connection that ended is all there is
+        self.say(*(answer if isinstance(answer, tuple) else (answer,)))
 
 
 class Engine:
@@ -83,24 +48,12 @@ class Engine:
         stage.at_end(self.stop)
 
     def start(self):
-        self.stopped, self.open = threading.Event(), []
-        self.server = Server((self.address, PORT), Handler)
-        self.server.engine = self
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
+        self.server = web.Server(self.address, PORT, Handler, self)
 
     def stop(self):
         """It dies: connections are refused from now on."""
         if self.server:
-            self.stopped.set()
-            self.server.shutdown()
-            self.server.server_close()
-            for sock in self.open:      # those that are kept alive die, too
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-            self.thread.join()
+            self.server.stop()
             self.server = None
 
     def answer(self, asked):

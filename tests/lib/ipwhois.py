@@ -1,13 +1,10 @@
 """ipwho.is, scripted: places in the words of its JSON, nested or flat; it can be slow, hang,
 limit, lie, fail and hang up. On 127/8, in threads of the test."""
 import email.utils
-import http.server
-import json
-import socket
-import ssl
 import threading
 import time
 
+import web
 from procs import wait_until
 
 PORT = 8043
@@ -40,56 +37,21 @@ def flat(address):
             'timezone': zone, 'timezone_gmt': 'GMT', 'completed_requests': 1}
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-
+class Handler(web.Handler):
     def do_GET(self):
-        s = self.server.service
+        s = self.server.owner
         with s.lock:
             s.asked.append((self.path.rpartition('/')[2], time.monotonic()))
             s.paths.append(self.path)
             s.now += 1
             s.most = max(s.most, s.now)
         try:
-            s.stopped.wait(s.delay_s)
+            self.server.stopped.wait(s.delay_s)
             s.gate.wait(60)
             self.say(*s.answer(self.path.rpartition('/')[2]))
         finally:
             with s.lock:
                 s.now -= 1
-
-    def say(self, what, status=200, headers=None):
-        if what is None:                # hangs until the test ends
-            self.server.service.stopped.wait(60)
-        if what is None or what == 'close':
-            self.close_connection = True
-            return
-        body = what if isinstance(what, bytes) else json.dumps(what).encode()
-        try:
-            self.send_response(status)
-            self.send_header('Content-Type', 'application/json')
-            self.send_header('Content-Length', str(len(body)))
-            for k, v in (headers or {}).items():
-                self.send_header(k, v)
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            pass                        # who asked has left
-
-    def log_message(self, *args):
-        pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads, request_queue_size = True, 64
-
-    def get_request(self):
-        sock, address = super().get_request()
-        self.service.open.append(sock)
-        return sock, address
-
-    def handle_error(self, request, client_address):
-        pass                            # a connection that ended is all there is
 
 
 class IpWhoIs:
@@ -102,30 +64,15 @@ class IpWhoIs:
         self.mode, self.delay_s, self.retry_after = 'ok', 0, None
         self.asked, self.paths, self.told = [], [], {}
         self.now = self.most = 0
-        self.lock, self.stopped, self.open = threading.Lock(), threading.Event(), []
+        self.lock = threading.Lock()
         self.gate = threading.Event()   # while it is clear nobody is answered
         self.gate.set()
-        self.server = Server((self.address, PORT), Handler)
-        self.server.service = self
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
+        self.server = web.Server(self.address, PORT, Handler, self, certificate)
         stage.at_end(self.stop)
 
     def stop(self):
-        self.stopped.set()
         self.gate.set()
-        self.server.shutdown()
-        self.server.server_close()
-        for sock in self.open:          # those that are kept alive die, too
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self.thread.join()
+        self.server.stop()
 
     def addresses(self):
         with self.lock:
@@ -136,7 +83,7 @@ class IpWhoIs:
                    f'{addresses} asked about')
 
     def answer(self, address):
-        """(body, status, headers); None hangs, 'close' hangs up without a word."""
+        """What web.Handler.say is told."""
         if address in self.told:
             return (self.told[address],)
         if self.mode == 'limit':
