@@ -329,6 +329,21 @@ struct benc benc_get(struct benc d, const char *key)
 	return none;
 }
 
+void benc_pick(struct benc d, const struct benc_pick *want, size_t n)
+{
+	struct benc_span key;
+	struct benc_iter it;
+	struct benc v;
+
+	for (size_t i = 0; i < n; i++)
+		*want[i].to = (struct benc){NULL, 0};
+	benc_begin(&it, d);
+	while (benc_next(&it, &key, &v))
+		for (size_t i = 0; i < n; i++)
+			if (!want[i].to->p && benc_is(key, want[i].key))
+				*want[i].to = v;
+}
+
 enum benc_walk benc_walk(struct benc_iter *it, const char *leaf, struct benc_span *key,
 			 struct benc *value)
 {

@@ -70,6 +70,13 @@ const char *benc_rc_name(enum benc_rc rc);	/* "unsorted", ... */
 enum benc_type benc_type(struct benc v);
 /* The value of a key (of the first of them); none if there is no such key, or d is no dict. */
 struct benc benc_get(struct benc d, const char *key);
+/* Several keys at once: each value as benc_get gives it. One pass, as a hostile dict may be as
+ * long as the whole. */
+struct benc_pick {
+	const char *key;
+	struct benc *to;
+};
+void benc_pick(struct benc d, const struct benc_pick *want, size_t n);
 /* def: v is none, or something else. */
 int64_t benc_int(struct benc v, int64_t def);
 struct benc_span benc_str(struct benc v);

@@ -72,26 +72,15 @@ struct file_dict {
 	struct benc length, path, path_utf8, attr, root;
 };
 
-/* In one pass: a hostile one may be as long as the whole. */
 static void read_file_dict(struct file_dict *f, struct benc d)
 {
-	struct benc_span key;
-	struct benc_iter it;
-	struct benc v;
+	const struct benc_pick want[] = {
+		{"length", &f->length},        {"path", &f->path},
+		{"path.utf-8", &f->path_utf8}, {"attr", &f->attr},
+		{"pieces root", &f->root},
+	};
 
-	memset(f, 0, sizeof(*f));
-	benc_begin(&it, d);
-	while (benc_next(&it, &key, &v)) {
-		struct benc *to = benc_is(key, "length")        ? &f->length
-				  : benc_is(key, "path")        ? &f->path
-				  : benc_is(key, "path.utf-8")  ? &f->path_utf8
-				  : benc_is(key, "attr")        ? &f->attr
-				  : benc_is(key, "pieces root") ? &f->root
-								: NULL;
-
-		if (to && !to->p)
-			*to = v;
-	}
+	benc_pick(d, want, PS_ARRAY_LEN(want));
 }
 
 static const char *read_v1(struct entry *e, struct benc d)
@@ -206,27 +195,19 @@ struct info_dict {
 
 static void read_info_dict(struct info_dict *d, struct benc info)
 {
-	struct benc_span key;
-	struct benc_iter it;
-	struct benc v;
+	const struct benc_pick want[] = {
+		{"name", &d->name},
+		{"name.utf-8", &d->name_utf8},
+		{"piece length", &d->piece_length},
+		{"pieces", &d->pieces},
+		{"files", &d->files},
+		{"length", &d->length},
+		{"private", &d->priv},
+		{"meta version", &d->version},
+		{"file tree", &d->tree},
+	};
 
-	memset(d, 0, sizeof(*d));
-	benc_begin(&it, info);
-	while (benc_next(&it, &key, &v)) {
-		struct benc *to = benc_is(key, "name")           ? &d->name
-				  : benc_is(key, "name.utf-8")   ? &d->name_utf8
-				  : benc_is(key, "piece length") ? &d->piece_length
-				  : benc_is(key, "pieces")       ? &d->pieces
-				  : benc_is(key, "files")        ? &d->files
-				  : benc_is(key, "length")       ? &d->length
-				  : benc_is(key, "private")      ? &d->priv
-				  : benc_is(key, "meta version") ? &d->version
-				  : benc_is(key, "file tree")    ? &d->tree
-								 : NULL;
-
-		if (to && !to->p)
-			*to = v;
-	}
+	benc_pick(info, want, PS_ARRAY_LEN(want));
 }
 
 static const char *take_pieces(struct metainfo *m, const struct info_dict *d)

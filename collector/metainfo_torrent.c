@@ -117,35 +117,32 @@ struct torrent_dict {
 	struct benc announce, list, comment, comment_utf8, by, date, layers, seeds;
 };
 
-/* The number of infos. */
-static unsigned read_torrent_dict(struct torrent_dict *d, struct benc *info,
-				  struct benc torrent)
+static void read_torrent_dict(struct torrent_dict *d, struct benc torrent)
+{
+	const struct benc_pick want[] = {
+		{"announce", &d->announce},   {"announce-list", &d->list},
+		{"comment", &d->comment},     {"comment.utf-8", &d->comment_utf8},
+		{"created by", &d->by},       {"creation date", &d->date},
+		{"piece layers", &d->layers}, {"url-list", &d->seeds},
+	};
+
+	benc_pick(torrent, want, PS_ARRAY_LEN(want));
+}
+
+/* How many it has; the last of them in *info. */
+static unsigned find_info(struct benc *info, struct benc torrent)
 {
 	struct benc_span key;
 	struct benc_iter it;
 	unsigned infos = 0;
 	struct benc v;
 
-	memset(d, 0, sizeof(*d));
 	benc_begin(&it, torrent);
-	while (benc_next(&it, &key, &v)) {
-		struct benc *to = benc_is(key, "announce")        ? &d->announce
-				  : benc_is(key, "announce-list") ? &d->list
-				  : benc_is(key, "comment")       ? &d->comment
-				  : benc_is(key, "comment.utf-8") ? &d->comment_utf8
-				  : benc_is(key, "created by")    ? &d->by
-				  : benc_is(key, "creation date") ? &d->date
-				  : benc_is(key, "piece layers")  ? &d->layers
-				  : benc_is(key, "url-list")      ? &d->seeds
-								  : NULL;
-
+	while (benc_next(&it, &key, &v))
 		if (benc_is(key, "info")) {
 			*info = v;
 			infos++;
-		} else if (to && !to->p) {
-			*to = v;
 		}
-	}
 	return infos;
 }
 
@@ -160,10 +157,11 @@ int metainfo_split(struct benc *info, struct metainfo_beside *b, const void *tor
 	memset(b, 0, sizeof(*b));
 	if (rc != BENC_OK)
 		return err_set(err, "the torrent is no bencode: %s", benc_rc_name(rc));
-	infos = read_torrent_dict(&d, info, whole);
+	infos = find_info(info, whole);
 	if (infos != 1 || benc_type(*info) != BENC_DICT)
 		return err_set(err, infos > 1 ? "the torrent has two info dicts"
 					      : "the torrent has no info dict");
+	read_torrent_dict(&d, whole);
 	take_trackers(b, d.announce, d.list);
 	take_seeds(b, d.seeds);
 	b->comment = benc_str(d.comment_utf8);

@@ -171,6 +171,23 @@ static void test_get(void **state)
 	assert_int_equal(benc_int(value("i9223372036854775807e"), 0), INT64_MAX);
 }
 
+static void test_pick(void **state)
+{
+	static const char TEXT[] = "d1:bi1e1:ali2ee1:bi3e1:ci4ee";
+	static const struct benc_bounds loose = {sizeof(TEXT), 2, 1};
+	struct benc d, a, b, none = {(const uint8_t *)"i9e", 3};
+	const struct benc_pick want[] = {{"a", &a}, {"b", &b}, {"none", &none}};
+
+	(void)state;
+	assert_int_equal(benc_read_in(&d, TEXT, sizeof(TEXT) - 1, &loose), BENC_OK);
+	benc_pick(d, want, PS_ARRAY_LEN(want));
+	assert_int_equal(benc_type(a), BENC_LIST);
+	assert_int_equal(benc_int(b, 0), 1); /* the first */
+	assert_int_equal(benc_type(none), BENC_NONE);
+	benc_pick(a, want, PS_ARRAY_LEN(want)); /* of what is no dict */
+	assert_int_equal(benc_type(b), BENC_NONE);
+}
+
 static void test_iterate(void **state)
 {
 	static const enum benc_type WANT[] = {BENC_INT, BENC_STR, BENC_DICT, BENC_LIST};
@@ -306,7 +323,7 @@ int main(void)
 		cmocka_unit_test(test_size),     cmocka_unit_test(test_get),
 		cmocka_unit_test(test_iterate),  cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_changed),  cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_walk),     cmocka_unit_test(test_pick),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
