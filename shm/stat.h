@@ -137,6 +137,8 @@ X(meta_failed, "times the disk of the metadata cache refused") \
 X(meta_evicted, "cached metadata removed for room") \
 X(meta_bad, "damaged files of the metadata cache removed") \
 X(meta_leftovers, "unfinished files of the metadata cache removed") \
+X(meta_batches, "batches of questions for metadata") \
+X(meta_batches_full, "of these, answered 503: too many items of others were under way") \
 X(meta_served, "answers from the metadata cache") \
 X(meta_damaged, "files of the metadata cache that a worker found to be damaged") \
 X(web_requests, "outgoing HTTP requests") \

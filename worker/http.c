@@ -14,7 +14,9 @@
 void http_header(struct ask *a, const char *name, const char *value)
 {
 	/* Fails only without memory; the answer is right without its header too. */
-	(void)evhttp_add_header(evhttp_request_get_output_headers(a->req), name, value);
+	if (!a->one)
+		(void)evhttp_add_header(evhttp_request_get_output_headers(a->req), name,
+					value);
 }
 
 static void free_bytes(const void *data, size_t len, void *arg)
@@ -44,6 +46,10 @@ void http_body(struct ask *a, int status, const char *p, size_t len,
 		unref(p, len, ref);
 		status = 503;
 		snprintf(text, sizeof text, "0");
+	}
+	if (a->one) {
+		a->one->done(a->one, body);
+		return;
 	}
 	http_header(a, "Content-Length", text);
 	gate_answer(a->conn, a->req, status, body);
@@ -120,11 +126,34 @@ void http_file(struct ask *a, int status, struct buf *front, int fd, uint64_t at
 		http_error(a, 503, "no_memory", "There is no memory for this answer.");
 		return;
 	}
+	if (a->one) {
+		a->one->done(a->one, body);
+		return;
+	}
 	http_header(a, "Content-Type", a->type ? a->type : "application/json");
 	http_header(a, "Content-Length", text);
 	gate_answer(a->conn, a->req, status, body);
 	if (body)
 		evbuffer_free(body);
+}
+
+void http_buffer(struct ask *a, int status, struct evbuffer *body)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%zu", evbuffer_get_length(body));
+	http_header(a, "Content-Type", a->type ? a->type : "application/json");
+	http_header(a, "Content-Length", text);
+	gate_answer(a->conn, a->req, status, body);
+	evbuffer_free(body);
+}
+
+void http_wait(const struct ask *a, struct waiting *me)
+{
+	if (a->one)
+		a->one->waiting = me;
+	else if (a->conn)
+		gate_set_user(a->conn, me);
 }
 
 void http_gone(void *arg, struct gate_conn *c)
@@ -135,12 +164,34 @@ void http_gone(void *arg, struct gate_conn *c)
 		me->gone(arg, me);
 }
 
+/* The error of one of several. */
+static void fail_part(struct ask *a, int status, const char *error, const char *code,
+		      const char *message)
+{
+	struct evbuffer *body = evbuffer_new();
+	struct buf text;
+
+	buf_init(&text, 4096);
+	status_part_json(&text, error, message, code, status,
+			 status == 503 && !a->retry_s ? STATUS_RETRY_S : a->retry_s);
+	if (body && (text.failed || evbuffer_add(body, text.p, text.len) != 0)) {
+		evbuffer_free(body);
+		body = NULL;
+	}
+	buf_free(&text);
+	a->one->done(a->one, body);
+}
+
 static void fail(struct ask *a, int status, const char *error, const char *code,
 		 const char *message)
 {
 	struct buf body;
 	char text[24];
 
+	if (a->one) {
+		fail_part(a, status, error, code, message);
+		return;
+	}
 	buf_init(&body, 4096);
 	status_error_json(&body, error, message, code);
 	if (status == 503 || a->retry_s) {

@@ -15,6 +15,16 @@
 
 #define HTTP_PART_MAX 256
 
+/*
+ * A question that is one of several of a request (metabatch.h): its answer is no answer of
+ * the connection, but goes to done, as the bytes of a body; an error of it is the object
+ * that it would be, with its status in it. Headers are nobody's.
+ */
+struct http_part {
+	struct waiting *waiting;	/* http_wait's; NULL: nothing waits */
+	void (*done)(struct http_part *p, struct evbuffer *body);	/* takes body; NULL: no memory */
+};
+
 struct ask {
 	struct worker *w;
 	struct gate_conn *conn;
@@ -24,13 +34,16 @@ struct ask {
 	const char *type;		/* of the body of http_body; NULL: JSON */
 	uint64_t timeout_ms;		/* metadata.c: ?timeout=, or UINT64_MAX */
 	uint32_t retry_s;		/* Retry-After of an error; 0: a 503 says STATUS_RETRY_S */
+	struct http_part *one;		/* NULL: a is a whole request */
 };
 
-/* What a question that waits for its answer leaves with gate_set_user. */
+/* What a question that waits for its answer leaves with http_wait. */
 struct waiting {
 	/* The client left. me is let go of; the request is freed after the call. */
 	void (*gone)(struct worker *w, struct waiting *me);
 };
+/* me hears when the client leaves; NULL: nobody does any more. */
+void http_wait(const struct ask *a, struct waiting *me);
 /* The gate's hook for that. */
 void http_gone(void *arg, struct gate_conn *c);
 
@@ -44,6 +57,8 @@ void http_body(struct ask *a, int status, const char *p, size_t len,
  * kernel reads them: nothing of the file is in our memory. fd is taken. */
 void http_file(struct ask *a, int status, struct buf *front, int fd, uint64_t at,
 	       uint64_t len);
+/* Whatever it holds: takes body. */
+void http_buffer(struct ask *a, int status, struct evbuffer *body);
 void http_empty(struct ask *a, int status);	/* 204, 304; 200 without a body */
 /* 503 gets its Retry-After here. */
 void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)

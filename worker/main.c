@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "shm/stat.h"
 #include "worker/bodies.h"
+#include "worker/metabatch.h"
 #include "worker/metadata.h"
 #include "worker/park.h"
 #include "worker/peers.h"
@@ -162,7 +163,7 @@ static uint32_t max_connections(const struct kid *k)
 	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
 		return (uint32_t)want;
 	room = WORKER_FDS_KEPT + (uint64_t)k->nworkers * (uint64_t)k->nlisten +
-	       GATE_LINGERING;
+	       GATE_LINGERING + METABATCH_OPEN;
 	room = r.rlim_cur > room + 16 ? r.rlim_cur - room : 16;
 	if (room < want)
 		log_warn(
@@ -176,12 +177,16 @@ static uint32_t max_connections(const struct kid *k)
 
 static int make_gate(struct worker *w, char err[ERRLEN])
 {
+	static const struct strict_wide wide[] = {
+		{METADATA_PATH, METADATA_UPLOAD_MAX, 1},
+		{METADATA_BATCH_PATH, METADATA_BATCH_MAX, 0},
+	};
 	const struct conf *c = w->conf;
 	struct gate_conf gc = {
 		.limits = {(size_t)c->http_max_uri_bytes,
 			   (size_t)c->http_max_header_bytes,
-			   (size_t)c->http_max_body_bytes, METADATA_PATH,
-			   METADATA_UPLOAD_MAX, &w->uploads},
+			   (size_t)c->http_max_body_bytes, wide, PS_ARRAY_LEN(wide),
+			   &w->uploads},
 		.request_ms = c->http_header_timeout_ms,
 		.idle_ms = c->http_idle_timeout_ms,
 		.write_ms = c->http_write_timeout_ms,

@@ -115,16 +115,23 @@ enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
 		     "failed to parse magnet URI: %s", err);
 }
 
+static size_t blanks(const char *body, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && body[at] && strchr(BLANKS, body[at]))
+		at++;
+	return at;
+}
+
 enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
 			  size_t len, struct metaask_fault *f)
 {
 	const char *end = NULL;
 	enum metaask rc;
 	cJSON *root;
-	size_t at = 0;
+	size_t at = blanks(body, len);
 
-	while (at < len && body[at] && strchr(BLANKS, body[at]))
-		at++;
 	if (len > 0 && body[0] == 'd')
 		return METAASK_TORRENT;
 	if (at < len && body[at] != '{' && is_type(type, "application/x-bittorrent"))
@@ -137,6 +144,58 @@ enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
 	rc = read_object(m, root, f);
 	cJSON_Delete(root);
 	return rc;
+}
+
+int metaask_list(struct metaask_list *l, const char *type, const char *body, size_t len,
+		 struct metaask_fault *f)
+{
+	const char *end = NULL;
+	const cJSON *items;
+
+	memset(l, 0, sizeof *l);
+	if (blanks(body, len) == len) {
+		(void)bad_json(f, "EOF");
+		return -1;
+	}
+	l->root = cJSON_ParseWithLengthOpts(body, len, &end, 0);
+	if (!l->root) {
+		(void)no_json(f, type, body, len, end);
+		return -1;
+	}
+	items = cJSON_IsObject(l->root) ? member(l->root, "items") : l->root;
+	if (!items || !cJSON_IsArray(items)) {
+		(void)bad_json(f, "The body must be an array, or an object with an array "
+				  "in \"items\".");
+		goto bad;
+	}
+	l->n = cJSON_GetArraySize(items);
+	l->next = items->child;
+	if (l->n <= METAASK_ITEMS)
+		return 0;
+	(void)fault(f, 400, "Too many items", "too_many_items",
+		    "A batch has at most %d items; these are %d.", METAASK_ITEMS, l->n);
+bad:
+	metaask_list_free(l);
+	return -1;
+}
+
+enum metaask metaask_next(struct metaask_list *l, struct magnet *m,
+			  struct metaask_fault *f)
+{
+	const cJSON *one = l->next;
+
+	l->next = one->next;
+	if (cJSON_IsString(one))
+		return metaask_link(m, one->valuestring, strlen(one->valuestring), f);
+	if (!cJSON_IsObject(one))
+		return bad_json(f, "An item must be a JSON object or a string.");
+	return read_object(m, one, f);
+}
+
+void metaask_list_free(struct metaask_list *l)
+{
+	cJSON_Delete(l->root);
+	memset(l, 0, sizeof *l);
 }
 
 int metaask_timeout(const char *text, uint64_t *ms)

@@ -29,6 +29,23 @@ struct metaask_fault {
 /* type: the Content-Type, or NULL. LINK: *m is filled in; BAD: *f is. */
 PS_MUST enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
 				  size_t len, struct metaask_fault *f);
+
+/* The body of a batch: an array, or {"items": [...]}, of at most METAASK_ITEMS of what may
+ * stand there alone, or of its text alone. */
+#define METAASK_ITEMS 50
+struct cJSON;
+struct metaask_list {
+	struct cJSON *root;
+	const struct cJSON *next;
+	int n;
+};
+/* 0: metaask_list_free ends that; -1: *f. */
+PS_MUST int metaask_list(struct metaask_list *l, const char *type, const char *body,
+			 size_t len, struct metaask_fault *f);
+/* The next one, n times: LINK or BAD. */
+PS_MUST enum metaask metaask_next(struct metaask_list *l, struct magnet *m,
+				  struct metaask_fault *f);
+void metaask_list_free(struct metaask_list *l);
 /* A magnet link or an infohash by itself, with the same words if it is none. */
 PS_MUST enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
 				  struct metaask_fault *f);

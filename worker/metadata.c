@@ -39,8 +39,7 @@ static void post_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet 
 	metawait_link(a, link, wait_ms(a));
 }
 
-/* Takes link. */
-static void post_link(struct ask *a, struct magnet *link)
+void metadata_link(struct ask *a, struct magnet *link)
 {
 	struct metaserve q = {
 		.kind = META_JSON,
@@ -53,8 +52,7 @@ static void post_link(struct ask *a, struct magnet *link)
 	metaserve(a, &q);
 }
 
-/* ?timeout=; of what else stands there nothing is known. 0, or -1: answered. */
-static int read_query(struct ask *a)
+int metadata_query(struct ask *a)
 {
 	char name[32], value[HTTP_VALUE_MAX];
 	int rc;
@@ -81,7 +79,7 @@ void metadata_post(struct ask *a)
 	struct magnet *link;
 	struct metaask_fault f;
 
-	if (read_query(a) != 0)
+	if (metadata_query(a) != 0)
 		return;
 	link = malloc(sizeof *link);
 	if (!link) {
@@ -90,7 +88,7 @@ void metadata_post(struct ask *a)
 	}
 	switch (metaask_read(link, evhttp_find_header(h, "Content-Type"),
 			     body->p ? body->p : "", body->len, &f)) {
-	case METAASK_LINK: post_link(a, link); return;
+	case METAASK_LINK: metadata_link(a, link); return;
 	case METAASK_TORRENT:
 		free(link);
 		metawait_file(a, wait_ms(a));

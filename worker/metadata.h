@@ -3,6 +3,7 @@
  * holds, from the cache that the collector fills.
  *
  *   POST /api/v1/metadata           {"magnet_uri"} as of metaask.h, or a .torrent
+ *   POST /api/v1/metadata/batch     an array of such, or {"items": [...]} (metabatch.h)
  *   GET  /api/v1/metadata/{hash}    what is cached, for readers and caches
  *   GET  /download/{hash}           the same as a .torrent
  *   GET  /api/v1/health
@@ -12,12 +13,21 @@
 #ifndef PEERSCOPE_WORKER_METADATA_H
 #define PEERSCOPE_WORKER_METADATA_H
 
+#include "common/magnet.h"
 #include "worker/http.h"
 
 #define METADATA_PATH "/api/v1/metadata"
 #define METADATA_UPLOAD_MAX (10u << 20)	/* bytes of a .torrent: as METAINFO_MAX */
+#define METADATA_BATCH_PATH METADATA_PATH "/batch"
+/* Bytes of a batch: METAASK_ITEMS of MAGNET_MAX, and what JSON needs around them. */
+#define METADATA_BATCH_MAX (512u << 10)
 
 void metadata_post(struct ask *a);
+/* The torrent of link, from the cache or from the collector. Takes link. */
+void metadata_link(struct ask *a, struct magnet *link);
+/* ?timeout= into a->timeout_ms; of what else stands there nothing is known. 0, or -1:
+ * answered. */
+PS_MUST int metadata_query(struct ask *a);
 void metadata_get(struct ask *a);
 void metadata_download(struct ask *a);
 void metadata_health(struct ask *a);		/* always 200 */

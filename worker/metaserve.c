@@ -19,7 +19,7 @@
 
 /* One answer on its way; it ends with serving_end. */
 struct serving {
-	struct waiting waiting; /* first: gate_user is this */
+	struct waiting waiting; /* first: http_wait has this */
 	struct ask ask;
 	struct metaserve q;
 	struct meta_file f;
@@ -133,7 +133,7 @@ static void serving_end(struct serving *s)
 	if (s->slicing) {
 		evtimer_del(&s->timer);
 		s->ask.w->meta_slicing--;
-		gate_set_user(s->ask.conn, NULL);
+		http_wait(&s->ask, NULL);
 	}
 	if (s->copy)
 		s->ask.w->sending_bytes -= s->f.h.len;
@@ -328,7 +328,7 @@ static void later(struct serving *s)
 		s->slicing = 1;
 		s->waiting.gone = gone;
 		evtimer_assign(&s->timer, w->base, on_timer, s);
-		gate_set_user(s->ask.conn, s);
+		http_wait(&s->ask, &s->waiting);
 	}
 	evtimer_add(&s->timer, &now);
 }

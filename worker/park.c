@@ -132,7 +132,7 @@ int park_begin(struct parked *p)
 	p->pushed = 1;
 	kid_ring(p->ask.w->kid->collector_bell_fd);
 	stat_inc(peers_parked);
-	gate_set_user(p->ask.conn, p);
+	http_wait(&p->ask, &p->waiting);
 	return 0;
 }
 
@@ -141,8 +141,7 @@ void park_end(struct parked *p)
 	struct park *park = p->ask.w->park;
 
 	PS_ASSERT(p->used);
-	if (p->ask.conn)
-		gate_set_user(p->ask.conn, NULL);
+	http_wait(&p->ask, NULL);
 	evtimer_del(&p->timer);
 	p->used = 0;
 	p->next_free = park->free;

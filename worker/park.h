@@ -42,7 +42,7 @@ struct parked_kind {
 };
 
 struct parked {
-	struct waiting waiting;		/* first: gate_user is this */
+	struct waiting waiting;		/* first: http_wait has this */
 	const struct parked_kind *kind;
 	struct ask ask;			/* query and part are not valid any more */
 	struct peers_question q;	/* peers.c */

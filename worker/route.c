@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "worker/health.h"
+#include "worker/metabatch.h"
 #include "worker/metadata.h"
 #include "worker/peers.h"
 #include "worker/route.h"
@@ -9,6 +10,7 @@
 static const struct route routes[] = {
 	{"/api/v1/health", ROUTE_GET | ROUTE_CORS, metadata_health},
 	{METADATA_PATH, ROUTE_POST | ROUTE_CORS, metadata_post},
+	{METADATA_BATCH_PATH, ROUTE_POST | ROUTE_CORS, metabatch_post},
 	{"/api/v1/metadata/{}", ROUTE_GET | ROUTE_CORS, metadata_get},
 	{"/download/{}", ROUTE_GET | ROUTE_CORS, metadata_download},
 	{"/health", ROUTE_GET, health_get},

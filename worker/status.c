@@ -43,6 +43,12 @@ void status_count(int status)
 void status_error_json(struct buf *out, const char *error, const char *message,
 		       const char *code)
 {
+	status_part_json(out, error, message, code, 0, 0);
+}
+
+void status_part_json(struct buf *out, const char *error, const char *message,
+		      const char *code, int status, uint32_t retry_s)
+{
 	struct json j;
 
 	json_init(&j, out);
@@ -50,5 +56,9 @@ void status_error_json(struct buf *out, const char *error, const char *message,
 	json_str(&j, "error", error);
 	json_str(&j, "message", message);
 	json_str(&j, "code", code);
+	if (status)
+		json_int(&j, "status", status);
+	if (retry_s)
+		json_uint(&j, "retry_after", retry_s);
 	json_obj_end(&j);
 }

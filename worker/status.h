@@ -15,5 +15,8 @@ const char *status_phrase(int status);
 void status_count(int status);
 void status_error_json(struct buf *out, const char *error, const char *message,
 		       const char *code);
+/* The same where no status line and no Retry-After (0: none) stand beside it. */
+void status_part_json(struct buf *out, const char *error, const char *message,
+		      const char *code, int status, uint32_t retry_s);
 
 #endif

@@ -247,15 +247,21 @@ static int too_large(struct strict *s)
 	return strict_refuse(s, 413, "body_too_large", "The request body is too large.");
 }
 
-/* What its first byte has to confirm, unless its type does. */
-static int may_upload(const struct strict *s)
+/* The path of this POST, if its body may be wider than others. */
+static const struct strict_wide *wide_of(const struct strict *s)
 {
-	const char *path = s->lim->upload_path;
-	size_t n = path ? strlen(path) : 0;
+	const struct strict_wide *w = s->lim->wide;
 
-	return path && s->method == HTTP_POST && s->target.len >= n &&
-	       memcmp(s->target.p, path, n) == 0 &&
-	       (s->target.len == n || s->target.p[n] == '?');
+	if (s->method != HTTP_POST)
+		return NULL;
+	for (size_t i = 0; i < s->lim->nwide; i++, w++) {
+		size_t n = strlen(w->path);
+
+		if (s->target.len >= n && memcmp(s->target.p, w->path, n) == 0 &&
+		    (s->target.len == n || s->target.p[n] == '?'))
+			return w;
+	}
+	return NULL;
 }
 
 static int check_framing(struct strict *s)
@@ -270,7 +276,8 @@ static int check_framing(struct strict *s)
 				     "Transfer-Encoding does not fit the request.");
 	if (s->nlength > 1)
 		return strict_refuse(s, 400, word, "Content-Length stands there twice.");
-	s->most = may_upload(s) ? s->lim->upload : s->lim->body;
+	s->wide = wide_of(s);
+	s->most = s->wide && s->wide->body > s->lim->body ? s->wide->body : s->lim->body;
 	s->announced = s->nlength ? s->parser.content_length : 0;
 	return s->announced > s->most ? too_large(s) : 0;
 }
@@ -330,7 +337,9 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
 {
 	struct strict *s = p->data;
 
-	if (s->body.len == 0 && len > 0 && !s->says_torrent && *at != 'd')
+	/* What only a .torrent may be, its first byte has to confirm, unless its type does. */
+	if (s->wide && s->wide->torrent && s->body.len == 0 && len > 0 &&
+	    !s->says_torrent && *at != 'd')
 		s->most = s->lim->body;
 	if (s->announced > s->most || s->body.len + len > s->most)
 		return too_large(s);
@@ -339,7 +348,7 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
 		s->no_room = 1;
 		return strict_refuse(
 			s, 503, "busy",
-			"Too many uploads are under way (http.max_uploads).");
+			"Too many long requests are under way (http.max_uploads).");
 	}
 	buf_add(&s->body, at, len);
 	return 0;
@@ -387,10 +396,14 @@ static void begin(struct strict *s)
 
 void strict_init(struct strict *s, const struct strict_limits *lim)
 {
+	size_t most = lim->body;
+
+	for (size_t i = 0; i < lim->nwide; i++)
+		most = lim->wide[i].body > most ? lim->wide[i].body : most;
 	s->lim = lim;
 	buf_init(&s->target, lim->uri + 1);
 	buf_init(&s->head, lim->header + 2 * STRICT_HEADERS + 64);
-	buf_init(&s->body, 1 + (lim->upload > lim->body ? lim->upload : lim->body));
+	buf_init(&s->body, 1 + most);
 	begin(s);
 }
 

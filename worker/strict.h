@@ -30,12 +30,17 @@ struct strict_room {
 	size_t used, max;
 };
 
+struct strict_wide {
+	const char *path;
+	size_t body;			/* bytes */
+	int torrent;			/* if it says that it is a .torrent, or begins with "d" */
+};
+
 struct strict_limits {
 	size_t uri, header, body;	/* bytes: http.max_uri, max_header, max_body */
-	/* Or NULL: a POST to this path may have so many, if it says that it is a .torrent
-	 * or begins with "d". evhttp does not get such a body. */
-	const char *upload_path;
-	size_t upload;
+	/* A POST to one of these paths may have more. evhttp does not get such a body. */
+	const struct strict_wide *wide;
+	size_t nwide;
 	struct strict_room *room;
 };
 
@@ -70,6 +75,7 @@ struct strict {
 	const char *word, *why;
 	int no_room;			/* for want of strict_room */
 
+	const struct strict_wide *wide;	/* of this request; NULL: none */
 	size_t most, roomed;		/* bytes that the body may have; taken from room */
 	uint64_t announced;		/* Content-Length, or 0 */
 	/* The reader of lines. */

@@ -36,6 +36,7 @@ struct worker {
 	struct meta_seen *meta_seen;	/* files of the cache that are known to be whole */
 	struct strict_room uploads;	/* bodies beyond http.max_body */
 	uint32_t meta_slicing;		/* files that are being looked through */
+	uint32_t batch_items;		/* of batches that are not sent yet; metabatch.h */
 	int repush;			/* some parked request is not in its lane */
 	struct {
 		uint8_t id[IH_LEN];

@@ -395,13 +395,16 @@ static int upload(const struct strict_limits *lim, struct strict *s, const char 
 	return rc == STRICT_DONE ? 0 : s->status;
 }
 
+static const struct strict_wide wide[] = {{"/up", 500, 1}, {"/list", 300, 0}};
+
 #define UP "POST /up HTTP/1.1\r\n" H
+#define LIST "POST /list HTTP/1.1\r\n" H
 #define TORRENT "Content-Type: application/x-bittorrent\r\n"
 
 static void test_uploads(void **state)
 {
 	static struct strict_room room = {0, 10000};
-	static const struct strict_limits lim = {256, 1024, 64, "/up", 500, &room};
+	static const struct strict_limits lim = {256, 1024, 64, wide, 2, &room};
 	static const struct {
 		const char *head;
 		char first;
@@ -425,6 +428,9 @@ static void test_uploads(void **state)
 		{"POST /upper HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
 		{"POST /u HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
 		{"PUT /up HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", 'd', 0, 413},
+		{LIST "Content-Length: 300\r\n\r\n", '[', 300, 0},
+		{LIST "Content-Length: 301\r\n\r\n", '[', 0, 413},
+		{"GET /list HTTP/1.1\r\n" H "Content-Length: 99\r\n\r\n", '[', 0, 413},
 	};
 
 	(void)state;
@@ -447,7 +453,7 @@ static void test_uploads(void **state)
 static void test_uploads_share_their_room(void **state)
 {
 	static struct strict_room room = {0, 600};
-	static const struct strict_limits lim = {256, 1024, 64, "/up", 500, &room};
+	static const struct strict_limits lim = {256, 1024, 64, wide, 2, &room};
 	struct strict a, b, c;
 	struct buf out;
 

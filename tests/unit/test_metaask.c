@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/buf.h"
 #include "worker/metaask.h"
 #include "worker/metawait.h"
 
@@ -192,6 +193,78 @@ static void test_timeouts(void **state)
 }
 
 /* Each way in which the collector can end a question is an error that clients know. */
+/* The same end-of-memory trap as ask(). */
+static int list(struct metaask_list *l, const char *body, struct metaask_fault *f)
+{
+	size_t len = strlen(body);
+	char *copy = malloc(len ? len : 1);
+	int rc;
+
+	assert_non_null(copy);
+	memcpy(copy, body, len);
+	memset(f, 0, sizeof *f);
+	rc = metaask_list(l, NULL, copy, len, f);
+	free(copy);
+	return rc;
+}
+
+static void test_batches(void **state)
+{
+	static const char *const body[] = {
+		"[{\"magnet_uri\":\"" LINK "\"},\"" HEX "\",{},[],\"x\"]",
+		" {\"a\":[1],\"Items\":[\"" BASE32 "\",{\"info_hash\":\"" HEX
+		"\"},{\"magnet_uri\":1},7,null]}",
+	};
+	static struct magnet m;
+	struct metaask_list l;
+	struct metaask_fault f;
+	char hex[IH_HEX_LEN];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(body); i++) {
+		assert_int_equal(list(&l, body[i], &f), 0);
+		assert_int_equal(l.n, 5);
+		for (int k = 0; k < 2; k++) {
+			assert_int_equal(metaask_next(&l, &m, &f), METAASK_LINK);
+			ih_hex(hex, magnet_key(&m));
+			assert_string_equal(hex, HEX);
+		}
+		for (int k = 0; k < 3; k++) {
+			assert_int_equal(metaask_next(&l, &m, &f), METAASK_BAD);
+			assert_int_equal(f.status, 400);
+		}
+		metaask_list_free(&l);
+	}
+}
+
+static void test_bad_batches(void **state)
+{
+	static const char *const body[] =
+		{"",         " ",    "[",           "{}",  "7", "\"a\"", "{\"items\":7}",
+		 "d1:ai1ee", "[1,]", "{\"items\":", "null"};
+	struct metaask_list l;
+	struct metaask_fault f;
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(body); i++) {
+		if (list(&l, body[i], &f) == 0)
+			fail_msg("%s", body[i]);
+		assert_int_equal(f.status, 400);
+		assert_string_equal(f.code, "invalid_json");
+	}
+	for (int n = METAASK_ITEMS; n <= METAASK_ITEMS + 1; n++) {
+		buf_init(&b, 4096);
+		for (int i = 0; i < n; i++)
+			buf_str(&b, i ? ",1" : "[1");
+		buf_str(&b, "]");
+		assert_int_equal(list(&l, b.p, &f), n <= METAASK_ITEMS ? 0 : -1);
+		buf_free(&b);
+		metaask_list_free(&l);
+	}
+	assert_string_equal(f.code, "too_many_items");
+}
+
 static void test_every_end_has_words(void **state)
 {
 	static const struct {
@@ -233,6 +306,8 @@ int main(void)
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_deep_json),
 		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_batches),
+		cmocka_unit_test(test_bad_batches),
 		cmocka_unit_test(test_every_end_has_words),
 	};
 
