@@ -221,6 +221,18 @@ static void end(void)
 	resolver_reset();
 }
 
+/* Of a swarm and its keys, each named by its letter. */
+static void start(char swarm, uint32_t life, const char *keys)
+{
+	uint8_t id[IH_LEN], key[3][IH_LEN];
+	uint32_t n = 0;
+
+	memset(id, swarm, IH_LEN);
+	for (; keys[n]; n++)
+		memset(key[n], keys[n], IH_LEN);
+	assert_int_equal(acefind_start(st.f, id, life, KEYS(key), n), 0);
+}
+
 static uint32_t count(enum acefind_what what)
 {
 	uint32_t n = 0;
@@ -284,12 +296,7 @@ static void each_key_is_asked_about_everywhere_once(void **state)
 {
 	(void)state;
 	begin(2, 1);
-	assert_int_equal(acefind_start(st.f, A, 7,
-				       KEYS("AAAAAAAAAAAAAAAAAAAA"
-					    "BBBBBBBBBBBBBBBBBBBB"
-					    "AAAAAAAAAAAAAAAAAAAA"),
-				       3),
-			 0);
+	start('A', 7, "ABA");
 	assert_int_equal(st.nnews + st.nlooks, 0); /* nothing from within the call */
 	run(100);
 	assert_int_equal(st.nlooks, 2);
@@ -317,16 +324,12 @@ static void what_the_session_asks_the_dht_is_not_asked_again(void **state)
 {
 	(void)state;
 	begin(1, 1);
-	assert_int_equal(acefind_start(st.f, A, 1,
-				       KEYS("AAAAAAAAAAAAAAAAAAAA"
-					    "BBBBBBBBBBBBBBBBBBBB"),
-				       2),
-			 0);
+	start('A', 1, "AB");
 	acefind_session_asks(st.f, A, 1);
 	run(100);
 	assert_int_equal(st.nlooks, 1);
 	assert_memory_equal(st.looks, "B", 1);
-	session_says(LT_DHT_FOUND, (const uint8_t *)"BBBBBBBBBBBBBBBBBBBB", 8621);
+	session_says(LT_DHT_FOUND, B, 8621);
 	run(ACEFIND_QUIET_MS + 200);
 	assert_int_equal(count(ACEFIND_ROUND), 1); /* nobody waits for A's */
 	acefind_session_asks(st.f, A, 0);          /* it has left the swarm */
@@ -339,11 +342,7 @@ static void a_round_is_over_when_the_dht_pauses_or_ends(void **state)
 {
 	(void)state;
 	begin(1, 1);
-	assert_int_equal(acefind_start(st.f, A, 1,
-				       KEYS("AAAAAAAAAAAAAAAAAAAA"
-					    "BBBBBBBBBBBBBBBBBBBB"),
-				       2),
-			 0);
+	start('A', 1, "AB");
 	run(50);
 	session_says(LT_DHT_FOUND, A, 8621);
 	session_says(LT_DHT_FOUND, A, 0); /* no port: nobody */
@@ -375,12 +374,8 @@ static void a_key_of_two_swarms_feeds_both(void **state)
 	for (int stops = 0; stops <= 1; stops++) {
 		begin(0, 1);
 		st.stop_at = stops ? ACEFIND_FOUND : -1;
-		assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
-		assert_int_equal(acefind_start(st.f, B, 2,
-					       KEYS("BBBBBBBBBBBBBBBBBBBB"
-						    "AAAAAAAAAAAAAAAAAAAA"),
-					       2),
-				 0);
+		start('A', 1, "A");
+		start('B', 2, "BA");
 		run(20);
 		assert_int_equal(st.nlooks, 3);
 		session_says(LT_DHT_FOUND, A, 8621);
@@ -398,7 +393,7 @@ static void with_nobody_to_ask_it_is_over_at_once(void **state)
 {
 	(void)state;
 	begin(0, 0);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	assert_int_equal(st.nnews, 0);
 	run(20);
 	assert_int_equal(st.nnews, 1);
@@ -436,7 +431,7 @@ static void a_tracker_that_answers_again_is_trusted_again(void **state)
 	for (int well = 0; well <= 1; well++) {
 		begin(1, 0);
 		tracker_close(&st.track[0]);
-		assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+		start('A', 1, "A");
 		run(50);
 		assert_int_equal(count(ACEFIND_FAILED), 1);
 		tracker_open(&st.track[0]);
@@ -458,7 +453,7 @@ static void a_closed_port_fails_and_the_round_is_over(void **state)
 	(void)state;
 	begin(1, 0);
 	tracker_close(&st.track[0]);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run(100);
 	assert_int_equal(st.news[st.nnews - 2].what, ACEFIND_FAILED);
 	assert_int_equal(st.news[st.nnews - 2].failure, LT_FAIL_REFUSED);
@@ -472,7 +467,7 @@ static void a_closed_port_fails_and_the_round_is_over(void **state)
 	assert_int_equal(count(ACEFIND_FAILED), 2);
 	assert_int_equal(count(ACEFIND_ROUND), 1);
 	acefind_hasten(st.f, A); /* due, so another life waits for it */
-	assert_int_equal(acefind_start(st.f, A, 2, KEYS(A), 1), 0);
+	start('A', 2, "A");
 	run(100);
 	assert_int_equal(st.news[st.nnews - 2].what, ACEFIND_FAILED);
 	assert_int_equal(st.news[st.nnews - 1].what, ACEFIND_ROUND);
@@ -486,13 +481,9 @@ static void new_keys_are_asked_about_and_others_are_not_asked_twice(void **state
 {
 	(void)state;
 	begin(1, 1);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run(50);
-	assert_int_equal(acefind_start(st.f, A, 1,
-				       KEYS("BBBBBBBBBBBBBBBBBBBB"
-					    "AAAAAAAAAAAAAAAAAAAA"),
-				       2),
-			 0);
+	start('A', 1, "BA");
 	run(50);
 	assert_memory_equal(st.looks, "AB", 3);
 	assert_int_equal(events(0, 'A', ACETRACK_STARTED), 1);
@@ -507,12 +498,12 @@ static void another_life_has_another_round_but_trackers_keep_their_interval(void
 {
 	(void)state;
 	begin(1, 1);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run_to_poll();
 	session_says(LT_STATS, NULL, 0);
 	run(50);
 	assert_int_equal(count(ACEFIND_ROUND), 1);
-	assert_int_equal(acefind_start(st.f, A, 2, KEYS(A), 1), 0);
+	start('A', 2, "A");
 	run(50);
 	assert_int_equal(st.nlooks, 2);
 	assert_int_equal(count(ACEFIND_ROUND), 1); /* it waits for that look-up */
@@ -530,11 +521,11 @@ static void who_was_left_is_announced_again_after_the_gap(void **state)
 	begin(1, 0);
 	st.conf.swarm_announce_gap_ms = 400;
 	acefind_configure(st.f, &st.conf);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run(50);
 	acefind_stop(st.f, A);
 	acefind_stop(st.f, B); /* nobody */
-	assert_int_equal(acefind_start(st.f, A, 2, KEYS(A), 1), 0);
+	start('A', 2, "A");
 	run(50);
 	assert_int_equal(st.news[st.nnews - 1].what, ACEFIND_ROUND); /* not waited for */
 	assert_int_equal(events(0, 'A', ACETRACK_STARTED), 1);
@@ -547,7 +538,7 @@ static void left_under_way_the_tracker_hears_it(void **state)
 {
 	(void)state;
 	begin(1, 1);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	while (st.nheard == 0)
 		event_base_loop(st.base, EVLOOP_ONCE);
 	acefind_stop(st.f, A);
@@ -571,7 +562,7 @@ static void it_may_be_stopped_from_any_call(void **state)
 			st.conf.swarm_allow_private = what != ACEFIND_FAILED;
 			set_trackers(what == ACEFIND_FOUND && dht ? 0 : 1);
 			acefind_configure(st.f, &st.conf);
-			assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+			start('A', 1, "A");
 			run(50);
 			if (dht)
 				run_to_poll();
@@ -624,7 +615,7 @@ static void one_look_up_names_so_many_at_most(void **state)
 {
 	(void)state;
 	begin(0, 1);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run_to_poll();
 	for (int i = 0; i < ACEFIND_FOUND_MAX + 100; i++)
 		session_says(LT_DHT_FOUND, A, 1);
@@ -644,12 +635,12 @@ static void suspended_not_a_packet_leaves(void **state)
 	(void)state;
 	begin(1, 1);
 	st.track[0].deaf = 1;
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run(50);
 	acefind_suspend(st.f);
 	st.track[0].deaf = 0;
 	heard = st.nheard;
-	assert_int_equal(acefind_start(st.f, B, 1, KEYS(B), 1), 0);
+	start('B', 1, "B");
 	acefind_hasten(st.f, NULL);
 	acefind_configure(st.f, &st.conf);
 	session_says(LT_DHT_FOUND, A, 1);
@@ -674,7 +665,7 @@ static void a_reload_asks_new_trackers_alone(void **state)
 {
 	(void)state;
 	begin(1, 0);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	run(50);
 	set_trackers(3);
 	acefind_configure(st.f, &st.conf);
@@ -698,7 +689,7 @@ static void a_tracker_that_is_taken_away_while_asked_hears_stopped(void **state)
 {
 	(void)state;
 	begin(2, 0);
-	assert_int_equal(acefind_start(st.f, A, 1, KEYS(A), 1), 0);
+	start('A', 1, "A");
 	while (st.nheard == 0)
 		event_base_loop(st.base, EVLOOP_ONCE);
 	set_trackers(0);

@@ -24,6 +24,22 @@ static int first(void **state)
 
 /* ---- whose turn ---------------------------------------------------------------------- */
 
+/* Heard of, called; it hangs up. */
+static void hangs_up(unsigned host, uint16_t port)
+{
+	heard(host, port);
+	(void)called(host, port);
+	fails_at(host, port, ACE_ZERO);
+}
+
+/* The first round finds three that speak BitTorrent. */
+static void three_shake(void)
+{
+	for (unsigned i = 1; i <= 3; i++)
+		session_shakes(i, TORRENT);
+	w->round_done = 1;
+}
+
 static void test_engines_ports(void **state)
 {
 	(void)state;
@@ -88,12 +104,8 @@ static void test_a_pinned_torrent_visits_filtered_ones(void **state)
 static void test_a_pin_visits_who_was_called_a_while_later(void **state)
 {
 	(void)state;
-	heard(9, ENGINE);
-	(void)called(9, ENGINE);
-	fails_at(9, ENGINE, ACE_ZERO);
-	for (unsigned i = 1; i <= 3; i++)
-		session_shakes(i, TORRENT);
-	w->round_done = 1;
+	hangs_up(9, ENGINE);
+	three_shake();
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_BT);
 	later(OTHER - 1001);
@@ -110,15 +122,11 @@ static void test_a_pin_visits_who_was_called_a_while_later(void **state)
 static void test_a_pin_does_not_visit_twice(void **state)
 {
 	(void)state;
-	heard(9, ENGINE);
-	(void)called(9, ENGINE);
-	fails_at(9, ENGINE, ACE_ZERO);
+	hangs_up(9, ENGINE);
 	later(OTHER);
 	assert_int_equal(visit_due(), LT_WAY_PLAIN);
 	session(LT_PEER_DIALLED, 9, ENGINE, LT_WAY_PLAIN, 0);
-	for (unsigned i = 1; i <= 3; i++)
-		session_shakes(i, TORRENT);
-	w->round_done = 1;
+	three_shake();
 	later(100);
 	assert_int_equal(w->ace.mode, ACE_MODE_BT);
 	later(1000);
@@ -180,14 +188,20 @@ static void test_silence_in_bittorrent_is_tried_in_acestream_once(void **state)
 	assert_true(nobody_is_due());
 }
 
+/* A torrent's peer: twice it hangs up, and has no uTP. */
+static void fails_in_bittorrent(unsigned host)
+{
+	session_fails(host, TORRENT, LT_WAY_PLAIN, 1);
+	(void)visit_due();
+	session_fails(host, TORRENT, LT_WAY_ENCRYPTED, 1);
+	(void)visit_due();
+	session_fails(host, TORRENT, LT_WAY_UTP, 0);
+}
+
 static void test_a_visit_meanwhile_puts_the_other_protocol_off(void **state)
 {
 	(void)state;
-	session_fails(1, TORRENT, LT_WAY_PLAIN, 1);
-	(void)visit_due();
-	session_fails(1, TORRENT, LT_WAY_ENCRYPTED, 1);
-	(void)visit_due();
-	session_fails(1, TORRENT, LT_WAY_UTP, 0);
+	fails_in_bittorrent(1);
 	later(OTHER - 5000);
 	session(LT_PEER_DIALLED, 1, TORRENT, LT_WAY_PLAIN, 0);
 	later(6000);
@@ -240,11 +254,7 @@ static void test_a_reply_in_bittorrent_is_believed(void **state)
 static void test_who_answers_is_not_visited_too(void **state)
 {
 	(void)state;
-	session_fails(1, TORRENT, LT_WAY_PLAIN, 1);
-	(void)visit_due();
-	session_fails(1, TORRENT, LT_WAY_ENCRYPTED, 1);
-	(void)visit_due();
-	session_fails(1, TORRENT, LT_WAY_UTP, 0);
+	fails_in_bittorrent(1);
 	later(OTHER);
 	(void)called(1, TORRENT);
 	answers(1, TORRENT);
@@ -287,9 +297,7 @@ static void test_three_answers_pin(void **state)
 	assert_true(nobody_is_due());
 	later(OTHER);
 	(void)called(9, TORRENT);
-	heard(10, TORRENT);
-	(void)called(10, TORRENT);
-	fails_at(10, TORRENT, ACE_ZERO);
+	hangs_up(10, TORRENT);
 	later(OTHER);
 	assert_int_equal(visit_due(), -1); /* and nobody in BitTorrent */
 }
@@ -310,28 +318,23 @@ static void test_first_is_pinned_too(void **state)
 	assert_int_equal(w->ace.mode, ACE_MODE_PINNED);
 }
 
-static void hang_up(unsigned n)
+static void so_many_hang_up(unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		heard(100 + i, ENGINE);
-		(void)called(100 + i, ENGINE);
-		fails_at(100 + i, ENGINE, ACE_ZERO);
-	}
+	for (unsigned i = 0; i < n; i++)
+		hangs_up(100 + i, ENGINE);
 }
 
 static void test_twenty_hang_ups_unpin(void **state)
 {
 	(void)state;
 	meet_three();
-	hang_up(ACE_UNPIN_FAILS - 1);
+	so_many_hang_up(ACE_UNPIN_FAILS - 1);
 	heard(50, ENGINE);
 	(void)called(50, ENGINE);
 	fails_at(50, ENGINE, ACE_REFUSED); /* says nothing about the protocol */
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_PINNED);
-	heard(51, ENGINE);
-	(void)called(51, ENGINE);
-	fails_at(51, ENGINE, ACE_ZERO);
+	hangs_up(51, ENGINE);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_MAYBE);
 	assert_int_equal(visit_due(), -1);
@@ -344,11 +347,9 @@ static void test_an_answer_between_hang_ups_keeps_the_pin(void **state)
 {
 	(void)state;
 	meet_three();
-	hang_up(ACE_UNPIN_FAILS - 1);
+	so_many_hang_up(ACE_UNPIN_FAILS - 1);
 	meet(60, ENGINE);
-	heard(61, ENGINE);
-	(void)called(61, ENGINE);
-	fails_at(61, ENGINE, ACE_ZERO);
+	hangs_up(61, ENGINE);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_PINNED);
 }
@@ -383,7 +384,7 @@ static void test_first_unpins_to_first(void **state)
 {
 	(void)state;
 	meet_three();
-	hang_up(ACE_UNPIN_FAILS);
+	so_many_hang_up(ACE_UNPIN_FAILS);
 	later(1000);
 	assert_int_equal(w->ace.mode, ACE_MODE_FIRST);
 }
@@ -399,9 +400,7 @@ static void hangs_up_in_bittorrent(unsigned host)
 static void test_a_connection_keeps_the_bittorrent_pin(void **state)
 {
 	(void)state;
-	for (unsigned i = 1; i <= 3; i++)
-		session_shakes(i, TORRENT);
-	w->round_done = 1;
+	three_shake();
 	later(1000);
 	for (unsigned i = 2; i <= 3; i++)
 		session(LT_PEER_GONE, i, TORRENT, LT_WAY_PLAIN, 1);
@@ -444,9 +443,7 @@ static void test_first_with_an_answer_stays(void **state)
 	(void)state;
 	w->round_done = 1;
 	meet(1, TORRENT);
-	heard(2, TORRENT);
-	(void)called(2, TORRENT);
-	fails_at(2, TORRENT, ACE_ZERO);
+	hangs_up(2, TORRENT);
 	later(OTHER);
 	assert_int_equal(w->ace.mode, ACE_MODE_FIRST);
 }
@@ -682,9 +679,7 @@ static void test_it_is_remembered_who_speaks_bittorrent(void **state)
 static void test_who_was_silent_then_answered_in_bittorrent(void **state)
 {
 	(void)state;
-	heard(1, ENGINE);
-	(void)called(1, ENGINE);
-	fails_at(1, ENGINE, ACE_ZERO);
+	hangs_up(1, ENGINE);
 	later(OTHER);
 	assert_int_equal(visit_due(), LT_WAY_PLAIN);
 	session_shakes(1, ENGINE);
@@ -719,9 +714,7 @@ static void test_a_seed_that_failed_is_not_called_at_once(void **state)
 	struct peer *p;
 
 	(void)state;
-	heard(1, ENGINE);
-	(void)called(1, ENGINE);
-	fails_at(1, ENGINE, ACE_ZERO);
+	hangs_up(1, ENGINE);
 	memset(&s, 0, sizeof(s));
 	shm_peer_ace_unknown(&s);
 	s.protocol = PEER_ACESTREAM;
@@ -862,9 +855,7 @@ static void test_a_rejoin_calls_only_who_did_not_answer(void **state)
 static void test_a_rejoin_lets_who_hung_up_alone(void **state)
 {
 	(void)state;
-	heard(1, ENGINE);
-	(void)called(1, ENGINE);
-	fails_at(1, ENGINE, ACE_ZERO);
+	hangs_up(1, ENGINE);
 	swarm_rejoin(w, now);
 	assert_true(nobody_is_due());
 	now += ACE_AGAIN_1_MS;
@@ -1016,9 +1007,7 @@ static void test_a_key_it_was_not_named_under_is_not_tried(void **state)
 {
 	(void)state;
 	assert_true(swarm_ace_key(w, CONTENT));
-	heard(1, ENGINE);
-	(void)called(1, ENGINE);
-	fails_at(1, ENGINE, ACE_ZERO);
+	hangs_up(1, ENGINE);
 	now += OTHER;
 	assert_true(nobody_is_due());
 	heard_as(1, ENGINE, PEER_SRC_DHT, 1);
