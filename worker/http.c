@@ -183,11 +183,12 @@ static void fail_part(struct ask *a, int status, const char *error, const char *
 }
 
 static void fail(struct ask *a, int status, const char *error, const char *code,
-		 const char *message)
+		 const char *fmt, va_list ap)
 {
+	char message[ERRLEN + 64], text[24];
 	struct buf body;
-	char text[24];
 
+	vsnprintf(message, sizeof message, fmt, ap);
 	if (a->one) {
 		fail_part(a, status, error, code, message);
 		return;
@@ -213,25 +214,21 @@ static void fail(struct ask *a, int status, const char *error, const char *code,
 
 void http_error(struct ask *a, int status, const char *word, const char *fmt, ...)
 {
-	char text[ERRLEN + 64];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	fail(a, status, word, word, fmt, ap);
 	va_end(ap);
-	fail(a, status, word, word, text);
 }
 
 void http_fault(struct ask *a, int status, const char *error, const char *code,
 		const char *fmt, ...)
 {
-	char text[ERRLEN + 64];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	fail(a, status, error, code, fmt, ap);
 	va_end(ap);
-	fail(a, status, error, code, text);
 }
 
 /* RFC 9110 13.1.2: a list, "*", weak comparison. */
