@@ -23,13 +23,6 @@ struct batch {
 	struct item item[];
 };
 
-static const char failed[] = "Failed to get torrent metadata";
-
-static void no_memory(struct ask *a)
-{
-	http_fault(a, 503, failed, "no_memory", "There is no memory for this request.");
-}
-
 /* The items count until their bytes are sent. */
 static void batch_free(struct batch *b)
 {
@@ -107,7 +100,7 @@ static void one_less(struct batch *b)
 	if (out)
 		http_buffer(&a, 200, out);
 	else
-		no_memory(&a);
+		metadata_no_memory(&a);
 }
 
 static void done(struct http_part *p, struct evbuffer *body)
@@ -140,7 +133,7 @@ static void begin_item(struct item *it, struct metaask_list *list)
 	a.one = &it->part;
 	it->part.done = done;
 	if (!link) {
-		no_memory(&a);
+		metadata_no_memory(&a);
 	} else if (metaask_next(list, link, &f) == METAASK_LINK) {
 		metadata_link(&a, link);
 	} else {
@@ -168,13 +161,13 @@ static struct batch *batch_new(struct ask *a, int n)
 
 	if (a->w->batch_items + (uint32_t)n > METABATCH_OPEN) {
 		stat_inc(meta_batches_full);
-		http_fault(a, 503, failed, "busy",
+		http_fault(a, 503, METADATA_FAILED, "busy",
 			   "Too many items of other batches are under way.");
 		return NULL;
 	}
 	b = calloc(1, sizeof *b + (size_t)n * sizeof b->item[0]);
 	if (!b) {
-		no_memory(a);
+		metadata_no_memory(a);
 		return NULL;
 	}
 	b->ask = *a;

@@ -12,13 +12,13 @@
 
 static void unreadable(struct ask *a)
 {
-	http_fault(a, 503, "Failed to get torrent metadata", "cache_unreadable",
+	http_fault(a, 503, METADATA_FAILED, "cache_unreadable",
 		   "The metadata cache could not be read.");
 }
 
-static void no_memory(struct ask *a)
+void metadata_no_memory(struct ask *a)
 {
-	http_fault(a, 503, "Failed to get torrent metadata", "no_memory",
+	http_fault(a, 503, METADATA_FAILED, "no_memory",
 		   "There is no memory for this request.");
 }
 
@@ -83,7 +83,7 @@ void metadata_post(struct ask *a)
 		return;
 	link = malloc(sizeof *link);
 	if (!link) {
-		no_memory(a);
+		metadata_no_memory(a);
 		return;
 	}
 	switch (metaask_read(link, evhttp_find_header(h, "Content-Type"),

@@ -22,12 +22,16 @@
 /* Bytes of a batch: METAASK_ITEMS of MAGNET_MAX, and what JSON needs around them. */
 #define METADATA_BATCH_MAX (512u << 10)
 
+/* "error" of what is our fault. */
+#define METADATA_FAILED "Failed to get torrent metadata"
+
 void metadata_post(struct ask *a);
 /* The torrent of link, from the cache or from the collector. Takes link. */
 void metadata_link(struct ask *a, struct magnet *link);
 /* ?timeout= into a->timeout_ms; of what else stands there nothing is known. 0, or -1:
  * answered. */
 PS_MUST int metadata_query(struct ask *a);
+void metadata_no_memory(struct ask *a);		/* answers so */
 void metadata_get(struct ask *a);
 void metadata_download(struct ask *a);
 void metadata_health(struct ask *a);		/* always 200 */

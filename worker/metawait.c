@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "worker/metadata.h"
 #include "worker/metaserve.h"
 #include "worker/park.h"
 
@@ -21,8 +22,6 @@ struct own {
 	size_t len;
 	char text[]; /* the link, as magnet_write has it; with a NUL */
 };
-
-static const char failed[] = "Failed to get torrent metadata";
 
 /* --- words ---------------------------------------------------------------------- */
 
@@ -39,20 +38,20 @@ void metawait_fault(enum lane_rc rc, struct metaask_fault *f)
 		 "Nobody had the metadata of this torrent a moment ago."},
 		{LANE_META_BADFILE, 400, "Invalid torrent file", "invalid_torrent",
 		 "The body is not a .torrent whose metadata can be read."},
-		{LANE_META_DISK, 503, failed, "cache_full",
+		{LANE_META_DISK, 503, METADATA_FAILED, "cache_full",
 		 "The metadata was found, but the cache has no place for it."},
 		{LANE_LIMITED, 429, "Too many requests", "limited",
 		 "You asked for too many torrents that were not known "
 		 "(swarm.cold_rate)."},
-		{LANE_REFUSED, 503, failed, "interface",
+		{LANE_REFUSED, 503, METADATA_FAILED, "interface",
 		 "The network interface that is asked for (swarm.interface) cannot be "
 		 "used."},
-		{LANE_FAILED, 503, failed, "metadata_unavailable",
+		{LANE_FAILED, 503, METADATA_FAILED, "metadata_unavailable",
 		 "The collector could not look for this torrent."},
 	};
 
 	f->status = 503;
-	f->error = failed;
+	f->error = METADATA_FAILED;
 	f->code = "busy";
 	snprintf(f->message, sizeof f->message,
 		 "Too many torrents are being looked for already.");
@@ -74,11 +73,6 @@ static void say(struct ask *a, enum lane_rc rc)
 	http_fault(a, f.status, f.error, f.code, "%s", f.message);
 }
 
-static void no_memory(struct ask *a)
-{
-	http_fault(a, 503, failed, "no_memory", "There is no memory for this request.");
-}
-
 /* --- from the cache, after all ---------------------------------------------------- */
 
 /* Written and gone again, or damaged at once: the disk's fault. */
@@ -88,7 +82,7 @@ static void lost(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
 	(void)key;
 	(void)rc;
 	free(link);
-	http_fault(a, 503, failed, "cache_unreadable",
+	http_fault(a, 503, METADATA_FAILED, "cache_unreadable",
 		   "The metadata was found, but could not be read from the cache.");
 }
 
@@ -102,7 +96,7 @@ static void not_there(struct ask *a, const uint8_t key[IH_LEN], struct magnet *l
 	if (worker_collector_up(a->w))
 		say(a, LANE_META_NONE);
 	else
-		http_fault(a, 503, failed, "collector_down",
+		http_fault(a, 503, METADATA_FAILED, "collector_down",
 			   "The collector is down; it is being started again.");
 }
 
@@ -220,7 +214,7 @@ static void serve(struct ask *a, struct own *own,
 		metaserve(a, &q);
 	} else {
 		free(link);
-		no_memory(a);
+		metadata_no_memory(a);
 	}
 	free(own);
 }
@@ -312,14 +306,15 @@ static void wait_for(struct ask *a, struct own *own, uint64_t ms)
 	if (!p) {
 		remove_upload(a->w, own);
 		free(own);
-		http_fault(a, 503, failed, "busy",
+		http_fault(a, 503, METADATA_FAILED, "busy",
 			   "Too many questions are waiting already (http.max_parked).");
 		return;
 	}
 	p->own = own;
 	p->until_ms = clock_ms() + ms;
 	if (park_begin(p) != 0)
-		http_fault(a, 503, failed, "busy", "The collector has too much to do.");
+		http_fault(a, 503, METADATA_FAILED, "busy",
+			   "The collector has too much to do.");
 }
 
 void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
@@ -330,7 +325,7 @@ void metawait_link(struct ask *a, struct magnet *link, uint64_t ms)
 	if (own)
 		wait_for(a, own, ms);
 	else
-		no_memory(a);
+		metadata_no_memory(a);
 }
 
 void metawait_file(struct ask *a, uint64_t ms)
@@ -344,6 +339,6 @@ void metawait_file(struct ask *a, uint64_t ms)
 		return;
 	}
 	log_warn("metadata", "an upload: %s", err);
-	http_fault(a, 503, failed, "upload_failed",
+	http_fault(a, 503, METADATA_FAILED, "upload_failed",
 		   "The .torrent could not be handed to the collector.");
 }
