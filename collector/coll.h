@@ -106,6 +106,19 @@ struct online {
 	struct event *tell;
 };
 
+/* Of lists that stand in the table, whose swarm is not joined; relist.c. A pass over the
+ * slots is under way, in slices. */
+struct relist {
+	struct event *more;
+	int running, again;		/* a pass; and another one behind it */
+	int all;			/* peers whose country is known, too */
+	uint32_t slot, at;		/* where it is: peer `at` of this slot */
+	uint64_t version;		/* of the list, and */
+	uint32_t names_seq;		/* of the names: what place[] refers to */
+	int moved;			/* place[0 .. at) is not what the list has */
+	uint32_t place[CONF_SLOT_PEERS];
+};
+
 struct coll {
 	struct kid kid;			/* kid.conf is the newest configuration */
 	struct seg *seg;
@@ -122,6 +135,7 @@ struct coll {
 	struct engine *engine;
 	struct geoweb *geoweb;
 	struct online online;
+	struct relist relist;
 	struct swarms *swarms;
 	struct ace *ace;
 	struct acefind *acefind;
@@ -349,6 +363,12 @@ void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_eve
 			    const char *among);
 /* The place of a peer, as a reference into the names table; 0: unknown. */
 uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
+/* The same of one of whom others said, or an earlier life did, that he is at place: what
+ * we know wins, field by field, and online only those are asked about whose country
+ * nobody knows. */
+uint32_t publish_better(struct coll *c, const uint8_t addr[ADDR_LEN], uint32_t place);
+/* The same in words: p is what was said, and then what is best. 1: we know something. */
+int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p);
 
 /* --- places.c --- */
 PS_MUST int places_open(struct coll *c, char err[ERRLEN]);
@@ -363,5 +383,11 @@ PS_MUST int online_open(struct coll *c);
 void online_configure(struct coll *c);	/* kid.conf may be new */
 void online_tick(struct coll *c);	/* once a second */
 void online_close(struct coll *c);
+
+/* --- relist.c --- */
+PS_MUST int relist_open(struct coll *c);
+/* Places came, or may be asked for; all: databases are others now. */
+void relist_look(struct coll *c, int all);
+void relist_close(struct coll *c);
 
 #endif

@@ -293,7 +293,17 @@ static int fill(char *field, const char *told, size_t size)
 	return 1;
 }
 
-void geosay_fill(struct place *p, const struct place *told)
+/* A city of one country beside the name of another would be a place that does not exist. */
+static int same_country(const struct place *a, const struct place *b)
+{
+	if (geosay_wanted(a) || geosay_wanted(b))
+		return 1;
+	if (a->code[0] && b->code[0])
+		return strncmp(a->code, b->code, sizeof(a->code)) == 0;
+	return strcmp(a->country, b->country) == 0;
+}
+
+static int fill_where(struct place *p, const struct place *told)
 {
 	int any = 0;
 
@@ -302,22 +312,57 @@ void geosay_fill(struct place *p, const struct place *told)
 	any |= fill(p->region, told->region, sizeof(p->region));
 	any |= fill(p->city, told->city, sizeof(p->city));
 	any |= fill(p->timezone, told->timezone, sizeof(p->timezone));
-	any |= fill(p->isp, told->isp, sizeof(p->isp));
-	if (!p->has_point && told->has_point) {
-		p->has_point = any = 1;
-		p->lat_e5 = told->lat_e5;
-		p->lon_e5 = told->lon_e5;
-	}
-	if (!p->asn && told->asn) {
-		p->asn = told->asn;
-		any = 1;
-	}
-	if (any) {
-		size_t n = strlen(p->source);
+	if (p->has_point || !told->has_point)
+		return any;
+	p->has_point = 1;
+	p->lat_e5 = told->lat_e5;
+	p->lon_e5 = told->lon_e5;
+	p->accuracy_km = told->accuracy_km;
+	return 1;
+}
 
-		snprintf(p->source + n, sizeof(p->source) - n, "%s%s", n ? "+" : "",
-			 told->source);
+static int fill_network(struct place *p, const struct place *told)
+{
+	int any;
+
+	if (p->asn && told->asn && p->asn != told->asn)
+		return 0;
+	any = fill(p->isp, told->isp, sizeof(p->isp));
+	if (p->asn || !told->asn)
+		return any;
+	p->asn = told->asn;
+	return 1;
+}
+
+static int names_source(const char *all, const char *one, size_t len)
+{
+	for (; *all; all += strcspn(all, "+"), all += *all == '+')
+		if (strcspn(all, "+") == len && memcmp(all, one, len) == 0)
+			return 1;
+	return 0;
+}
+
+/* "mmdb:asn" and "mmdb:asn+ipwho.is": the latter. */
+static void add_sources(char *source, size_t size, const char *told)
+{
+	size_t n, len;
+
+	for (; *told; told += len, told += *told == '+') {
+		len = strcspn(told, "+");
+		n = strlen(source);
+		if (!names_source(source, told, len))
+			snprintf(source + n, size - n, "%s%.*s", n ? "+" : "", (int)len,
+				 told);
 	}
+}
+
+void geosay_fill(struct place *p, const struct place *told)
+{
+	int any = same_country(p, told) && fill_where(p, told);
+
+	any |= fill_network(p, told);
+	if (any)
+		add_sources(p->source, sizeof(p->source), told->source);
 }
 
 int geosay_subject(uint8_t out[ADDR_LEN], const uint8_t addr[ADDR_LEN])

@@ -1,6 +1,6 @@
 /*
  * geosay.h -- what a web service says of the place of an address: its words read, filled
- * in beside what databases know, and written down for Redis.
+ * in beside what databases know (as what other nodes say is), and written down for Redis.
  *
  * Read are the nested JSON of ipwho.is and the flat one of ipwhois.app, its older form
  * (ipwhois.io/documentation): asn as a number or as "AS123", coordinates as numbers or
@@ -49,8 +49,9 @@ enum geosay geosay_stored(struct place *out, uint64_t *left_ms,
 
 /* The country is not known: the one field whose lack is worth a question. */
 int geosay_wanted(const struct place *p);
-/* What p, of which the country is wanted, lacks is taken from told, field by field;
- * p->source names both then: "mmdb:asn+ipwho.is". */
+/* What p lacks is taken from told, field by field; p->source names both then:
+ * "mmdb:asn+ipwho.is". Of one who names another country nothing geographical is taken, of
+ * one who names another ASN neither ASN nor ISP. */
 void geosay_fill(struct place *p, const struct place *told);
 /* The address that a question about addr would name: of 6to4, Teredo and NAT64 the IPv4
  * address inside. -1: about this one nobody may be asked (not global: addr.h). */

@@ -435,6 +435,17 @@ int geoweb_place(struct geoweb *g, const uint8_t addr[ADDR_LEN], struct place *p
 	return 1;
 }
 
+int geoweb_knows(const struct geoweb *g, const uint8_t addr[ADDR_LEN])
+{
+	uint8_t subject[ADDR_LEN];
+	uint32_t i;
+
+	if (!g->url[0] || geosay_subject(subject, addr) != 0)
+		return 0;
+	i = lru_find(g->known, subject);
+	return i != LRU_NONE && !geosay_wanted(&g->answer[i].place);
+}
+
 int geoweb_offer(struct geoweb *g, const uint8_t addr[ADDR_LEN])
 {
 	uint8_t subject[ADDR_LEN];

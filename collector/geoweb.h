@@ -57,6 +57,8 @@ void geoweb_set_redis(struct geoweb *g, struct redis *r);
 /* 1: p was filled in from what is known (geosay_fill). Unless that is fresh, the address
  * waits to be asked about. p must want it: geosay_wanted. */
 int geoweb_place(struct geoweb *g, const uint8_t addr[ADDR_LEN], struct place *p);
+/* Is there a place of addr in memory, fresh or old? Nobody is asked. */
+int geoweb_knows(const struct geoweb *g, const uint8_t addr[ADDR_LEN]);
 /* Of a peer whose country is not known: 1: by now it is, ask geoweb_place. 0: it waits, or
  * nothing is to be done. -1: no more have room. */
 int geoweb_offer(struct geoweb *g, const uint8_t addr[ADDR_LEN]);

@@ -68,8 +68,8 @@ static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[
 			continue;
 		swarm_ace_seed(w, seeded, p, clock_ms(),
 			       (uint32_t)(clock_wall_ms() / 1000));
-		if (c->geo) /* databases may be others now; or not be read yet */
-			seeded->place = publish_place(c, p->addr);
+		/* Databases may be others now; or not be read yet. */
+		seeded->place = publish_better(c, p->addr, p->place);
 		if (seeded->ace.turn != PEER_BITTORRENT)
 			continue; /* the session would dial it */
 		memcpy(known[n].addr, p->addr, ADDR_LEN);

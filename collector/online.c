@@ -1,6 +1,6 @@
 /*
  * online.c -- peers whose country no database knows: geoweb.c asks for it, and what it
- * hears is in the next version of their swarms.
+ * hears is in the next version of their swarms. Joined ones here; other lists in relist.c.
  */
 #include <event2/event.h>
 #include <string.h>
@@ -63,6 +63,7 @@ static void on_tell(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	swarms_each(c->swarms, take_news, c);
+	relist_look(c, 0);
 	c->online.told_ms = clock_ms();
 	c->online.nnews = 0;
 	publish_soon(c);
@@ -101,6 +102,7 @@ static void offer_all(struct coll *c)
 		return;
 	c->online.offered_ms = clock_ms();
 	swarms_each(c->swarms, offer, c);
+	relist_look(c, 0);
 	publish_soon(c);
 }
 
@@ -121,7 +123,7 @@ void online_configure(struct coll *c)
 int online_open(struct coll *c)
 {
 	c->online.tell = evtimer_new(c->base, on_tell, c);
-	if (!c->online.tell)
+	if (!c->online.tell || relist_open(c) != 0)
 		return -1;
 	return geoweb_open(&c->geoweb, c->base, c->web,
 			   stat_gauge_get(c->seg, GAUGE_geo_online_day),
@@ -131,6 +133,7 @@ int online_open(struct coll *c)
 void online_close(struct coll *c)
 {
 	geoweb_close(&c->geoweb);
+	relist_close(c);
 	if (c->online.tell)
 		event_free(c->online.tell);
 }

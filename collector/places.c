@@ -183,6 +183,7 @@ static void take(struct coll *c)
 	c->places.set++;
 	if (swarms_count(c->swarms) > 0)
 		again(c);
+	relist_look(c, 1);
 }
 
 static void on_bell(evutil_socket_t fd, short what, void *arg)

@@ -228,17 +228,34 @@ void publish_tick(struct coll *c)
 	publish_usage(c);
 }
 
-uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
+int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p)
 {
-	struct place place = {.asn = 0};
+	struct place told = *p;
 	int known;
 
 	stat_inc(geo_lookups);
-	known = c->geo && geo_lookup(c->geo, addr, &place);
-	if (geosay_wanted(&place) && !places_pending(c))
-		known |= geoweb_place(c->geoweb, addr, &place);
-	if (!known)
-		return 0;
-	stat_inc(geo_hits);
-	return ptab_intern_place(c->ptab, &place);
+	memset(p, 0, sizeof(*p));
+	known = c->geo && geo_lookup(c->geo, addr, p);
+	geosay_fill(p, &told);
+	if (geosay_wanted(p) && !places_pending(c))
+		known |= geoweb_place(c->geoweb, addr, p);
+	stat_add(STAT_geo_hits, (uint64_t)(known != 0));
+	return known;
+}
+
+uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
+{
+	return publish_better(c, addr, 0);
+}
+
+uint32_t publish_better(struct coll *c, const uint8_t addr[ADDR_LEN], uint32_t place)
+{
+	struct place p;
+	uint32_t better;
+
+	ptab_place(c->ptab, place, &p);
+	if (!publish_find(c, addr, &p))
+		return place;
+	better = ptab_intern_place(c->ptab, &p);
+	return better ? better : place;
 }

@@ -37,15 +37,17 @@ static uint32_t place_ref(struct coll *c, uint32_t i)
 	return i ? t->place[i] : 0;
 }
 
-/* Ours if we know the country, else the other node's. */
+/* What the list says, where we don't know better. */
 static uint32_t best_place(struct coll *c, const struct shm_peer *p)
 {
-	uint32_t own = c->geo ? publish_place(c, p->addr) : 0, other;
+	struct place pl = {.asn = 0};
+	uint32_t own = 0;
 
-	if (own && ptab_has_country(c->ptab, own))
-		return own;
-	other = place_ref(c, p->place);
-	return other ? other : own;
+	if (p->place)
+		listcode_place(&c->tier->list, p->place, &pl);
+	if (publish_find(c, p->addr, &pl))
+		own = ptab_intern_place(c->ptab, &pl);
+	return own ? own : place_ref(c, p->place);
 }
 
 /* Without those that we don't list: us, and who is private. */

@@ -12,7 +12,9 @@ import time
 import netns
 import pytest
 import redis as client
+from acecheck import FAST, told_by
 from ipwhois import city_of
+from oldlist import NOWHERE, TOKYO, service_json
 from procs import slow, wait_until
 
 REASON = netns.why_not()
@@ -481,3 +483,141 @@ def test_a_redis_that_hangs_costs_little(world, redis_server):
     until_placed(d, some(5), timeout=5)
     r.proc.kill(signal.SIGCONT)
     assert isinstance(r.client(), client.Redis)
+
+
+# Lists that came from Redis: nothing is joined for them ----------------------------------
+
+def leave_list(r, addresses, place, infohash=IDS[0]):
+    r.client().setex(f'peer_stats:{infohash}', 60,
+                     service_json(infohash, [(a, 6881) for a in addresses], place))
+
+
+def test_a_list_from_redis_is_known_in_the_next_version(world, redis_server):
+    r = redis_server()
+    addresses = some(20)
+    leave_list(r, addresses + ['10.1.2.3', '192.168.1.1'], NOWHERE)
+    d, t, service = world({**with_redis(r), 'cache.ttl': '1m'})
+    until_redis(d)
+    service.gate.clear()
+    began = time.monotonic()
+    first = d.get(f'/peers/{IDS[0]}')
+    assert time.monotonic() - began < 1 * slow(), 'it waits for nobody'
+    assert first.json['peer_count'] == 22 and not any(known(p) for p in first.json['peers'])
+    versions = counter(d, 'publishes')
+    service.gate.set()
+    peers = until_placed(d, addresses)
+    for a in addresses:
+        expect(peers[a], service.address)
+    assert not known(peers['10.1.2.3']) and not known(peers['192.168.1.1'])
+    last = d.get(f'/peers/{IDS[0]}')
+    assert last.headers['ETag'] != first.headers['ETag']
+    assert last.json['cached_at'] == first.json['cached_at'], 'it is as old as it was'
+    assert 1 <= counter(d, 'publishes') - versions <= 3
+    assert sorted(service.addresses()) == sorted(addresses)
+    leave_list(r, addresses, NOWHERE, IDS[1])
+    assert all(known(p) for p in d.peers(IDS[1])['peers']), 'from memory, at once'
+    assert len(service.asked) == 20
+    assert counter(d, 'joins') == 0 and t.announces(IDS[0]) == []
+
+
+def test_a_list_from_redis_when_it_may_be_asked_for(world, redis_server):
+    """Later: geo.online is turned on while the list is there."""
+    r = redis_server()
+    leave_list(r, some(600), NOWHERE)
+    d, t, service = world({**with_redis(r), 'cache.ttl': '2m', 'geo.online': None},
+                          file='[geo]\nonline = off\n')
+    until_redis(d)
+    assert d.peers(IDS[0])['total_peers'] == 600
+    hup(d, '[geo]\nonline = on\nonline_rate = 1000\nonline_burst = 100\n')
+    until_placed(d, some(600), timeout=30)
+    assert sorted(service.addresses()) == sorted(some(600))
+    assert counter(d, 'joins') == 0 and counter(d, 'geo_online_dropped') == 0
+
+
+def test_only_what_two_nodes_lack_is_asked(world, daemon, redis_server, tmp_path):
+    """What the other one's database knew came with the list."""
+    subprocess.run(['/usr/bin/perl', '-e', WRITE, str(tmp_path)], check=True)
+    r = redis_server()
+    there, nowhere = some(6), some(6, '5.6.8.1')
+    d, t, service = world({**with_redis(r), 'geo.online': 'off',
+                           'geo.city_db': str(tmp_path / 'city.mmdb')})
+    until_redis(d)
+    tell(t, there + nowhere)
+    d.peers(IDS[0])
+    wait_until(lambda: r.client().get(f'peerscope:list:{IDS[0]}'), what='its list is there')
+    second = daemon({**plain(t, service), **with_redis(r)})
+    until_redis(second)
+    peers = until_placed(second, there + nowhere)
+    for a in there:
+        assert (peers[a]['country'], peers[a]['geo_source']) == ('France', 'mmdb:city')
+    for a in nowhere:
+        expect(peers[a], service.address)
+    assert sorted(service.addresses()) == sorted(nowhere)
+    assert counter(second, 'joins') == 0
+
+
+SAID = 'ip', 'port', 'ace', 'client', 'progress', 'state'
+
+
+def test_a_list_of_an_acestream_swarm(world, daemon, ace_swarm, tracker, redis_server):
+    """All that its peers said stays in the version that has the places."""
+    r = redis_server()
+    s = ace_swarm([{'count': 3, 'version': 3021100, 'rate': 5.0}])
+    told = some(3)                      # nobody answers there
+    first = told_by(daemon, lambda: tracker(), s, [[a, 8621] for a in told], **FAST,
+                    **with_redis(r))
+    until_redis(first)
+    wait_until(lambda: (a := first.peers(s.key))['phase'] == 'settled' and a['peer_count'] == 6,
+               20, 'settled')
+    first.stop()
+    d, t, service = world({**with_redis(r), 'cache.ttl': '1m'})
+    until_redis(d)
+    service.gate.clear()
+    old = d.peers(s.key)
+    assert old['peer_count'] == 6 and not any(known(p) for p in old['peers'])
+    service.gate.set()
+    placed = until_placed(d, told, s.key)
+    new = d.peers(s.key)
+    assert {**new, 'peers': 0} == {**old, 'peers': 0} and new['ace']
+    for was, now in zip(old['peers'], new['peers'], strict=True):
+        assert [now[k] for k in SAID] == [was[k] for k in SAID]
+    for a in told:
+        expect(placed[a], service.address)
+    assert sorted(service.addresses()) == told
+    assert counter(d, 'joins') == 0 and counter(d, 'ace_calls') == 0
+
+
+def test_our_database_before_what_a_list_says(world, redis_server, tmp_path):
+    """Field by field; and of a city in another country nothing is left."""
+    subprocess.run(['/usr/bin/perl', '-e', WRITE, str(tmp_path)], check=True)
+    r = redis_server()
+    leave_list(r, ['5.6.7.1', '5.6.8.1', '5.7.1.1'], TOKYO)
+    d, t, service = world({**with_redis(r), 'geo.city_db': str(tmp_path / 'city.mmdb'),
+                           'geo.asn_db': str(tmp_path / 'asn.mmdb')})
+    until_redis(d)
+    d.peers(IDS[0])
+    peers = until_placed(d, ['5.6.7.1', '5.6.8.1', '5.7.1.1'])
+    assert [[peers[a][k] for k in ('country', 'city', 'isp', 'asn', 'latitude')]
+            for a in ('5.6.7.1', '5.6.8.1', '5.7.1.1')] == [
+        ['France', 'Unknown', 'Seven', 7, None],
+        ['Japan', 'Tokyo', 'Seven', 7, 35.69],
+        ['Japan', 'Tokyo', 'Example ISP', None, 35.69]]
+    assert service.asked == [] and counter(d, 'joins') == 0
+
+
+def test_a_long_list_is_placed_anew_as_one_version(world, redis_server, tmp_path):
+    """In slices, behind the answers, when a database comes."""
+    subprocess.run(['/usr/bin/perl', '-e', WRITE, str(tmp_path)], check=True)
+    r = redis_server()
+    addresses = some(1200, '5.6.7.1')
+    leave_list(r, addresses, {})
+    here = tmp_path / 'here.mmdb'
+    d, t, service = world({**with_redis(r), 'cache.ttl': '2m', 'geo.online': 'off',
+                           'geo.city_db': str(here)})
+    until_redis(d)
+    assert d.peers(IDS[0])['total_peers'] == 1200
+    versions = counter(d, 'publishes')
+    os.rename(tmp_path / 'city.mmdb', here)
+    peers = until_placed(d, some(249))
+    assert sum(known(p) for p in peers.values()) == 249
+    assert counter(d, 'publishes') == versions + 1 and counter(d, 'geo_again') == 1200

@@ -11,6 +11,7 @@ import pytest
 import redis as client
 from acecheck import FAST, told_by
 from load import Load
+from oldlist import service_json
 from procs import slow, wait_until
 
 LIST, CLAIM, JSON = 'peerscope:list:', 'peerscope:claim:', 'peer_stats:'
@@ -67,6 +68,8 @@ def settled(d, infohash):
 
 # ---- another node's answer --------------------------------------------------------------
 
+PLACE = ('country', 'country_code', 'city', 'isp', 'region', 'latitude', 'longitude',
+         'timezone', 'asn', 'geo_source', 'accuracy_radius_km')
 WHOLE = ('ip', 'port', 'client', 'progress', 'country', 'country_code', 'city', 'isp',
          'region', 'latitude', 'longitude', 'timezone', 'asn', 'geo_source', 'state',
          'sources', 'flags', 'first_seen', 'last_seen', 'protocol')
@@ -138,6 +141,32 @@ def test_what_acestream_peers_say_is_shared_whole(node, ace_swarm, engine, track
     assert counter(second, 'joins') == 0 and counter(second, 'ace_calls') == 0
     assert counter(second, 'ace_announces') == 0
     assert len(first.ace_tracker.announces()) == asked and calls > 0
+
+
+def test_a_list_gets_the_places_of_a_database_that_comes_later(net, node, ace_swarm, tracker,
+                                                               mmdb, tmp_path):
+    """Nothing is joined for it; of AceStream all else stays as it was."""
+    s = ace_swarm([{'count': 6, 'version': 3021100, 'rate': 5.0, 'country': 'DE'}],
+                  base=net.in_block(1))
+    first = told_by(node, lambda: tracker(), s, **FAST)
+    wait_until(lambda: (a := first.peers(s.key, limit=100))['phase'] == 'settled' and
+               a['peer_count'] == 6, 20, 'settled')
+    first.stop()
+    here = tmp_path / 'city.mmdb'
+    second = node({'geo.city_db': here, 'cache.ttl': '1m', 'cache.grace': '10m'})
+    old = second.get(f'/peers/{s.key}')
+    assert {p['country'] for p in old.json['peers']} == {'Unknown'}
+    versions = counter(second, 'publishes')
+    (tmp_path / 'whole').write_bytes((mmdb / 'city.mmdb').read_bytes())
+    os.rename(tmp_path / 'whole', here)
+    new = wait_until(lambda: (a := second.get(f'/peers/{s.key}')).headers['ETag'] !=
+                     old.headers['ETag'] and a, what='a new version')
+    for was, now in zip(old.json['peers'], new.json['peers'], strict=True):
+        assert now['country'] != 'Unknown' and now['geo_source'] == 'mmdb:city'
+        assert {**now, **{k: was[k] for k in PLACE}} == was
+    assert {**new.json, 'peers': 0} == {**old.json, 'peers': 0}
+    assert counter(second, 'publishes') == versions + 1 and counter(second, 'geo_again') == 6
+    assert counter(second, 'joins') == 0 and counter(second, 'ace_calls') == 0
 
 
 def test_lists_of_a_holder_are_kept_fresh_for_the_others(node, swarm, tracker):
@@ -420,19 +449,6 @@ def test_a_bundled_redis_needs_no_claims(daemon, swarm, tracker):
 
 
 # ---- what others write there -----------------------------------------------------------------
-
-def service_json(infohash, peers, **more):
-    """As the Python service writes it."""
-    return json.dumps({
-        'acestream_id': infohash, 'infohash': infohash, 'peers': [
-            {'ip': ip, 'port': port, 'client': 'uTorrent 3.5.5', 'progress': 45.3,
-             'download_rate': 0, 'upload_rate': 256000, 'country': 'Japan',
-             'country_code': 'JP', 'city': 'Tokyo', 'isp': 'Example ISP', 'region': 'Tokyo',
-             'latitude': 35.69, 'longitude': 139.69, 'timezone': 'Asia/Tokyo', 'flags': '0x1'}
-            for ip, port in peers],
-        'peer_count': len(peers), 'total_peers': len(peers), 'cached_at': time.time(),
-        'error': None, **more})
-
 
 def test_a_whole_list_of_the_python_service_is_used(node, tracker):
     t, ih = tracker(), 'ab' * 20

@@ -362,6 +362,56 @@ static void test_fill(void **state)
 	assert_memory_equal(&p, &place, sizeof(p));
 }
 
+/* Two that know something, and don't agree. */
+static void test_fill_of_another_mind(void **state)
+{
+	const struct place told = {.country = "Japan",
+				   .code = "JP",
+				   .city = "Osaka",
+				   .region = "Osaka",
+				   .timezone = "Asia/Tokyo",
+				   .isp = "Theirs",
+				   .asn = 7,
+				   .source = "mmdb:city+mmdb:asn",
+				   .has_point = 1,
+				   .lat_e5 = 3,
+				   .accuracy_km = 50};
+	struct place p = {.code = "FR", .source = "mmdb:city"};
+
+	(void)state;
+	geosay_fill(&p, &told);
+	assert_string_equal(p.code, "FR");
+	assert_string_equal(p.country, ""); /* not Japan */
+	assert_string_equal(p.city, "");
+	assert_string_equal(p.timezone, "");
+	assert_false(p.has_point);
+	assert_string_equal(p.isp, "Theirs");
+	assert_int_equal(p.asn, 7);
+	assert_string_equal(p.source, "mmdb:city+mmdb:asn");
+	p = (struct place){.country = "Japan", .asn = 8, .source = "mmdb:asn"};
+	geosay_fill(&p, &told);
+	assert_string_equal(p.city, "Osaka");
+	assert_string_equal(p.code, "JP");
+	assert_int_equal(p.accuracy_km, 50);
+	assert_string_equal(p.isp, ""); /* not that of AS7 */
+	assert_int_equal(p.asn, 8);
+	assert_string_equal(p.source, "mmdb:asn+mmdb:city"); /* each once */
+	p = (struct place){.country = "France", .asn = 8, .source = "mmdb:asn"};
+	geosay_fill(&p, &told);
+	assert_string_equal(p.source, "mmdb:asn"); /* nothing was taken */
+}
+
+static void test_fill_without_a_source(void **state)
+{
+	const struct place told = {.country = "Japan", .code = "JP"};
+	struct place p = {.asn = 7, .source = "mmdb:asn"};
+
+	(void)state;
+	geosay_fill(&p, &told); /* a list of the Python service names none */
+	assert_string_equal(p.country, "Japan");
+	assert_string_equal(p.source, "mmdb:asn");
+}
+
 static void test_whom_a_question_names(void **state)
 {
 	static const char *const nobody[] = {
@@ -443,6 +493,8 @@ int main(void)
 		cmocka_unit_test(test_written_and_read),
 		cmocka_unit_test(test_what_others_wrote),
 		cmocka_unit_test(test_fill),
+		cmocka_unit_test(test_fill_of_another_mind),
+		cmocka_unit_test(test_fill_without_a_source),
 		cmocka_unit_test(test_whom_a_question_names),
 	};
 

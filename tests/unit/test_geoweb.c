@@ -191,7 +191,9 @@ static void test_one_question(void **state)
 	for (int i = 0; i < 100; i++)
 		assert_true(is_known(1));
 	assert_int_equal(geoweb_offer(w.g, nth(1)), 1);
-	until(1);
+	assert_true(geoweb_knows(w.g, nth(1)));
+	assert_false(geoweb_knows(w.g, nth(2)));
+	until(1); /* which asked nobody */
 }
 
 static void test_while_it_is_under_way(void **state)
