@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file.h"
 #include "geo/layout.h"
 
 /* Five times the largest that is sold: what is longer is something else. */
@@ -99,21 +100,6 @@ static int unnamed_in(const char *dir)
 	return fd;
 }
 
-static int write_whole(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 enum copied { COPIED, COPY_NO_ROOM, COPY_CHANGED, COPY_UNREADABLE };
 
 static enum copied copy_failed(enum copied how, const char *why, char err[ERRLEN])
@@ -140,7 +126,7 @@ static enum copied copy_to(int to, int from, const struct file_id *id, char *ste
 			return copy_failed(COPY_UNREADABLE, strerror(errno), err);
 		if (n == 0)
 			break;
-		if (write_whole(to, step, (size_t)n) != 0)
+		if (file_write_all(to, step, (size_t)n) != 0)
 			return copy_failed(COPY_NO_ROOM, strerror(errno), err);
 		at += n;
 	}
