@@ -51,17 +51,11 @@ static void database(struct json *j, const char *name, const struct geo_note *n)
 	json_obj(j, NULL);
 	json_str(j, "name", name);
 	json_str(j, "state", n->state);
-	if (n->type[0])
-		json_str(j, "type", n->type);
-	else
-		json_null(j, "type");
+	json_str_or_null(j, "type", n->type[0] ? n->type : NULL);
 	time_of(j, "built", n->built_s);
 	json_uint(j, "bytes", n->bytes);
 	json_bool(j, "in_memory", n->in_memory);
-	if (n->err[0])
-		json_str(j, "error", n->err);
-	else
-		json_null(j, "error");
+	json_str_or_null(j, "error", n->err[0] ? n->err : NULL);
 	json_obj_end(j);
 }
 
