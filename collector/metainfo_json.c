@@ -13,8 +13,7 @@ static void put_hash(struct json *j, const char *key, const uint8_t *p, size_t l
 {
 	char text[2 * IH_V2_LEN + 1];
 
-	for (size_t i = 0; i < len; i++)
-		snprintf(text + 2 * i, 3, "%02x", p[i]);
+	hex_text(text, p, len);
 	json_str(j, key, text);
 }
 

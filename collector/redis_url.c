@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/redis.h"
+#include "common/ident.h"
 
 static int parse_number(const char *s, long max, long *out)
 {
@@ -14,14 +15,6 @@ static int parse_number(const char *s, long max, long *out)
 	errno = 0;
 	*out = strtol(s, &end, 10);
 	return *s && *end == '\0' && errno == 0 && *out >= 0 && *out <= max ? 0 : -1;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* RFC 3986, 2.1, in place. -1: a malformed escape, or one of NUL. */
@@ -36,8 +29,8 @@ static int unescape(char *s)
 			*out++ = *s;
 			continue;
 		}
-		hi = hex_digit(s[1]);
-		lo = hi >= 0 ? hex_digit(s[2]) : -1;
+		hi = hex_value(s[1]);
+		lo = hi >= 0 ? hex_value(s[2]) : -1;
 		if (lo < 0 || hi + lo == 0)
 			return -1;
 		*out++ = (char)(hi << 4 | lo);

@@ -3,13 +3,12 @@
 
 #include <string.h>
 
-static int hex_value(char c)
+int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* RFC 4648 section 6, lower case. */
@@ -87,13 +86,18 @@ int ident_parse(struct ident *out, const char *s, size_t len, char err[ERRLEN])
 	return 0;
 }
 
-void ih_hex(char out[IH_HEX_LEN], const uint8_t ih[IH_LEN])
+void hex_text(char *out, const uint8_t *p, size_t len)
 {
 	static const char digit[] = "0123456789abcdef";
 
-	for (int i = 0; i < IH_LEN; i++) {
-		out[2 * i] = digit[ih[i] >> 4];
-		out[2 * i + 1] = digit[ih[i] & 15];
+	for (size_t i = 0; i < len; i++) {
+		*out++ = digit[p[i] >> 4];
+		*out++ = digit[p[i] & 15];
 	}
-	out[2 * IH_LEN] = '\0';
+	*out = '\0';
+}
+
+void ih_hex(char out[IH_HEX_LEN], const uint8_t ih[IH_LEN])
+{
+	hex_text(out, ih, IH_LEN);
 }

@@ -34,5 +34,9 @@ struct ident {
 PS_MUST int ident_parse(struct ident *out, const char *s, size_t len, char err[ERRLEN]);
 /* 40 lower-case digits and a NUL. */
 void ih_hex(char out[IH_HEX_LEN], const uint8_t ih[IH_LEN]);
+/* The same of any bytes: 2 * len digits and a NUL. */
+void hex_text(char *out, const uint8_t *p, size_t len);
+/* Of a digit in either case; -1: it is none. */
+int hex_value(char c);
 
 #endif

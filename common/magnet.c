@@ -274,14 +274,6 @@ static enum param param_of(const char *s, size_t len)
 	return P_NONE;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 32);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* len bytes of s without their escapes, but for %00: what follows reads C strings. out has
  * room for len and a NUL. */
 static size_t unescape(char *out, const char *s, size_t len, int plus)
@@ -293,8 +285,8 @@ static size_t unescape(char *out, const char *s, size_t len, int plus)
 
 		out[n] = plus && s[i] == '+' ? ' ' : s[i];
 		if (s[i] == '%' && len - i > 2) {
-			high = hex_digit(s[i + 1]);
-			low = hex_digit(s[i + 2]);
+			high = hex_value(s[i + 1]);
+			low = hex_value(s[i + 2]);
 			if (high >= 0 && low >= 0 && high + low > 0) {
 				out[n] = (char)(high << 4 | low);
 				i += 2;
@@ -428,15 +420,12 @@ int magnet_wants(const struct magnet *m, uint32_t index)
 
 /* ---- writing ------------------------------------------------------------------------ */
 
-static const char DIGITS[] = "0123456789abcdef";
-
 static void put_hex(struct buf *out, const uint8_t *p, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		char pair[2] = {DIGITS[p[i] >> 4], DIGITS[p[i] & 15]};
+	char text[2 * IH_V2_LEN + 1];
 
-		buf_add(out, pair, 2);
-	}
+	hex_text(text, p, len);
+	buf_add(out, text, 2 * len);
 }
 
 void magnet_begin(struct magnet_writer *w, struct buf *out, size_t max, const uint8_t *v1,

@@ -274,8 +274,7 @@ static void put_resolution(struct json *j, const struct shm_swarm *s, const char
 {
 	char hex[2 * IH_V2_LEN + 1];
 
-	for (int i = 0; i < IH_V2_LEN; i++)
-		snprintf(hex + 2 * (size_t)i, 3, "%02x", s->v2[i]);
+	hex_text(hex, s->v2, IH_V2_LEN);
 	json_str_or_null(j, "infohash_v2", s->has_v2 ? hex : NULL);
 	json_str_or_null(j, "resolution", swarm_resolved_word(s->resolved));
 	json_str_or_null(j, "resolution_detail", resolved_text(s->resolved));

@@ -8,6 +8,7 @@
 
 #include <event2/util.h>
 
+#include "common/ident.h"
 #include "worker/http.h"
 #include "worker/status.h"
 
@@ -274,17 +275,6 @@ int http_not_since(const struct ask *a, int64_t at_s)
 	return end && *end == '\0' && timegm(&tm) >= at_s;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* One byte of text at in, which has len bytes left; *took of them. -1: malformed. */
 static int decode_byte(const char *in, size_t len, int plus, size_t *took)
 {
@@ -295,8 +285,8 @@ static int decode_byte(const char *in, size_t len, int plus, size_t *took)
 		return ' ';
 	if (*in != '%')
 		return (unsigned char)*in;
-	hi = len > 2 ? hex_digit(in[1]) : -1;
-	lo = len > 2 ? hex_digit(in[2]) : -1;
+	hi = len > 2 ? hex_value(in[1]) : -1;
+	lo = len > 2 ? hex_value(in[2]) : -1;
 	if (hi < 0 || lo < 0 || hi + lo == 0)
 		return -1;
 	*took = 3;

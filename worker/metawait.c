@@ -152,8 +152,8 @@ static struct own *own_of_upload(const struct worker *w, const struct buf *body,
 		return NULL;
 	}
 	own->is_file = 1;
-	for (size_t i = 0; i < sizeof name; i++)
-		own->len += (size_t)snprintf(own->text + own->len, 3, "%02x", name[i]);
+	own->len = 2 * sizeof name;
+	hex_text(own->text, name, sizeof name);
 	up_path(path, w, own, "");
 	if (write_upload(path, body, err) == 0)
 		return own;
