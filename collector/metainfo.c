@@ -72,7 +72,8 @@ struct file_dict {
 	struct benc length, path, path_utf8, attr, root;
 };
 
-static void read_file_dict(struct file_dict *f, struct benc d)
+/* What both lists say alike. NULL, or what is wrong. */
+static const char *read_file(struct entry *e, struct file_dict *f, struct benc d)
 {
 	const struct benc_pick want[] = {
 		{"length", &f->length},        {"path", &f->path},
@@ -80,20 +81,19 @@ static void read_file_dict(struct file_dict *f, struct benc d)
 		{"pieces root", &f->root},
 	};
 
+	if (benc_type(d) != BENC_DICT)
+		return "a file that is no dict";
 	benc_pick(d, want, PS_ARRAY_LEN(want));
+	e->attr = benc_str(f->attr);
+	return take_length(e, f->length);
 }
 
 static const char *read_v1(struct entry *e, struct benc d)
 {
 	struct file_dict f;
-	const char *bad;
+	const char *bad = read_file(e, &f, d);
 
-	if (benc_type(d) != BENC_DICT)
-		return "a file that is no dict";
-	read_file_dict(&f, d);
-	e->attr = benc_str(f.attr);
 	e->root = (struct benc_span){NULL, 0};
-	bad = take_length(e, f.length);
 	if (!bad && (benc_type(f.path_utf8) != BENC_LIST || take_parts(e, f.path_utf8)))
 		bad = take_parts(e, f.path);
 	return bad;
@@ -102,17 +102,13 @@ static const char *read_v1(struct entry *e, struct benc d)
 static const char *read_v2(struct entry *e, struct benc d)
 {
 	struct file_dict f;
-	const char *bad;
+	const char *bad = read_file(e, &f, d);
 
-	if (benc_type(d) != BENC_DICT)
-		return "a file that is no dict";
-	read_file_dict(&f, d);
-	e->attr = benc_str(f.attr);
+	if (bad)
+		return bad;
 	e->root = benc_str(f.root);
-	bad = take_length(e, f.length);
-	if (!bad && e->length && e->root.len != IH_V2_LEN)
-		bad = "a file without its pieces root";
-	return bad;
+	return e->length && e->root.len != IH_V2_LEN ? "a file without its pieces root"
+						     : NULL;
 }
 
 /* ---- all of them ----------------------------------------------------------------------- */
