@@ -228,6 +228,10 @@ void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
  * told that it can't be joined. */
 void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);
 void wait_answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc);
+/* The same for those whom a list in the table satisfies, settled or not. How many wait on. */
+uint32_t wait_satisfy(struct coll *c, const uint8_t id[IH_LEN], int settled);
+/* Of who waits for a settled list under id, without a swarm. */
+uint32_t wait_for_more(const struct coll *c, const uint8_t id[IH_LEN]);
 void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc);
 /* Who waits for `from` (under id only, unless that is NULL) now waits for `to`; NULL is
  * to wait for the engine's word. */

@@ -38,6 +38,7 @@ void publish_redis(struct coll *c, struct swarm *w)
 		return;
 	w->redis_due = 0;
 	w->redis_ms = clock_ms();
+	w->redis_phase = w->published_phase;
 	claim_look(c, w);
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		if (w->ids[i].asked_ms && w->ids[i].written)
@@ -142,6 +143,13 @@ void publish_due(struct coll *c)
 	swarms_each(c->swarms, publish_important, c);
 }
 
+/* Another node may hold a question back until the list of whom it left the swarm to is
+ * settled. */
+static int is_awaited(const struct swarm *w)
+{
+	return w->claim == CLAIM_HELD && w->redis_phase != w->published_phase;
+}
+
 static void publish_soft(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
@@ -154,7 +162,7 @@ static void publish_soft(struct swarm *w, void *arg)
 	if (w->claim == CLAIM_HELD && w->round_done && publish_may(w) &&
 	    now - w->published_ms >= ttl / 2)
 		(void)publish_now(c, w, 0);
-	if (w->redis_due && now - w->redis_ms >= gap &&
+	if (w->redis_due && (now - w->redis_ms >= gap || is_awaited(w)) &&
 	    (now - w->asked_ms < ttl || w->claim == CLAIM_HELD))
 		publish_redis(c, w);
 }

@@ -133,6 +133,7 @@ struct swarm {
 	int important;			/* the change is one that people look for */
 	int redis_due;			/* a version was published that Redis has not seen */
 	uint64_t redis_ms;		/* monotonic; last written there */
+	enum swarm_phase redis_phase;	/* and what that said */
 	uint8_t claim;			/* enum claim_state */
 	uint64_t claim_ms;		/* monotonic; last asked for; 0: never */
 	uint32_t places_set;		/* databases that all its places are of; places.c */

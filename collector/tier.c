@@ -55,14 +55,32 @@ static int is_key(const struct tier_flight *f)
 	return memcmp(f->asked, f->r.infohash, IH_LEN) == 0;
 }
 
-/* A stale answer is one: who waits has it now, and better follows behind it. */
+/* Its writer has an engine, and knows what we do not: the swarm that a claim is about. */
+static void means(struct tier_flight *f, const struct shm_swarm *s)
+{
+	if (f->torrent || f->r.how == RESOLVED_ENGINE ||
+	    s->resolved != RESOLVED_ENGINE)
+		return;
+	memcpy(f->r.infohash, s->infohash, IH_LEN);
+	f->r.how = RESOLVED_ENGINE;
+}
+
+/* A stale answer is one: who waits has it now, and better follows behind it. Not for those
+ * who want a settled one. */
 static int took(struct tier_flight *f, enum tier_age age)
 {
-	if (age == TIER_FRESH)
-		land_answered(f);
-	else if (age == TIER_STALE)
-		wait_answer_id(f->c, f->asked, LANE_OK);
-	return age == TIER_FRESH;
+	int settled = f->c->tier->list.s.phase >= SWARM_SETTLED;
+
+	if (age == TIER_NONE)
+		return 0;
+	f->listed = wait_satisfy(f->c, f->asked, age == TIER_FRESH && settled) &&
+		    age == TIER_FRESH;
+	if (f->listed)
+		means(f, &f->c->tier->list.s);
+	if (age == TIER_STALE || f->listed)
+		return 0;
+	land_answered(f);
+	return 1;
 }
 
 /* The holder, which is waited for, has written it. If it is of no use (another version, a
@@ -86,6 +104,13 @@ static void arm_poll(struct coll *c)
 	event_add(c->tier->poll, &tv);
 }
 
+static void rest(struct tier_flight *f)
+{
+	f->step = TIER_PAUSE;
+	f->look_ms = f->listed ? clock_ms() + TIER_SETTLE_MS : 0;
+	arm_poll(f->c);
+}
+
 static void on_claim(struct tier_flight *f, const char *value, size_t len)
 {
 	if (len != 1 || value[0] == '1') {
@@ -95,8 +120,7 @@ static void on_claim(struct tier_flight *f, const char *value, size_t len)
 	if (!f->lost)
 		stat_inc(claims_lost);
 	f->lost = 1;
-	f->step = TIER_PAUSE;
-	arm_poll(f->c);
+	rest(f);
 }
 
 static void on_value(void *arg, const char *value, size_t len)
@@ -108,17 +132,18 @@ static void on_value(void *arg, const char *value, size_t len)
 	case TIER_LIST_ASKED:
 		if (value && took(f, tier_take(f, f->asked, value, len)))
 			return;
-		f->step = is_key(f) ? TIER_JSON : TIER_LIST_KEY;
+		f->step = f->listed ? TIER_CLAIM
+			  : is_key(f) ? TIER_JSON : TIER_LIST_KEY;
 		break;
 	case TIER_LIST_KEY:
 		if (value && on_list(f, tier_take(f, f->r.infohash, value, len)))
 			return;
-		f->step = f->lost ? TIER_CLAIM : TIER_JSON;
+		f->step = f->lost || f->listed ? TIER_CLAIM : TIER_JSON;
 		break;
 	case TIER_JSON:
 		if (value && took(f, tier_take_json(f, value, len)))
 			return;
-		stat_inc(tier_misses);
+		stat_add(STAT_tier_misses, !f->listed);
 		f->step = TIER_CLAIM;
 		break;
 	case TIER_CLAIM: on_claim(f, value, len); return;
@@ -152,9 +177,20 @@ static struct redis_get *ask(struct tier_flight *f)
 	return claim_may(f->c) ? claim_ask(f->c, f->r.infohash, ms, on_value, f) : NULL;
 }
 
+/* It is listed by a node that sees more than we could. */
+static int is_for_others(const struct tier_flight *f)
+{
+	return f->step == TIER_CLAIM && f->listed &&
+	       f->c->kid.conf.redis_mode == REDIS_EXTERNAL && !claim_may(f->c);
+}
+
 /* What can't be asked, or not in time, is not waited for. */
 static void step(struct tier_flight *f)
 {
+	if (is_for_others(f)) {
+		rest(f);
+		return;
+	}
 	if (clock_ms() >= f->soon_ms) {
 		stat_inc(tier_late);
 		land_joining(f, 0);
@@ -165,15 +201,20 @@ static void step(struct tier_flight *f)
 		land_joining(f, 0);
 }
 
-/* Is the holder's list there, or the claim free? Else its holder may be dead, or write
- * nothing, and is waited for no longer. */
+/* Is the holder's list there, is it settled, or the claim free? Else its holder may be dead,
+ * or write nothing, and is waited for no longer. */
 static void look_again(struct tier_flight *f, uint64_t now)
 {
-	if (now >= f->end_ms) {
+	if (f->listed && !wait_for_more(f->c, f->asked)) {
+		land_answered(f); /* with what there was, when their time was over */
+		return;
+	}
+	if (now >= f->end_ms && !f->listed) {
 		stat_inc(claims_idle);
 		land_joining(f, 0);
 		return;
 	}
+	f->listed = 0;
 	f->soon_ms = now + TIER_WAIT_MS;
 	f->step = TIER_LIST_KEY;
 	step(f);
@@ -187,9 +228,16 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	c->tier->poll_armed = 0;
-	for (size_t i = 0; i < TIER_FLIGHTS; i++)
-		if (c->tier->flight[i].c && c->tier->flight[i].step == TIER_PAUSE)
-			look_again(&c->tier->flight[i], now);
+	for (size_t i = 0; i < TIER_FLIGHTS; i++) {
+		struct tier_flight *f = &c->tier->flight[i];
+
+		if (!f->c || f->step != TIER_PAUSE)
+			continue;
+		if (now >= f->look_ms)
+			look_again(f, now);
+		else
+			arm_poll(c);
+	}
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */

@@ -8,6 +8,9 @@
  *	                                                  holder's list until it is there, the claim
  *	                                                  is free, or patience ends
  *
+ * Who wants a settled list (?wait=) is not answered by one that is still collected: the swarm
+ * is joined if nobody has the claim, and else its holder's next lists are waited for.
+ *
  * Keys: peerscope:list:<id> (listcode.h) and peerscope:claim:<infohash>, whose value is a
  * node and which ends by itself (redis.claim) unless the node renews it, while it is joined.
  * A node's name is the same in each of its lives, so it never waits for itself. Only with
@@ -35,6 +38,8 @@
 #define TIER_POLL_MS 150
 /* for as long as a first round may take, and so much more. */
 #define TIER_PATIENCE_MS 400
+/* A list that is not settled yet is looked for less often: it is written once a second. */
+#define TIER_SETTLE_MS 500
 #define TIER_NODE_MAX 40
 
 struct coll;
@@ -52,7 +57,9 @@ struct tier_flight {
 	uint8_t v2[IH_V2_LEN], has_v2, torrent;
 	uint8_t client[ADDR_LEN], paid;	/* who gave a token for a join (bucket.h) */
 	uint8_t lost;			/* another node holds the claim */
+	uint8_t listed;			/* a list is there, and who waits wants it settled */
 	uint64_t soon_ms, end_ms;	/* monotonic: the answer of Redis; of the holder */
+	uint64_t look_ms;		/* TIER_PAUSE: not before */
 	struct redis_get *get;
 };
 

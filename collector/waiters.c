@@ -157,15 +157,22 @@ void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN])
 	wait_hand_over(c, NULL, w, id);
 }
 
-/* How many. */
-static uint32_t answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
+/* Waits under id for what is not joined, or not yet. */
+static int waits_unjoined(const struct waiter *q, const uint8_t id[IH_LEN])
+{
+	return !q->swarm && memcmp(q->id, id, IH_LEN) == 0;
+}
+
+/* Of those who want a settled list only if it is. How many. */
+static uint32_t answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc,
+			  int settled)
 {
 	uint32_t n = 0;
 
 	for (struct waiter **at = &c->waiters; *at;) {
 		uint64_t token = (*at)->token;
 
-		if ((*at)->swarm || memcmp((*at)->id, id, IH_LEN) != 0) {
+		if (!waits_unjoined(*at, id) || ((*at)->settled && !settled)) {
 			at = &(*at)->next;
 			continue;
 		}
@@ -178,12 +185,27 @@ static uint32_t answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc
 
 void wait_answer_id(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
 {
-	(void)answer_id(c, id, rc);
+	(void)answer_id(c, id, rc, 1);
+}
+
+uint32_t wait_for_more(const struct coll *c, const uint8_t id[IH_LEN])
+{
+	uint32_t n = 0;
+
+	for (const struct waiter *q = c->waiters; q; q = q->next)
+		n += waits_unjoined(q, id) && q->settled;
+	return n;
+}
+
+uint32_t wait_satisfy(struct coll *c, const uint8_t id[IH_LEN], int settled)
+{
+	(void)answer_id(c, id, LANE_OK, settled);
+	return settled ? 0 : wait_for_more(c, id);
 }
 
 void wait_refuse(struct coll *c, const uint8_t id[IH_LEN], enum lane_rc rc)
 {
-	stat_add(STAT_jobs_refused, answer_id(c, id, rc));
+	stat_add(STAT_jobs_refused, answer_id(c, id, rc, 1));
 }
 
 void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
@@ -213,16 +235,21 @@ static int may_wait(const struct coll *c, int slot)
 	return lane_done_room(c->lane[slot]) > 2 * c->slot_waiters[slot];
 }
 
-/* How long to hold it. While the engine or Redis is asked (no w), an asker who
- * named no time has acestream.timeout more; its worker knows (worker/peers.c). */
+/* The answer, whatever it is, has to be there before its worker gives up: this is for its way. */
+#define ANSWER_MS 250
+
+/* How long to hold it. While the engine or Redis is asked, or another node waited for (no
+ * w), an asker who named no time has acestream.timeout more; its worker knows
+ * (worker/peers.c). */
 static uint64_t until(const struct coll *c, const struct swarm *w,
 		      const struct shm_job *job)
 {
 	uint64_t when = clock_ms() + job->wait_ms;
+	uint64_t last = job->deadline_ms > ANSWER_MS ? job->deadline_ms - ANSWER_MS : 0;
 
 	if (!w && !(job->flags & JOB_F_SETTLED))
 		when += c->kid.conf.acestream_timeout_ms;
-	return job->deadline_ms && when > job->deadline_ms ? job->deadline_ms : when;
+	return job->deadline_ms && when > last ? last : when;
 }
 
 /* w: NULL until the engine, or Redis, has said what it knows of the id. */
