@@ -58,8 +58,7 @@ static int is_key(const struct tier_flight *f)
 /* Its writer has an engine, and knows what we do not: the swarm that a claim is about. */
 static void means(struct tier_flight *f, const struct shm_swarm *s)
 {
-	if (f->torrent || f->r.how == RESOLVED_ENGINE ||
-	    s->resolved != RESOLVED_ENGINE)
+	if (f->torrent || f->r.how == RESOLVED_ENGINE || s->resolved != RESOLVED_ENGINE)
 		return;
 	memcpy(f->r.infohash, s->infohash, IH_LEN);
 	f->r.how = RESOLVED_ENGINE;
@@ -132,8 +131,7 @@ static void on_value(void *arg, const char *value, size_t len)
 	case TIER_LIST_ASKED:
 		if (value && took(f, tier_take(f, f->asked, value, len)))
 			return;
-		f->step = f->listed ? TIER_CLAIM
-			  : is_key(f) ? TIER_JSON : TIER_LIST_KEY;
+		f->step = f->listed ? TIER_CLAIM : is_key(f) ? TIER_JSON : TIER_LIST_KEY;
 		break;
 	case TIER_LIST_KEY:
 		if (value && on_list(f, tier_take(f, f->r.infohash, value, len)))

@@ -368,6 +368,81 @@ def test_the_holder_is_killed_and_the_other_takes_over(node, swarm, tracker):
     assert counter(second, 'claims_idle') == 0
 
 
+# ---- who wants it settled -------------------------------------------------------------------
+
+def collected(node, swarm, tracker, **conf):
+    """Two nodes; the first one has joined, and its first list is there: peers take their
+    time, so it is not settled for some seconds."""
+    t, s = scripted(swarm, tracker, delay_ms=4000)
+    conf = {'swarm.trackers': t.http, 'swarm.discovery_wait': '1s', **conf}
+    first, second = node(conf), node(conf)
+    first.get(f'/peers/{s.infohash}?wait=0')
+    stored(node, s.infohash)
+    return first, second, t, s
+
+
+class Asked(threading.Thread):
+    """A question on its way: .answer and .took, after join()."""
+
+    def __init__(self, d, path):
+        super().__init__()
+        self.d, self.path, self.began = d, path, time.monotonic()
+        self.start()
+
+    def run(self):
+        self.answer = self.d.get(self.path)
+        self.took = time.monotonic() - self.began
+
+
+def test_who_wants_it_settled_waits_for_the_holder(node, swarm, tracker):
+    _, second, t, s = collected(node, swarm, tracker)
+    patient = Asked(second, f'/peers/{s.infohash}?wait=20s')
+    wait_until(lambda: counter(second, 'claims_lost') == 1, what='it waits for the other one')
+    quick = second.peers(s.infohash)
+    assert quick['phase'] == 'collecting' and patient.is_alive()
+    patient.join()
+    answer = patient.answer.json
+    assert answer['phase'] == 'settled' and answer['peer_count'] == 10
+    assert all(p['client'].startswith('Scripted') for p in answer['peers'])
+    assert patient.took < 10 * slow(), 'not until its time was over'
+    assert counter(second, 'joins') == 0 and joins_of(t, s.infohash) == 1
+
+
+def test_a_holder_that_dies_first_is_followed(node, swarm, tracker):
+    first, second, t, s = collected(node, swarm, tracker, **{'redis.claim': '3s'})
+    patient = Asked(second, f'/peers/{s.infohash}?wait=20s')
+    wait_until(lambda: counter(second, 'claims_lost') == 1, what='it waits for the other one')
+    kill_all(first)
+    patient.join()
+    assert patient.answer.json['phase'] == 'settled'
+    assert counter(second, 'claims_won') == counter(second, 'joins') == 1
+    assert joins_of(t, s.infohash) == 2
+
+
+def test_a_list_that_never_settles_is_the_answer_in_time(node, swarm, tracker):
+    """Its writer is gone, and a claim that nobody keeps stands in the way."""
+    first, second, _, s = collected(node, swarm, tracker)
+    kill_all(first)
+    node.db.set(CLAIM + s.infohash, 'somebody else', px=600000)
+    patient = Asked(second, f'/peers/{s.infohash}?wait=3s')
+    patient.join()
+    assert patient.answer.status == 200 and patient.answer.json['phase'] == 'collecting'
+    assert patient.answer.json['peer_count'] == 10
+    assert 2.9 < patient.took < 3 + 1 * slow()
+    assert counter(second, 'joins') == 0
+
+
+def test_who_waits_for_a_silent_holder_is_answered_before_it_is_late(node, swarm, tracker):
+    """The longest patience with a holder, and peers that take longer than what is left."""
+    t, s = scripted(swarm, tracker, delay_ms=20000)
+    d = node({'swarm.trackers': t.http, 'swarm.discovery_wait': '5s'})
+    node.db.set(CLAIM + s.infohash, 'somebody else', px=600000)
+    asked = Asked(d, f'/peers/{s.infohash}')
+    asked.join()
+    assert asked.answer.status == 200 and asked.answer.json['peer_count'] == 10
+    assert 5 < asked.took < 5 + 3
+
+
 def test_a_holder_that_says_nothing_is_not_waited_for_for_ever(node, swarm, tracker):
     """A claim that nobody lets go of and nobody fulfils."""
     t, s = scripted(swarm, tracker)

@@ -31,8 +31,8 @@ static struct coll *c;
 static struct redis_get asked; /* the command under way */
 static uint64_t now;
 static int may_claim, is_down;
-static enum tier_age age;	    /* of the list that is there */
-static enum swarm_phase phase;	    /* and what it says */
+static enum tier_age age;          /* of the list that is there */
+static enum swarm_phase phase;     /* and what it says */
 static const uint8_t *engine_says; /* the infohash that it names; NULL: none */
 static uint32_t answers, joins, won, claim_questions, given_back;
 static uint64_t last_token;
