@@ -336,19 +336,38 @@ static void pass_text(struct reader *r, size_t least, size_t most)
 		r->bad = 1;
 }
 
+int listcode_is_country(const char *s, size_t len)
+{
+	return len == 0 ||
+	       (len == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z');
+}
+
+/* The last text of a place. */
+static void pass_code(struct reader *r)
+{
+	const uint8_t *s = r->p + r->at;
+
+	pass_text(r, 0, 2);
+	if (!r->bad && !listcode_is_country((const char *)s + 1, s[0]))
+		r->bad = 1;
+}
+
 static void pass_place(struct reader *r)
 {
 	int32_t lat, lon;
 
-	for (size_t i = 0; i < PS_ARRAY_LEN(place_texts); i++)
+	for (size_t i = 0; i < PS_ARRAY_LEN(place_texts) - 1; i++)
 		pass_text(r, 0, place_texts[i].size - 1);
+	pass_code(r);
 	if (take_num(r, 1) > 1)
 		r->bad = 1;
 	lat = (int32_t)(uint32_t)take_num(r, 4);
 	lon = (int32_t)(uint32_t)take_num(r, 4);
 	if (lat < -9000000 || lat > 9000000 || lon < -18000000 || lon > 18000000)
 		r->bad = 1;
-	(void)take(r, 8);
+	(void)take_num(r, 4); /* the AS: any number is one */
+	if (take_num(r, 4) > LISTCODE_KM_MAX)
+		r->bad = 1;
 }
 
 static void read_dicts(struct reader *r, struct listcode *out)
@@ -404,17 +423,11 @@ static void read_fields(struct reader *r, const struct listcode *l, const struct
 	}
 }
 
-static int is_capital(char c)
-{
-	return c >= 'A' && c <= 'Z';
-}
-
 static int peer_is_sound(const struct shm_peer *p)
 {
-	const char *c = p->country;
+	size_t len = p->country[0] || p->country[1] ? 2 : 0;
 
-	return p->port != 0 &&
-	       ((c[0] == '\0' && c[1] == '\0') || (is_capital(c[0]) && is_capital(c[1])));
+	return p->port != 0 && listcode_is_country(p->country, len);
 }
 
 static int swarm_is_sound(const struct shm_swarm *s, const uint8_t id[IH_LEN])
@@ -422,7 +435,8 @@ static int swarm_is_sound(const struct shm_swarm *s, const uint8_t id[IH_LEN])
 	uint64_t states = (uint64_t)s->connected + s->contacted + s->tried;
 
 	return memcmp(s->id, id, IH_LEN) == 0 && s->total_peers >= s->npeers &&
-	       states <= s->total_peers && s->cached_at_ms != 0;
+	       states <= s->total_peers && s->trackers_ok <= s->trackers &&
+	       s->cached_at_ms != 0;
 }
 
 int listcode_read(struct listcode *out, const uint8_t id[IH_LEN], const void *p,

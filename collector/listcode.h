@@ -28,6 +28,8 @@
 #define LISTCODE_MAX (2u << 20)
 /* Each peer has a name; the swarm has a title and what a tracker said. */
 #define LISTCODE_TEXTS (CONF_SLOT_PEERS + 2)
+/* A place is somewhere within so much: half around the world. */
+#define LISTCODE_KM_MAX 40000u
 /* Another node's clock may be ahead of ours by so much; what is later is no truth. */
 #define LISTCODE_SKEW_MS 5000u
 
@@ -56,5 +58,7 @@ PS_MUST int listcode_read(struct listcode *out, const uint8_t id[IH_LEN], const 
 /* Bytes as they came, without a NUL; i from 1 on. */
 const char *listcode_text(const struct listcode *l, uint32_t i, size_t *len);
 void listcode_place(const struct listcode *l, uint32_t i, struct place *out);
+/* ISO 3166-1 alpha-2, or nothing: two capitals, or none. */
+int listcode_is_country(const char *s, size_t len);
 
 #endif

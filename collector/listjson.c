@@ -128,6 +128,8 @@ static void conv_place(void *arg, uint32_t ref, struct place *out)
 	place_text(out->isp, sizeof(out->isp), o, "isp");
 	place_text(out->source, sizeof(out->source), o, "geo_source");
 	place_text(out->code, sizeof(out->code), o, "country_code");
+	if (!listcode_is_country(out->code, strlen(out->code)))
+		memset(out->code, 0, sizeof(out->code));
 	lat = degrees(o, "latitude", 90, &out->lat_e5);
 	lon = degrees(o, "longitude", 180, &out->lon_e5);
 	out->has_point = lat && lon;

@@ -59,6 +59,8 @@ static void text_of(void *arg, uint32_t ref, char out[SHM_STRING_MAX + 1])
 static void place_of(void *arg, uint32_t ref, struct place *out)
 {
 	listcode_place(arg, ref, out);
+	PS_ASSERT(listcode_is_country(out->code, strlen(out->code)));
+	PS_ASSERT(out->accuracy_km <= LISTCODE_KM_MAX);
 }
 
 static void same_text(uint32_t a, uint32_t b)

@@ -102,6 +102,7 @@ static void test_every_byte_is_carried(void **state)
 	swarm.version = swarm.first_chunk = 0;
 	swarm.npeers = 1;
 	swarm.connected = swarm.contacted = swarm.tried = 1;
+	swarm.trackers_ok = swarm.trackers - 1;
 	swarm.phase = 3, swarm.why = 10, swarm.verdict = 2, swarm.protocol = 1;
 	swarm.resolved = 5, swarm.has_v2 = swarm.incoming = swarm.has_content = 1;
 	swarm.ace_mode = 4, swarm.motion = 2, swarm.kind = 1;
@@ -277,6 +278,7 @@ static void test_values_that_cannot_be(void **state)
 	REFUSED(swarm.kind, 3);
 	REFUSED(swarm.total_peers, 2);
 	REFUSED(swarm.connected, 9);
+	REFUSED(swarm.trackers_ok, swarm.trackers + 1);
 	REFUSED(swarm.cached_at_ms, STAGE_NOW_MS + 5001);
 	REFUSED(swarm.cached_at_ms, 0);
 	REFUSED(swarm.joined_at_s, future_s);
@@ -298,28 +300,55 @@ static void test_values_that_cannot_be(void **state)
 	REFUSED(peers[1].country[0], '\0');
 }
 
-static void wrong_place(void *arg, uint32_t ref, struct place *out)
+static void that_place(void *arg, uint32_t ref, struct place *out)
 {
-	stage_place(NULL, ref, out);
-	out->lat_e5 = *(const int32_t *)arg;
+	(void)ref;
+	*out = *(const struct place *)arg;
+}
+
+static int takes(const struct place *p)
+{
+	struct place copy = *p;
+	const struct listcode_names names = {stage_text, that_place, &copy};
+	struct buf b;
+	int took;
+
+	stage_list(&swarm, peers, 3);
+	buf_init(&b, LISTCODE_MAX);
+	assert_int_equal(listcode_write(&b, &swarm, peers, &names), 0);
+	took = reads(&b);
+	buf_free(&b);
+	return took;
 }
 
 static void test_no_such_place(void **state)
 {
-	int32_t lat = 9000000;
-	const struct listcode_names names = {stage_text, wrong_place, &lat};
-	struct buf b;
+	static const char *const code[] = {"D",  "de",  "De",    "dE",      "D1",
+					   "??", "DEU", "D\x7f", "\xc3\x9c"};
+	struct place p;
 
 	(void)state;
-	stage_list(&swarm, peers, 3);
-	buf_init(&b, LISTCODE_MAX);
-	assert_int_equal(listcode_write(&b, &swarm, peers, &names), 0);
-	assert_true(reads(&b));
-	buf_reset(&b);
-	lat++;
-	assert_int_equal(listcode_write(&b, &swarm, peers, &names), 0);
-	assert_false(reads(&b));
-	buf_free(&b);
+	stage_place(NULL, 1, &p);
+	p.lat_e5 = 9000000;
+	p.lon_e5 = -18000000;
+	p.accuracy_km = LISTCODE_KM_MAX;
+	assert_true(takes(&p));
+	p.lat_e5++;
+	assert_false(takes(&p));
+	p.lat_e5 = 0;
+	p.lon_e5--;
+	assert_false(takes(&p));
+	p.lon_e5 = 0;
+	p.accuracy_km++;
+	assert_false(takes(&p));
+	p.accuracy_km = 0;
+	memset(p.code, 0, sizeof(p.code));
+	assert_true(takes(&p));
+	for (size_t i = 0; i < PS_ARRAY_LEN(code); i++) {
+		snprintf(p.code, sizeof(p.code), "%s", code[i]);
+		if (takes(&p))
+			fail_msg("took the country %s", code[i]);
+	}
 }
 
 static void test_another_clock(void **state)

@@ -115,6 +115,35 @@ static void test_of_another_version(void **state)
 	assert_int_equal(got.peer[0].protocol, PEER_ACESTREAM);
 }
 
+/* What is no country is none; the rest of the list is as true as it was. */
+static void test_country_codes(void **state)
+{
+	static const char *const code[] = {"us", "Us", "U",   "USA",     "U1",
+					   "??", "",   "<b>", "\xc3\x9c"};
+	char json[512];
+	struct place at;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, LISTCODE_MAX);
+	for (size_t i = 0; i < PS_ARRAY_LEN(code); i++) {
+		snprintf(json, sizeof(json),
+			 LIST("{\"ip\": \"1.2.3.4\", \"port\": 1, \"client\": \"x\", "
+			      "\"progress\": 0, \"city\": \"Town\", \"country_code\": "
+			      "\"%s\"}",
+			      "1", "1"),
+			 code[i]);
+		buf_reset(&b);
+		assert_int_equal(listjson_convert(&b, STAGE_ID, json, strlen(json)), 0);
+		assert_int_equal(listcode_read(&got, STAGE_ID, b.p, b.len, STAGE_NOW_MS),
+				 0);
+		listcode_place(&got, got.peer[0].place, &at);
+		assert_string_equal(at.code, "");
+		assert_string_equal(at.city, "Town");
+	}
+	buf_free(&b);
+}
+
 static void test_not_whole(void **state)
 {
 	(void)state;
@@ -242,6 +271,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_contract),
 		cmocka_unit_test(test_of_another_version),
+		cmocka_unit_test(test_country_codes),
 		cmocka_unit_test(test_not_whole),
 		cmocka_unit_test(test_its_writer_does_not_believe_it),
 		cmocka_unit_test(test_somebody_elses),
