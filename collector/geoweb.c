@@ -2,7 +2,8 @@
  * geoweb.c -- see geoweb.h.
  *
  *   wanted: NEW --GET--> LOOKING --not there--> READY --geopace says go--> flight
- *            '--- Redis is away ------------------^          |
+ *            '--- Redis is away ------------------^  |       |
+ *            ^------ a while ago: other nodes ask, too       |
  *                    known <----- answer, hit ---------------'
  */
 #include "collector/geoweb.h"
@@ -24,6 +25,8 @@
 #define STORED_MAX 4096 /* what we write has some 400 bytes */
 #define KEY_PREFIX "peerscope:place:"
 #define KEY_MAX (sizeof(KEY_PREFIX) + ADDR_TEXT_MAX)
+/* What waited for so long another node may have asked about meanwhile. */
+#define LOOK_AGAIN_MS 2000
 
 enum stage { NEW = 0, LOOKING = 1, READY = 2 };
 
@@ -59,7 +62,8 @@ struct geoweb {
 	struct answer *answer;
 	struct lru *wanted;
 	uint8_t stage[GEOWEB_WAITING];
-	uint32_t fresh; /* of the wanted, those that are NEW */
+	uint64_t ready_ms[GEOWEB_WAITING]; /* monotonic: READY since then */
+	uint32_t fresh;                    /* of the wanted, those that are NEW */
 	struct look look[GEOWEB_LOOKS];
 	struct flight flight[GEOWEB_FLIGHTS];
 	struct event *work;
@@ -168,6 +172,8 @@ static void set_stage(struct geoweb *g, uint32_t i, enum stage stage)
 	g->fresh -= g->stage[i] == NEW;
 	g->fresh += stage == NEW;
 	g->stage[i] = (uint8_t)stage;
+	if (stage == READY)
+		g->ready_ms[i] = clock_ms();
 }
 
 static void unwant(struct geoweb *g, uint32_t i)
@@ -393,6 +399,17 @@ static uint64_t ask_one(struct geoweb *g, struct flight *f, uint32_t i)
 	return 0;
 }
 
+/* 1: Redis is asked about i once more, before the service is. */
+static int look_again(struct geoweb *g, uint32_t i)
+{
+	if (g->stage[i] != READY || !redis_up(g->redis) ||
+	    clock_ms() - g->ready_ms[i] < LOOK_AGAIN_MS)
+		return 0;
+	set_stage(g, i, NEW);
+	look_up(g);
+	return g->stage[i] != READY;
+}
+
 static void on_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct geoweb *g = arg;
@@ -405,7 +422,7 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	look_up(g);
 	while (wait_ms == 0 && (f = free_flight(g)) != NULL) {
 		i = newest(g, READY, redis_up(g->redis) ? READY : NEW);
-		if (i == LRU_NONE)
+		if (i == LRU_NONE || look_again(g, i))
 			break;
 		wait_ms = ask_one(g, f, i);
 	}

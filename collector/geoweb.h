@@ -7,7 +7,8 @@
  * It never delays anything: an answer is in the next version of a swarm. One question per
  * address, however many peers and swarms have it; the newest wish first, because somebody
  * looks at that swarm now. What is not global is never sent (geosay_subject). Nothing that
- * the service does, hangs or says costs more than a place.
+ * the service does, hangs or says costs more than a place. Who waited for long is looked up
+ * in Redis again, since other nodes have budgets of their own.
  *
  * Bounds: GEOWEB_WAITING addresses wait, of which the oldest gives way (counted; asked for
  * again by geoweb_offer when there is room), GEOWEB_KNOWN answers are kept, the longest

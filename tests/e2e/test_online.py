@@ -454,6 +454,25 @@ def test_the_next_daemon_asks_nothing(world, daemon, redis_server):
     assert len(service.asked) == asked == 9
 
 
+def test_what_another_node_asked_meanwhile(world, daemon, redis_server):
+    """Two with the same questions; the one that may ask slowly finds them answered."""
+    r = redis_server()
+    slowly = {'geo.online_rate': 1, 'geo.online_burst': 1}
+    d, t, service = world({**with_redis(r), **slowly})
+    until_redis(d)
+    tell(t, some(30))
+    d.peers(IDS[0])
+    wait_until(lambda: service.asked, what='it asks')
+    tell(t, some(30), IDS[1])
+    second = daemon({**plain(t, service), **with_redis(r)})
+    until_redis(second)
+    second.peers(IDS[1])
+    until_placed(second, some(30), IDS[1])
+    until_placed(d, some(30), timeout=10)
+    assert len(service.asked) <= 34, 'but for those of the same moment'
+    assert counter(d, 'geo_online_redis') >= 25
+
+
 def test_what_others_left_in_redis(world, redis_server):
     """Somebody else's JSON, an answer about another address, one that is over: misses."""
     r = redis_server()
