@@ -94,7 +94,7 @@ struct places {
 	struct event *bell, *again;
 	int bell_fd;
 	uint32_t set;			/* goes up with each set that is taken into use */
-	uint64_t asked_ms;		/* when these paths were asked for; 0: a report came */
+	uint64_t asked_ms;		/* when these paths were asked for; 0: all were tried */
 };
 
 /* Of places that are asked for online; online.c. Answers are told together. */

@@ -37,6 +37,7 @@ static const char *state_word(enum watch_state s)
 	case WATCH_REFUSED: return "refused";
 	case WATCH_MISSING: return "missing";
 	case WATCH_WRITING: return "writing";
+	case WATCH_VERIFYING: return "verifying";
 	}
 	return "";
 }
@@ -72,45 +73,45 @@ static void day_of(char out[16], uint64_t at_s)
 		snprintf(out, 16, "?");
 }
 
-static void log_opened(const struct coll *c, int i, const struct watch_file *f)
+static void log_opened(int i, const char *path, const struct watch_file *f)
 {
 	uint64_t days = file_age_days(&f->info, clock_wall_ms() / 1000);
 	char day[16];
 
 	day_of(day, f->info.built_s);
 	log_notice("geo", "%s database %s: '%s' of %s, %" PRIu64 " KB%s", geo_role(i),
-		   c->places.paths.path[i], f->info.type, day, f->info.bytes / 1024,
+		   path, f->info.type, day, f->info.bytes / 1024,
 		   f->info.in_memory ? "; held in memory for want of a disk: see TMPDIR"
 				     : "");
 	if (days >= FILE_OLD_DAYS)
-		log_warn("geo", "%s database %s: " FILE_OLD_WORDS, geo_role(i),
-			 c->places.paths.path[i], days);
+		log_warn("geo", "%s database %s: " FILE_OLD_WORDS, geo_role(i), path,
+			 days);
 }
 
-static void log_file(const struct coll *c, int i, const struct watch_file *f)
+static void log_file(int i, const char *path, const struct watch_file *f)
 {
 	if (f->opened)
-		log_opened(c, i, f);
-	if (f->refused || f->missing)
-		log_warn("geo", "%s database %s: %s; %s", geo_role(i),
-			 c->places.paths.path[i],
+		log_opened(i, path, f);
+	if (f->refused || f->missing || f->put_off)
+		log_warn("geo", "%s database %s: %s; %s", geo_role(i), path,
 			 f->err[0] ? f->err : "it was not good for a while",
 			 f->open ? "the one that was read before stays in use"
 				 : "no place comes from it");
 }
 
-static void take_report(const struct coll *c, const struct watch_report *r)
+static void take_report(const struct watch_report *r)
 {
 	uint64_t open = 0;
 
 	for (int i = 0; i < GEO_FILES_MAX; i++) {
 		const struct watch_file *f = &r->file[i];
 
-		log_file(c, i, f);
+		log_file(i, r->paths.path[i], f);
 		put_note(i, f);
 		stat_add(STAT_geo_opened, f->opened);
 		stat_add(STAT_geo_refused, f->refused);
 		stat_add(STAT_geo_missing, f->missing);
+		stat_add(STAT_geo_put_off, f->put_off);
 		open += f->open != 0;
 	}
 	stat_set(geo_databases, open);
@@ -176,8 +177,9 @@ static void take(struct coll *c)
 
 	if (rc == 0)
 		return;
-	c->places.asked_ms = 0;
-	take_report(c, &report);
+	if (report.settled)
+		c->places.asked_ms = 0;
+	take_report(&report);
 	if (rc < 2)
 		return;
 	c->places.set++;
@@ -195,10 +197,10 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ----------------------------------------------------------------------- */
 
-static int any_path(const struct geo_paths *paths)
+static int names(const struct geo_paths *paths, const char *path)
 {
 	for (int i = 0; i < GEO_FILES_MAX; i++)
-		if (paths->path[i][0])
+		if (strcmp(paths->path[i], path) == 0)
 			return 1;
 	return 0;
 }
@@ -207,7 +209,7 @@ static int any_path(const struct geo_paths *paths)
 static int is_new(const struct geo_paths *old, const struct geo_paths *fresh)
 {
 	for (int i = 0; i < GEO_FILES_MAX; i++)
-		if (fresh->path[i][0] && strcmp(old->path[i], fresh->path[i]) != 0)
+		if (fresh->path[i][0] && !names(old, fresh->path[i]))
 			return 1;
 	return 0;
 }
@@ -235,12 +237,22 @@ void places_configure(struct coll *c)
 		log_error("geo", "%s; places stay unknown", err);
 }
 
+/* Until all were tried, or there are better things to do. */
+static void first_look(struct coll *c)
+{
+	struct pollfd bell = {.fd = c->places.bell_fd, .events = POLLIN};
+	uint64_t until = clock_ms() + PLACES_START_MS, now;
+
+	while (c->places.asked_ms && (now = clock_ms()) < until &&
+	       poll(&bell, 1, (int)(until - now)) == 1)
+		on_bell(bell.fd, EV_READ, c);
+}
+
 int places_open(struct coll *c, char err[ERRLEN])
 {
 	struct places *p = &c->places;
-	struct pollfd bell = {.events = POLLIN};
 
-	p->bell_fd = bell.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	p->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (p->bell_fd < 0)
 		return err_errno(err, "eventfd");
 	if (watch_open(&p->watch, p->bell_fd, PLACES_LOOK_MS, err) != 0)
@@ -250,8 +262,7 @@ int places_open(struct coll *c, char err[ERRLEN])
 	if (!p->bell || !p->again || event_add(p->bell, NULL) != 0)
 		return err_set(err, "out of memory");
 	places_configure(c);
-	if (any_path(&p->paths) && poll(&bell, 1, PLACES_START_MS) == 1)
-		take(c);
+	first_look(c);
 	return 0;
 }
 

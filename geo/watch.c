@@ -9,17 +9,25 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/kid.h"
 #include "common/thread.h"
 
 /* Sets alive at once: the owner's, the one it gave back, the next one, and a newer one. */
 #define SETS_MAX 4
 
+/* While there is no room the whole file would be copied in vain each time. */
+#define AGAIN_MAX_MS 300000u
+#define AGAIN_SHIFT_MAX 10
+
 /* Of one path; the thread's alone. */
 struct seat {
 	char path[GEO_PATH_MAX + 1];
 	struct geo_file *file;              /* in use; NULL: none */
 	struct file_id used, refused, last; /* what was met there */
+	uint64_t again_ms;                  /* refused for want of room: till then */
+	unsigned tries;
+	int stands_in; /* the file is that of the path which stood here before */
 	struct watch_file shown;
 };
 
@@ -39,7 +47,8 @@ struct geo_watch {
 	/* Under the lock: */
 	struct geo_paths wanted;
 	int kicked, news;
-	struct geo *next, *back; /* for the owner; from the owner */
+	uint64_t asked, answered; /* watch_look() calls */
+	struct geo *next, *back;  /* for the owner; from the owner */
 	struct watch_report report;
 
 	/* The thread's: */
@@ -110,29 +119,61 @@ static void show(struct seat *s, enum watch_state state, const char *err)
 	snprintf(s->shown.err, sizeof(s->shown.err), "%s", err);
 }
 
+static void never_refused(struct seat *s)
+{
+	memset(&s->refused, 0, sizeof(s->refused));
+	s->again_ms = 0;
+	s->tries = 0;
+}
+
 static void missing(struct seat *s, const char *err)
 {
 	if (s->shown.state != WATCH_MISSING || strcmp(s->shown.err, err) != 0)
 		s->shown.missing++;
-	memset(&s->refused, 0, sizeof(s->refused)); /* tried again when it is back */
+	never_refused(s); /* tried again when it is back */
 	show(s, WATCH_MISSING, err);
 }
 
+static void refuse(struct seat *s, const char *err)
+{
+	never_refused(s);
+	s->refused = s->last;
+	s->shown.refused++;
+	show(s, WATCH_REFUSED, err);
+}
+
+/* Nothing is wrong with the file: it is tried again although it stays the same. */
+static void put_off(struct geo_watch *w, struct seat *s, const char *err)
+{
+	uint64_t wait_ms = w->look_ms
+			   << (s->tries < AGAIN_SHIFT_MAX ? ++s->tries : AGAIN_SHIFT_MAX);
+	char why[ERRLEN];
+
+	if (wait_ms > AGAIN_MAX_MS)
+		wait_ms = AGAIN_MAX_MS;
+	(void)err_set(why, "%.200s; it is tried again", err);
+	s->refused = s->last;
+	s->again_ms = clock_ms() + wait_ms;
+	s->shown.put_off++;
+	show(s, WATCH_REFUSED, why);
+}
+
 /* 1: the seat has another file now; its former one is left for close_unused. */
-static int open_seat(struct geo_watch *w, struct seat *s, struct file_id id)
+static int open_seat(struct geo_watch *w, struct seat *s)
 {
 	struct geo_file *fresh = NULL;
 	char err[ERRLEN] = "";
 
-	if (file_open(&fresh, s->path, &id, &w->quit, err) != FILE_OK) {
-		s->refused = s->last = id;
-		s->shown.refused++;
-		show(s, WATCH_REFUSED, err);
-		return 0;
+	switch (file_open(&fresh, s->path, &s->last, &w->quit, err)) {
+	case FILE_OK: break;
+	case FILE_BAD: refuse(s, err); return 0;
+	case FILE_MISSING: missing(s, err); return 0;
+	case FILE_LATER: put_off(w, s, err); return 0;
 	}
 	s->file = fresh;
-	s->used = s->last = id;
-	memset(&s->refused, 0, sizeof(s->refused));
+	s->stands_in = 0;
+	s->used = s->last;
+	never_refused(s);
 	file_info(fresh, &s->shown.info);
 	s->shown.open = 1;
 	s->shown.opened++;
@@ -141,18 +182,22 @@ static int open_seat(struct geo_watch *w, struct seat *s, struct file_id id)
 }
 
 /* Somebody may be writing into a file that we have met: it must stand still for a look. */
-static int is_moving(struct seat *s, const struct file_id *id)
+static int is_moving(const struct seat *s, const struct file_id *id)
 {
-	int moving = !file_same(id, &s->last) && file_same_inode(id, &s->last);
-
-	s->last = *id;
-	return moving;
+	return !file_same(id, &s->last) && file_same_inode(id, &s->last);
 }
 
-static int look_at(struct geo_watch *w, struct seat *s, int kicked)
+static int is_time(const struct seat *s)
+{
+	return s->again_ms && clock_ms() >= s->again_ms;
+}
+
+/* 1: what lies there is to be opened now. */
+static int is_due(struct seat *s, int kicked)
 {
 	struct file_id id;
 	char err[ERRLEN] = "";
+	int moving, refused;
 
 	if (!s->path[0])
 		return 0;
@@ -160,65 +205,160 @@ static int look_at(struct geo_watch *w, struct seat *s, int kicked)
 		missing(s, err);
 		return 0;
 	}
+	moving = is_moving(s, &id);
+	refused = file_same(&id, &s->refused);
+	s->last = id;
 	if (s->file && file_same(&id, &s->used)) {
-		s->last = id;
 		show(s, WATCH_GOOD, "");
 		return 0;
 	}
-	if (kicked)
-		return open_seat(w, s, id);
-	if (file_same(&id, &s->refused))
+	if (!kicked && refused && !is_time(s))
 		return 0;
-	if (is_moving(s, &id)) {
+	if (!kicked && moving) {
 		show(s, WATCH_WRITING, "");
 		return 0;
 	}
-	return open_seat(w, s, id);
+	if (kicked || !refused)
+		never_refused(s);
+	show(s, WATCH_VERIFYING, "");
+	return 1;
 }
 
-/* A seat with another path keeps its file until the new path has a good one; but one
- * without a path is empty. 1: it is another set now. */
-static int take_path(struct seat *s, const char *path)
+/* The seat whose path this is, the one at i before all others; NULL: none. */
+static struct seat *seat_of(struct seat *seat, const char *path, int i)
 {
-	int had = s->file != NULL;
+	if (strcmp(seat[i].path, path) == 0)
+		return &seat[i];
+	for (int k = 0; k < GEO_FILES_MAX; k++)
+		if (strcmp(seat[k].path, path) == 0)
+			return &seat[k];
+	return NULL;
+}
 
-	if (strcmp(s->path, path) == 0)
-		return 0;
-	memcpy(s->path, path, sizeof(s->path));
-	memset(&s->used, 0, sizeof(s->used));
-	memset(&s->refused, 0, sizeof(s->refused));
-	memset(&s->last, 0, sizeof(s->last));
-	if (path[0])
-		return 0;
+static int wants(const struct geo_paths *paths, const char *path)
+{
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		if (strcmp(paths->path[i], path) == 0)
+			return 1;
+	return 0;
+}
+
+static void vacate(struct seat *s)
+{
 	s->file = NULL;
-	memset(&s->shown, 0, sizeof(s->shown));
-	return had;
+	s->stands_in = s->shown.open = 0;
+	memset(&s->shown.info, 0, sizeof(s->shown.info));
+}
+
+/*
+ * Of the seats that were, s is given what belongs to its path. One that is new has, until
+ * its own file is good, that of a path which stood in its place and is wanted no more: a
+ * database that moved is no gap. It stands in for no path elsewhere.
+ */
+static void take_seat(struct seat *s, struct seat *was, int i,
+		      const struct geo_paths *paths)
+{
+	const char *path = paths->path[i];
+	struct seat *from = path[0] ? seat_of(was, path, i) : NULL;
+
+	memset(s, 0, sizeof(*s));
+	if (from) {
+		*s = *from;
+		if (s->stands_in && from != &was[i])
+			vacate(s);
+		memset(from, 0, sizeof(*from)); /* a path may be named twice */
+		return;
+	}
+	memcpy(s->path, path, sizeof(s->path));
+	if (!path[0] || !was[i].file || wants(paths, was[i].path))
+		return;
+	s->file = was[i].file;
+	s->stands_in = 1;
+	s->shown = was[i].shown;
+}
+
+/* Seats go where their paths are now. 1: it is another set. */
+static int take_paths(struct geo_watch *w, const struct geo_paths *paths)
+{
+	struct geo_file *had[GEO_FILES_MAX];
+	struct seat was[GEO_FILES_MAX];
+	int changed = 0;
+
+	memcpy(was, w->seat, sizeof(was));
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		had[i] = was[i].file;
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		take_seat(&w->seat[i], was, i, paths);
+	for (int i = 0; i < GEO_FILES_MAX; i++) {
+		changed |= w->seat[i].file != had[i];
+		close_unused(w, had[i]);
+	}
+	return changed;
 }
 
 static int same_shown(const struct watch_file *a, const struct watch_file *b)
 {
 	return a->state == b->state && a->open == b->open && b->opened == 0 &&
-	       b->refused == 0 && b->missing == 0 && strcmp(a->err, b->err) == 0;
+	       b->refused == 0 && b->missing == 0 && b->put_off == 0 &&
+	       strcmp(a->err, b->err) == 0;
+}
+
+/* What was told of this path, and not yet taken. */
+static const struct watch_file *told(const struct watch_report *r, const char *path,
+				     int i)
+{
+	static const struct watch_file nothing;
+
+	if (strcmp(r->paths.path[i], path) == 0)
+		return &r->file[i];
+	for (int k = 0; path[0] && k < GEO_FILES_MAX; k++)
+		if (strcmp(r->paths.path[k], path) == 0)
+			return &r->file[k];
+	return &nothing;
 }
 
 /* Under the lock: what the seats say, the counts added to those not yet taken. */
 static void tell(struct geo_watch *w)
 {
-	for (int i = 0; i < GEO_FILES_MAX; i++) {
-		struct watch_file *out = &w->report.file[i], was = *out;
-		struct watch_file *now = &w->seat[i].shown;
+	const struct watch_report was = w->report;
 
-		w->news |= !same_shown(out, now);
+	for (int i = 0; i < GEO_FILES_MAX; i++) {
+		struct watch_file *out = &w->report.file[i];
+		struct watch_file *now = &w->seat[i].shown;
+		const struct watch_file *before = told(&was, w->seat[i].path, i);
+
+		w->news |= before != &was.file[i] || !same_shown(before, now);
 		*out = *now;
-		out->opened += was.opened;
-		out->refused += was.refused;
-		out->missing += was.missing;
-		now->opened = now->refused = now->missing = 0;
+		out->opened += before->opened;
+		out->refused += before->refused;
+		out->missing += before->missing;
+		out->put_off += before->put_off;
+		now->opened = now->refused = now->missing = now->put_off = 0;
+		memcpy(w->report.paths.path[i], w->seat[i].path, GEO_PATH_MAX + 1);
 	}
 }
 
-/* Leaves a set of what the seats hold now, and the report. */
-static void leave(struct geo_watch *w, int changed, int kicked)
+static void ring(const struct geo_watch *w)
+{
+	(void)!write(w->bell_fd, &(uint64_t){1}, 8);
+}
+
+/* What is about to be done, which may take seconds. */
+static void announce(struct geo_watch *w)
+{
+	int news;
+
+	pthread_mutex_lock(&w->lock);
+	tell(w);
+	news = w->news;
+	pthread_mutex_unlock(&w->lock);
+	if (news)
+		ring(w);
+}
+
+/* Leaves a set of what the seats hold now, and the report. answers: the watch_look() that is
+ * done by this; 0: none. */
+static void leave(struct geo_watch *w, int changed, uint64_t answers)
 {
 	struct geo *unused = NULL, *back, *fresh;
 	int news;
@@ -237,28 +377,36 @@ static void leave(struct geo_watch *w, int changed, int kicked)
 	w->stale = changed && !fresh;
 	pthread_mutex_lock(&w->lock);
 	tell(w);
-	w->news |= kicked;
+	if (answers) {
+		w->answered = answers;
+		w->news = 1;
+	}
 	if (fresh)
 		w->next = fresh;
 	news = w->news || fresh;
 	pthread_mutex_unlock(&w->lock);
 	if (news)
-		kid_ring(w->bell_fd);
+		ring(w);
 }
 
-static void look(struct geo_watch *w, const struct geo_paths *paths, int kicked)
+/* answers: as above; what was refused is tried again then. */
+static void look(struct geo_watch *w, const struct geo_paths *paths, uint64_t answers)
 {
-	int changed = w->stale;
+	int changed = take_paths(w, paths) || w->stale, any = 0;
+	int due[GEO_FILES_MAX];
 
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		any |= due[i] = is_due(&w->seat[i], answers != 0);
+	if (any)
+		announce(w);
 	for (int i = 0; i < GEO_FILES_MAX && !atomic_load(&w->quit); i++) {
 		struct geo_file *former = w->seat[i].file;
 
-		changed |= take_path(&w->seat[i], paths->path[i]);
-		changed |= look_at(w, &w->seat[i], kicked);
+		changed |= due[i] && open_seat(w, &w->seat[i]);
 		close_unused(w, former); /* it never was in a set */
 	}
 	if (!atomic_load(&w->quit))
-		leave(w, changed, kicked);
+		leave(w, changed, answers);
 }
 
 /* --- the thread --------------------------------------------------------------- */
@@ -286,7 +434,8 @@ static void *run(void *arg)
 	pthread_mutex_lock(&w->lock);
 	while (!atomic_load(&w->quit)) {
 		struct geo *back = w->back;
-		int kicked, late = 0;
+		uint64_t answers;
+		int late = 0;
 
 		w->back = NULL;
 		if (back) {
@@ -300,11 +449,11 @@ static void *run(void *arg)
 			       ETIMEDOUT;
 		if (!w->kicked && !late)
 			continue;
-		kicked = w->kicked;
+		answers = w->kicked ? w->asked : 0;
 		w->kicked = 0;
 		paths = w->wanted;
 		pthread_mutex_unlock(&w->lock);
-		look(w, &paths, kicked);
+		look(w, &paths, answers);
 		in_ms(&until, w->look_ms);
 		pthread_mutex_lock(&w->lock);
 	}
@@ -339,6 +488,7 @@ int watch_look(struct geo_watch *w, const struct geo_paths *paths, char err[ERRL
 	pthread_mutex_lock(&w->lock);
 	w->wanted = *paths;
 	w->kicked = 1;
+	w->asked++;
 	pthread_cond_signal(&w->cond);
 	pthread_mutex_unlock(&w->lock);
 	if (!any || w->started)
@@ -357,10 +507,11 @@ int watch_take(struct geo_watch *w, struct geo **set, struct watch_report *out)
 	if (w->news || w->next) {
 		rc = 1;
 		*out = w->report;
+		out->settled = w->answered == w->asked;
 		for (int i = 0; i < GEO_FILES_MAX; i++) {
 			struct watch_file *f = &w->report.file[i];
 
-			f->opened = f->refused = f->missing = 0;
+			f->opened = f->refused = f->missing = f->put_off = 0;
 		}
 		w->news = 0;
 	}

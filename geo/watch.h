@@ -5,7 +5,9 @@
  * at once when told to), copies, verifies and opens what is new beside what is in use, and
  * leaves a finished set for the owner's loop, which takes it when the bell rings. A file that
  * is damaged, cut short, half written or gone changes nothing but the report. One that is
- * rewritten in place is taken once it has stood still for a look.
+ * rewritten in place is taken once it has stood still for a look. Where there was no room for
+ * our copy, or no memory, or the disk failed, it is tried again, at a growing pace. A file is
+ * known by its path: where that stands among the others may change.
  *
  *   owner's loop: watch_look(paths) ... bell ... watch_take(&set, &report)
  *   thread:       look, open, leave a set, ring; close the sets that came back
@@ -23,6 +25,7 @@ enum watch_state {
 	WATCH_REFUSED = 2,		/* it can't be used; the one before, if any, is */
 	WATCH_MISSING = 3,			/* there is none any more, or not yet; the same */
 	WATCH_WRITING = 4,		/* somebody is writing into it; the same */
+	WATCH_VERIFYING = 5,		/* it is being copied and verified; the same */
 };
 
 struct watch_file {
@@ -30,11 +33,13 @@ struct watch_file {
 	int open;			/* one is in use, and info is about it */
 	struct file_info info;
 	char err[ERRLEN];		/* REFUSED, MISSING: why */
-	/* Since the last report: */
-	unsigned opened, refused, missing;
+	/* Since the last report; put_off: there was no room, memory or sound disk. */
+	unsigned opened, refused, missing, put_off;
 };
 
 struct watch_report {
+	struct geo_paths paths;		/* what this is about: perhaps not yet the newest */
+	int settled;			/* they are the newest, and all was tried */
 	struct watch_file file[GEO_FILES_MAX];
 };
 

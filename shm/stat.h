@@ -81,6 +81,7 @@ X(geo_hits, "addresses with a place") \
 X(geo_opened, "databases of places taken into use") \
 X(geo_refused, "databases of places not taken: damaged, cut short, not readable") \
 X(geo_missing, "times a database of places was not there") \
+X(geo_put_off, "databases of places not read for want of room, memory or a sound disk: tried again") \
 X(geo_again, "peers looked up again: a database is another one") \
 X(geo_online_asked, "addresses that the web service was asked about") \
 X(geo_online_answered, "of these, answered: with a place, or that there is none") \

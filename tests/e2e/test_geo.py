@@ -232,6 +232,61 @@ def test_without_a_disk_for_our_copy(daemon, mmdb):
     assert (db['state'], db['in_memory']) == ('ok', False), '/var/tmp and /tmp are no disks?'
 
 
+def states(d):
+    return {x['name']: x['state'] for x in d.get('/health').json['geo']['databases']}
+
+
+def until_reloaded(d, text):
+    n = len(d.log_lines('new settings taken'))
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(text)
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: len(d.log_lines('new settings taken')) > n, what='the reload is done')
+
+
+def test_a_list_in_another_order_is_not_read_again(daemon, mmdb):
+    """A database is known by its path: what stays is not opened again, what went is not shown."""
+    asn, city = mmdb / 'asn.mmdb', mmdb / 'city.mmdb'
+    d = daemon({}, file=f'[geo]\nmore_db = /nosuch.mmdb,{asn},{city}\n')
+    wait_until(lambda: states(d) == {'more1': 'missing', 'more2': 'ok', 'more3': 'ok'})
+    until_reloaded(d, f'[geo]\nmore_db = {city},{asn}\n')
+    wait_until(lambda: states(d) == {'more1': 'ok', 'more2': 'ok'})
+    assert [x['type'] for x in d.get('/health').json['geo']['databases']] == [
+        'GeoLite2-City', 'GeoLite2-ASN']
+    until_reloaded(d, f'[geo]\nasn_db = {asn}\n')
+    wait_until(lambda: states(d) == {'asn': 'ok'})
+    assert d.top()['gauges']['geo_databases'] == 1
+    assert d.top()['counters']['geo_opened'] == 2 and len(d.log_lines("mmdb: 'Geo")) == 2
+
+
+def heavy(path, whole):
+    """The same database with 100 MB of nothing before its metadata: copying it takes a while."""
+    data = whole.read_bytes()
+    at = data.index(b'\xab\xcd\xefMaxMind.com')
+    with open(path, 'wb') as f:
+        f.write(data[:at])
+        f.seek(100 << 20)
+        f.write(data[at:])
+
+
+def test_it_is_said_while_one_is_verified(daemon, tmp_path, mmdb):
+    """At first there is none, later one is in use: neither looks like nothing."""
+    for name in 'a', 'b', 'c':
+        heavy(tmp_path / name, mmdb / 'city.mmdb')
+    d = daemon({}, file='')
+    assert states(d) == {}
+    until_reloaded(d, f'[geo]\ncity_db = {tmp_path}/a\nmore_db = {tmp_path}/b,{tmp_path}/c\n')
+    wait_until(lambda: states(d).get('more2') == 'verifying', every=0)
+    wait_until(lambda: set(states(d).values()) == {'ok'}, 30)
+    heavy(tmp_path / 'd', mmdb / 'other.mmdb')
+    os.rename(tmp_path / 'd', tmp_path / 'c')
+    wait_until(lambda: states(d)['more2'] == 'verifying', every=0)
+    last = d.get('/health').json['geo']['databases'][2]
+    assert last['type'] == 'GeoLite2-City' and last['error'] is None
+    wait_until(lambda: states(d)['more2'] == 'ok', 30)
+    assert d.top()['counters']['geo_opened'] == 4
+
+
 def test_an_old_one_is_used_and_said(daemon, mmdb):
     d = daemon({'geo.city_db': mmdb / 'old.mmdb'})
     db, = d.get('/health').json['geo']['databases']

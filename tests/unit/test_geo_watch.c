@@ -7,8 +7,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -23,7 +25,8 @@ struct stage {
 	struct watch_report r;
 	struct geo_paths paths;
 	int bell;
-	unsigned opened, refused, missing; /* of the City file, so far */
+	unsigned opened, refused, missing, put_off; /* of the City file, so far */
+	unsigned all;                               /* opened, of all files */
 };
 
 static struct stage *begin(uint64_t look_ms)
@@ -64,6 +67,9 @@ static int take(struct stage *s)
 	s->opened += s->r.file[0].opened;
 	s->refused += s->r.file[0].refused;
 	s->missing += s->r.file[0].missing;
+	s->put_off += s->r.file[0].put_off;
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		s->all += s->r.file[i].opened;
 	return rc;
 }
 
@@ -265,6 +271,213 @@ static void test_nothing_is_left_behind(void **state)
 	assert_int_equal(mappings_of_copies(), maps);
 }
 
+/* All paths at once, as a reload gives them; until they were tried. */
+static void reload(struct stage *s, const char *const paths[GEO_FILES_MAX])
+{
+	uint64_t give_up = clock_ms() + LONG_MS;
+
+	for (int i = 1; i < GEO_FILES_MAX; i++)
+		snprintf(s->paths.path[i], sizeof(s->paths.path[i]), "%s",
+			 paths[i] ? paths[i] : "");
+	look(s, 0, paths[0] ? paths[0] : "");
+	s->r.settled = 0;
+	while (take(s) == 0 || !s->r.settled)
+		assert_true(clock_ms() < give_up);
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		assert_string_equal(s->r.paths.path[i], s->paths.path[i]);
+}
+
+static void place_of(const struct stage *s, const char *city, const char *isp,
+		     const char *source)
+{
+	struct place p = {0};
+	uint8_t a[ADDR_LEN];
+
+	assert_int_equal(addr_parse(a, "127.1.0.1"), 0);
+	assert_int_equal(geo_lookup(s->set, a, &p), source[0] != '\0');
+	assert_string_equal(p.city, city);
+	assert_string_equal(p.isp, isp);
+	assert_string_equal(p.source, source);
+}
+
+/* A list that is put in another order, grows or shrinks: who stays is not read again. */
+static void test_known_by_its_path(void **state)
+{
+	struct stage *s = begin(LONG_MS);
+	char city[320], asn[320], far[320];
+	int maps = mappings_of_copies();
+
+	(void)state;
+	snprintf(city, sizeof(city), "%s", file("city.mmdb"));
+	snprintf(asn, sizeof(asn), "%s", file("asn.mmdb"));
+	snprintf(far, sizeof(far), "%s", file("far.mmdb"));
+	reload(s, (const char *[8]){city, [2] = "/nosuch", asn});
+	place_of(s, "Berlin", "Beispiel Netz GmbH", "mmdb:city");
+	assert_int_equal(s->r.file[2].state, WATCH_MISSING);
+	assert_int_equal(s->all, 2);
+	reload(s, (const char *[8]){city, [2] = asn}); /* the missing one is taken out */
+	assert_int_equal(s->r.file[2].state, WATCH_GOOD);
+	assert_string_equal(s->r.file[2].info.type, "GeoLite2-ASN");
+	assert_int_equal(s->r.file[3].state, WATCH_NONE);
+	assert_int_equal(s->r.file[3].open, 0);
+	reload(s, (const char *[8]){[2] = asn, city, "/nosuch"}); /* another order */
+	place_of(s, "Berlin", "Beispiel Netz GmbH", "mmdb:more1");
+	assert_string_equal(s->r.file[3].info.type, "GeoLite2-City");
+	assert_int_equal(s->all, 2);
+	reload(s, (const char *[8]){far, [2] = asn, city}); /* one more, asked first */
+	place_of(s, "Lyon", "Lyon Net", "mmdb:city");
+	assert_int_equal(s->all, 3);
+	reload(s, (const char *[8]){asn}); /* nothing stays of those that are out */
+	place_of(s, "", "Beispiel Netz GmbH", "mmdb:city");
+	assert_int_equal(s->all, 3);
+	reload(s, (const char *[8]){NULL});
+	place_of(s, "", "", "");
+	for (uint64_t t = clock_ms(); mappings_of_copies() > maps; take(s))
+		assert_true(clock_ms() < t + LONG_MS);
+	end(s);
+}
+
+/* A file that takes the place of another one is waited for with that; not so one that was
+ * only moved. */
+static void test_which_one_stands_in(void **state)
+{
+	struct stage *s = begin(LONG_MS);
+	char city[320], asn[320];
+
+	(void)state;
+	snprintf(city, sizeof(city), "%s", file("city.mmdb"));
+	snprintf(asn, sizeof(asn), "%s", file("asn.mmdb"));
+	reload(s, (const char *[8]){city, asn});
+	reload(s, (const char *[8]){"/nosuch", asn});
+	place_of(s, "Berlin", "Beispiel Netz GmbH", "mmdb:city");
+	assert_int_equal(s->r.file[0].state, WATCH_MISSING);
+	assert_int_equal(s->r.file[0].open, 1);
+	reload(s, (const char *[8]){asn, "/nosuch"});
+	place_of(s, "", "Beispiel Netz GmbH", "mmdb:city");
+	assert_int_equal(s->r.file[1].open, 0);
+	assert_int_equal(s->all, 2);
+	end(s);
+}
+
+static void test_named_twice(void **state)
+{
+	struct stage *s = begin(LONG_MS);
+	char city[320];
+	int maps = mappings_of_copies();
+
+	(void)state;
+	snprintf(city, sizeof(city), "%s", file("city.mmdb"));
+	reload(s, (const char *[8]){[2] = city});
+	reload(s, (const char *[8]){[2] = city, city});
+	reload(s, (const char *[8]){city, city, city});
+	place_of(s, "Berlin", "", "mmdb:city");
+	reload(s, (const char *[8]){[4] = city});
+	place_of(s, "Berlin", "", "mmdb:more3");
+	reload(s, (const char *[8]){NULL});
+	for (uint64_t t = clock_ms(); mappings_of_copies() > maps; take(s))
+		assert_true(clock_ms() < t + LONG_MS);
+	end(s);
+}
+
+#define BELL_FULL (UINT64_MAX - 1)
+
+/* Nobody can ring a bell that is full. The thread stands still where it rings first, which is
+ * before the work, and what it said by then can be read. */
+static void look_held(struct stage *s, const char *path)
+{
+	uint64_t full = BELL_FULL, give_up = clock_ms() + LONG_MS;
+
+	assert_int_equal(write(s->bell, &full, 8), 8);
+	look(s, 0, path);
+	while (watch_take(s->w, &s->set, &s->r) == 0)
+		assert_true(clock_ms() < give_up);
+}
+
+/* It rings twice for a file: before, and when it is done. */
+static void let_go(struct stage *s)
+{
+	uint64_t n, rings = 0;
+
+	assert_int_equal(read(s->bell, &n, 8), 8);
+	assert_true(n == BELL_FULL);
+	for (; rings < 2; rings += n)
+		assert_int_equal(read(s->bell, &n, 8), 8);
+	assert_int_equal(watch_take(s->w, &s->set, &s->r), 2);
+}
+
+static void test_verifying_is_said_first(void **state)
+{
+	struct stage *s = begin(LONG_MS);
+	char err[ERRLEN];
+
+	(void)state;
+	watch_close(&s->w);
+	close(s->bell);
+	s->bell = eventfd(0, EFD_CLOEXEC); /* whoever rings it waits */
+	assert_int_equal(watch_open(&s->w, s->bell, 100 * LONG_MS, err), 0);
+	snprintf(s->paths.path[1], sizeof(s->paths.path[1]), "/nosuch");
+	look_held(s, file("city.mmdb"));
+	assert_int_equal(s->r.file[0].state, WATCH_VERIFYING);
+	assert_int_equal(s->r.file[0].open, 0);
+	assert_int_equal(s->r.file[1].state, WATCH_MISSING);
+	assert_int_equal(s->r.settled, 0);
+	assert_null(s->set);
+	let_go(s);
+	assert_int_equal(s->r.file[0].state, WATCH_GOOD);
+	assert_int_equal(s->r.settled, 1);
+	/* One that is in use is asked meanwhile. */
+	look_held(s, file("other.mmdb"));
+	assert_int_equal(s->r.file[0].state, WATCH_VERIFYING);
+	assert_int_equal(s->r.file[0].open, 1);
+	assert_int_equal(s->r.settled, 0);
+	assert_string_equal(city_of(s, "127.1.0.1"), "Berlin");
+	let_go(s);
+	assert_string_equal(city_of(s, "127.1.0.1"), "Hamburg");
+	assert_int_equal(s->r.settled, 1);
+	end(s);
+}
+
+/* No file may be as long as a copy: the disk is full, and memory too. */
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_no_room_is_tried_again(void **state)
+{
+	struct stage *s = begin(20);
+	struct geo_file *f = NULL;
+	struct file_id id;
+	char err[ERRLEN] = "";
+	uint64_t began;
+
+	(void)state;
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	limit_files(1000);
+	assert_int_equal(file_open(&f, file("city.mmdb"), &id, NULL, err), FILE_LATER);
+	assert_string_equal(err, "no room for a copy of it: File too large");
+	began = clock_ms();
+	look(s, 0, file("city.mmdb"));
+	while (s->put_off < 3) {
+		take(s);
+		assert_true(clock_ms() < began + LONG_MS);
+	}
+	assert_true(clock_ms() >= began + 100); /* 40 and 80 ms, not each look */
+	assert_int_equal(s->r.file[0].state, WATCH_REFUSED);
+	assert_string_equal(
+		s->r.file[0].err,
+		"no room for a copy of it: File too large; it is tried again");
+	assert_int_equal(s->refused, 0);
+	limit_files(RLIM_INFINITY);
+	until(s, WATCH_GOOD, 1, 0); /* the file is what it was */
+	assert_string_equal(city_of(s, "127.0.0.1"), "New York");
+	end(s);
+}
+
 static void test_without_a_disk_for_the_copy(void **state)
 {
 	struct file_info info;
@@ -311,6 +524,11 @@ int main(void)
 		cmocka_unit_test(test_rewritten_in_place),
 		cmocka_unit_test(test_another_path),
 		cmocka_unit_test(test_nothing_is_left_behind),
+		cmocka_unit_test(test_known_by_its_path),
+		cmocka_unit_test(test_which_one_stands_in),
+		cmocka_unit_test(test_named_twice),
+		cmocka_unit_test(test_verifying_is_said_first),
+		cmocka_unit_test(test_no_room_is_tried_again),
 		cmocka_unit_test(test_without_a_disk_for_the_copy),
 		cmocka_unit_test(test_leaving_while_it_reads),
 	};
