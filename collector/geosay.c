@@ -365,6 +365,16 @@ void geosay_fill(struct place *p, const struct place *told)
 		add_sources(p->source, sizeof(p->source), told->source);
 }
 
+void geosay_source(char out[GEOSAY_SOURCE], const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	host = host ? host + 3 : "";
+	snprintf(out, GEOSAY_SOURCE, "%.*s",
+		 (int)(host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/")),
+		 host);
+}
+
 int geosay_subject(uint8_t out[ADDR_LEN], const uint8_t addr[ADDR_LEN])
 {
 	static const uint8_t nat64[12] = {0, 0x64, 0xff, 0x9b}; /* RFC 6052 */

@@ -53,6 +53,9 @@ int geosay_wanted(const struct place *p);
  * "mmdb:asn+ipwho.is". Of one who names another country nothing geographical is taken, of
  * one who names another ASN neither ASN nor ISP. */
 void geosay_fill(struct place *p, const struct place *told);
+/* The source of what a service says: "https://ipwho.is/" -> "ipwho.is". */
+#define GEOSAY_SOURCE sizeof(((struct place *)0)->source)
+void geosay_source(char out[GEOSAY_SOURCE], const char *url);
 /* The address that a question about addr would name: of 6to4, Teredo and NAT64 the IPv4
  * address inside. -1: about this one nobody may be asked (not global: addr.h). */
 PS_MUST int geosay_subject(uint8_t out[ADDR_LEN], const uint8_t addr[ADDR_LEN]);

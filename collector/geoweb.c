@@ -53,8 +53,8 @@ struct geoweb {
 	struct redis *redis;
 	geoweb_fn *fn;
 	void *arg;
-	char url[URL_MAX + 1]; /* with a slash at its end; "": off */
-	char source[sizeof(((struct place *)0)->source)]; /* its host */
+	char url[URL_MAX + 1];      /* with a slash at its end; "": off */
+	char source[GEOSAY_SOURCE]; /* its host */
 	struct geopace pace;
 	enum online_state state;
 
@@ -546,17 +546,6 @@ void geoweb_close(struct geoweb **gp)
 	free(g);
 }
 
-/* "https://ipwho.is/" -> "ipwho.is": what geo_source says. */
-static void set_source(struct geoweb *g)
-{
-	const char *host = strstr(g->url, "://");
-
-	host = host ? host + 3 : "";
-	snprintf(g->source, sizeof(g->source), "%.*s",
-		 (int)(host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/")),
-		 host);
-}
-
 /* 1: it is another one. */
 static int set_url(struct geoweb *g, const char *url)
 {
@@ -568,7 +557,7 @@ static int set_url(struct geoweb *g, const char *url)
 	if (strcmp(to, g->url) == 0)
 		return 0;
 	memcpy(g->url, to, sizeof(to));
-	set_source(g);
+	geosay_source(g->source, g->url);
 	return 1;
 }
 

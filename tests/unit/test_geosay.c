@@ -412,6 +412,25 @@ static void test_fill_without_a_source(void **state)
 	assert_string_equal(p.source, "mmdb:asn");
 }
 
+static void test_source(void **state)
+{
+	static const char *const pair[][2] = {
+		{"https://ipwho.is/", "ipwho.is"},
+		{"http://127.0.0.1:8043/x/", "127.0.0.1"},
+		{"http://[2001:db8::1]:80/", "[2001:db8::1]"},
+		{"https://a-name-that-is-longer-than-there-is-room/",
+		 "a-name-that-is-longer-than-ther"},
+		{"", ""},
+	};
+	char out[GEOSAY_SOURCE];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(pair); i++) {
+		geosay_source(out, pair[i][0]);
+		assert_string_equal(out, pair[i][1]);
+	}
+}
+
 static void test_whom_a_question_names(void **state)
 {
 	static const char *const nobody[] = {
@@ -495,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_fill),
 		cmocka_unit_test(test_fill_of_another_mind),
 		cmocka_unit_test(test_fill_without_a_source),
+		cmocka_unit_test(test_source),
 		cmocka_unit_test(test_whom_a_question_names),
 	};
 
