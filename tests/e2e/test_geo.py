@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import threading
+import time
 
 import pytest
 
@@ -259,32 +260,53 @@ def test_a_list_in_another_order_is_not_read_again(daemon, mmdb):
     assert d.top()['counters']['geo_opened'] == 2 and len(d.log_lines("mmdb: 'Geo")) == 2
 
 
-def heavy(path, whole):
-    """The same database with 100 MB of nothing before its metadata: copying it takes a while."""
-    data = whole.read_bytes()
-    at = data.index(b'\xab\xcd\xefMaxMind.com')
-    with open(path, 'wb') as f:
-        f.write(data[:at])
-        f.seek(100 << 20)
-        f.write(data[at:])
+def mmdb_text(text):
+    return bytes([0x40 + len(text)]) + text.encode()
 
 
-def test_it_is_said_while_one_is_verified(daemon, tmp_path, mmdb):
+def mmdb_value(v):
+    if isinstance(v, str):
+        return mmdb_text(v)
+    if isinstance(v, dict):
+        return bytes([0xe0 + len(v)]) + b''.join(mmdb_text(k) + mmdb_value(x)
+                                                 for k, x in v.items())
+    if isinstance(v, list):
+        return bytes([len(v), 4]) + b''.join(mmdb_value(x) for x in v)
+    kind = b'\xa2' if v < 1 << 16 else b'\xc4' if v < 1 << 30 else b'\x04\x02'  # uint16, 32, 64
+    return kind + v.to_bytes(2 if v < 1 << 16 else 4, 'big')
+
+
+def heavy(path, country, records=600000):
+    """A database that takes a while to verify: as many records, each of them another one."""
+    record = mmdb_value({'country_code': country, 'city': 'Heavy'})
+    tree = bytearray()
+    for i in range(records):    # nothing on the left, a record on the right
+        tree += records.to_bytes(4, 'big') + (records + 16 + i * len(record)).to_bytes(4, 'big')
+    meta = mmdb_value({'binary_format_major_version': 2, 'binary_format_minor_version': 0,
+                     'database_type': 'Heavy', 'ip_version': 4, 'node_count': records,
+                     'record_size': 32, 'languages': [], 'description': {},
+                     'build_epoch': int(time.time())})
+    path.write_bytes(bytes(tree) + bytes(16) + record * records + b'\xab\xcd\xefMaxMind.com'
+                     + meta)
+
+
+def test_it_is_said_while_one_is_verified(daemon, tmp_path):
     """At first there is none, later one is in use: neither looks like nothing."""
-    for name in 'a', 'b', 'c':
-        heavy(tmp_path / name, mmdb / 'city.mmdb')
+    heavy(tmp_path / 'a', 'DE')
     d = daemon({}, file='')
     assert states(d) == {}
-    until_reloaded(d, f'[geo]\ncity_db = {tmp_path}/a\nmore_db = {tmp_path}/b,{tmp_path}/c\n')
-    wait_until(lambda: states(d).get('more2') == 'verifying', every=0)
-    wait_until(lambda: set(states(d).values()) == {'ok'}, 30)
-    heavy(tmp_path / 'd', mmdb / 'other.mmdb')
-    os.rename(tmp_path / 'd', tmp_path / 'c')
-    wait_until(lambda: states(d)['more2'] == 'verifying', every=0)
-    last = d.get('/health').json['geo']['databases'][2]
-    assert last['type'] == 'GeoLite2-City' and last['error'] is None
-    wait_until(lambda: states(d)['more2'] == 'ok', 30)
-    assert d.top()['counters']['geo_opened'] == 4
+    until_reloaded(d, f'[geo]\ncity_db = {tmp_path}/a\n')
+    wait_until(lambda: states(d) == {'city': 'verifying'}, every=0)
+    db, = d.get('/health').json['geo']['databases']
+    assert db['type'] is None or db['state'] == 'ok'
+    wait_until(lambda: states(d) == {'city': 'ok'}, 30)
+    heavy(tmp_path / 'b', 'FR')
+    os.rename(tmp_path / 'b', tmp_path / 'a')
+    wait_until(lambda: states(d) == {'city': 'verifying'}, every=0)
+    db, = d.get('/health').json['geo']['databases']
+    assert db['type'] == 'Heavy' and db['error'] is None, 'the one in use'
+    wait_until(lambda: states(d) == {'city': 'ok'}, 30)
+    assert d.top()['counters']['geo_opened'] == 2
 
 
 def test_an_old_one_is_used_and_said(daemon, mmdb):
