@@ -236,7 +236,7 @@ struct peer *swarm_give(struct swarm *w, const uint8_t addr[ADDR_LEN], uint16_t 
 	return p;
 }
 
-void swarm_rejoin(struct swarm *w, uint64_t now_ms)
+void swarm_hang_up(struct swarm *w)
 {
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		struct peer *p = &w->peer[i];
@@ -246,7 +246,18 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 		swarm_unwant(w, p);
 		p->links = p->dialled = p->told = 0;
 		p->tried = p->reached = p->stood = p->failed = 0;
-		p->shaken_ms = p->dialled_ms = p->second_ms = 0;
+		p->dialled_ms = p->second_ms = 0;
+	}
+	w->revisit_ms = w->revisit_gap_ms = 0;
+}
+
+void swarm_rejoin(struct swarm *w, uint64_t now_ms)
+{
+	swarm_hang_up(w);
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		p->shaken_ms = 0;
 		if (p->ace.speaks != PEER_ACESTREAM)
 			p->down_rate = p->up_rate = 0;
 	}
@@ -257,7 +268,6 @@ void swarm_rejoin(struct swarm *w, uint64_t now_ms)
 	w->round_done = 0;
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		w->ids[i].had_slot |= w->ids[i].written;
-	w->revisit_ms = w->revisit_gap_ms = 0;
 	w->joined_ms = w->grew_ms = now_ms;
 	w->changed_ms = now_ms;
 }

@@ -187,6 +187,9 @@ void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_
 /* For swarm.c: the plan of one peer, made, dropped, and made by a failed attempt. */
 void swarm_want(struct swarm *w, struct peer *p, enum lt_way way);
 void swarm_unwant(struct swarm *w, struct peer *p);
+/* For swarm.c and swarm_ace.c: the session has left the swarm, so nobody is connected in it,
+ * wanted or counted as tried; who was met, and when, stays. */
+void swarm_hang_up(struct swarm *w);
 void swarm_attempt_failed(struct swarm *w, struct peer *p, const struct lt_event *e,
 			  uint64_t now_ms);
 /* A peer from an earlier life. NULL: it is there already, or no memory. */

@@ -393,21 +393,11 @@ static int is_said_by_ours(const struct swarm *w)
 
 void swarm_ace_unjoined(struct swarm *w)
 {
-	for (uint32_t i = 0; i < w->npeers; i++) {
-		struct peer *p = &w->peer[i];
-
-		if (p->state == PEER_CONNECTED)
-			p->state = PEER_CONTACTED;
-		swarm_unwant(w, p);
-		p->links = p->dialled = 0;
-		p->tried = p->reached = p->stood = p->failed = 0;
-		p->dialled_ms = p->second_ms = 0;
-	}
+	swarm_hang_up(w); /* shaken_ms stays: it says in which protocol who answered */
 	w->ntrackers = w->trackers_expected = 0;
 	w->trackers_at_ms = 0;
 	if (!is_said_by_ours(w))
 		w->said = 0;
-	w->revisit_ms = w->revisit_gap_ms = 0;
 	w->life = 0; /* records on their way are stale */
 }
 

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/selected.h"
 #include "shm/stat.h"
+#include "worker/metadata.h"
 
 #define DIR_MAX 4096
 #define FRONT_MAX (MAGNET_MAX * 6 + 4096) /* each byte of the URLs as \u00xx */
@@ -164,7 +165,7 @@ static void busy(struct serving *s, const char *why)
 	struct ask a = s->ask;
 
 	serving_end(s);
-	http_error(&a, 503, "busy", "%s", why);
+	http_fault(&a, 503, METADATA_FAILED, "busy", "%s", why);
 }
 
 /* The copy was counted when it was begun. */
@@ -374,7 +375,7 @@ void metaserve(struct ask *a, const struct metaserve *q)
 
 	if (!s) {
 		free(q->link);
-		http_error(a, 503, "no_memory", "There is no memory for this request.");
+		metadata_no_memory(a);
 		return;
 	}
 	s->ask = *a;
