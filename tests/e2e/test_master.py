@@ -517,7 +517,7 @@ def test_hup_with_a_bad_redis_url_is_refused_whole(daemon):
     gen = d.get('/health').json['generation']
     d.kill(signal.SIGHUP)
     wait_until(lambda: 'reload refused' in d.log(), what='it is refused')
-    assert re.search(r'\.conf:2: redis\.url = \*\*\*: only a password', d.log())
+    assert re.search(r'\.conf:2: redis\.url = \*\*\*: no user but default', d.log())
     assert 'geheim' not in d.log()
     assert d.get('/health').json['generation'] == gen
     assert 'new settings taken' not in d.log()
