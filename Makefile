@@ -29,7 +29,7 @@ B := build/$(CC)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 endif
 BIN := $(B)/peerscope
 
-LIBS := libevent_core libevent_extra hiredis libcjson libmaxminddb inih libcurl libsodium
+LIBS := libevent_core libevent_extra hiredis libcjson libmaxminddb inih libcurl libsodium libcrypto
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wvla -Wwrite-strings
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)

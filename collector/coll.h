@@ -16,6 +16,7 @@
  *   geoweb.c   a web service, asked for places      online.c   whose, and what then
  *   swarm.c    what is known of a swarm (pure)   swarms.c   all of them, by id
  *   given.c    peers that a question names (x.pe)
+ *   fetch*.c   metadata: who asks, where it is looked for, where it is kept
  *   follow.c   the port that Gluetun forwards -> the session
  *   lt.cc      the BitTorrent session          redis.c   the second tier
  *   web.c      outgoing HTTP                    vpn.c     beside Gluetun
@@ -33,6 +34,7 @@
 #include "collector/bucket.h"
 #include "collector/dhtwatch.h"
 #include "collector/engine.h"
+#include "collector/fetch.h"
 #include "collector/geoweb.h"
 #include "collector/listens.h"
 #include "collector/lt.h"
@@ -75,6 +77,7 @@ struct waiter {
 	uint64_t until_ms;		/* monotonic; answered then, come what may */
 	struct swarm *swarm;		/* lives as long as it has waiters; NULL: the engine is
 					 * asked which one it is */
+	const struct fetch_flight *meta;	/* it is metadata that is waited for; no swarm then */
 	uint32_t wait_ms;		/* of the question, from when the swarm is known */
 	uint8_t id[IH_LEN];		/* as asked for */
 	int settled;			/* wants a settled swarm, not the first round */
@@ -140,6 +143,7 @@ struct coll {
 	struct ace *ace;
 	struct acefind *acefind;
 	struct acepast *acepast;
+	struct fetch *fetch;
 	uint32_t ace_lives;		/* of calls and look-ups: swarm.ace.life */
 	uint32_t ace_calls;		/* made */
 	uint8_t ace_last[IH_LEN];	/* the swarm whose engines were called last */
@@ -204,11 +208,20 @@ struct swarm *jobs_join(struct coll *c, const uint8_t asked[IH_LEN],
 /* The swarm's mode is another one: is it in the session, are engines looked for? -1:
  * it had to be joined anew, which failed, and w is gone. */
 int jobs_follow(struct coll *c, struct swarm *w);
+/* A join costs the world and us something: each client has its measure. Seconds until
+ * it may again, or 0: it may. */
+uint32_t jobs_cold_s(struct coll *c, const struct shm_job *job);
 int jobs_is_idle(void *arg, const uint8_t id[IH_LEN]);	/* ptab_idle_fn */
 /* Join for ourselves; NULL: it can't be. It ends when jobs_leave_control says so, unless
  * somebody asked for it meanwhile. */
 struct swarm *jobs_join_control(struct coll *c, const uint8_t id[IH_LEN]);
 void jobs_leave_control(struct coll *c, struct swarm *w);
+
+/* --- earlier.c --- */
+/* w is about to be joined: what the slot of id has is known again. known has room for
+ * CONF_SLOT_PEERS, n of which are taken. Returns how many then. */
+size_t earlier_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
+		    struct lt_endpoint *known, size_t n);
 
 /* --- pathwatch.c --- */
 /* Judge the path now; set its gauges if that made a difference. */
@@ -224,6 +237,12 @@ void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc);
  * Redis what others know of it. */
 void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job);
 void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
+/* The same for metadata: until f ends, or the job's time (LANE_META_NONE). Token 0: nobody
+ * waits. */
+void wait_for_meta(struct coll *c, const struct fetch_flight *f, const struct shm_job *job);
+void wait_answer_meta(struct coll *c, const struct fetch_flight *f, enum lane_rc rc);
+void wait_move_meta(struct coll *c, const struct fetch_flight *from,
+		    const struct fetch_flight *to);
 /* Who waited to hear what id means now waits for w; or is answered from the table; or is
  * told that it can't be joined. */
 void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN]);

@@ -26,58 +26,6 @@ void jobs_leave(struct coll *c, struct swarm *w)
 	stat_inc(leaves);
 }
 
-/* An earlier life knew more hashes than the question names. */
-static void hashes_from_slot(struct swarm *w, const struct shm_swarm *s)
-{
-	w->ih.has_v2 = 1;
-	memcpy(w->ih.v2, s->v2, IH_V2_LEN);
-	w->ih.has_v1 = memcmp(s->infohash, s->v2, IH_LEN) != 0;
-	memcpy(w->ih.v1, s->infohash, IH_LEN);
-}
-
-static uint64_t age_ms(uint64_t wall_ms)
-{
-	uint64_t now = clock_wall_ms();
-
-	return now > wall_ms ? now - wall_ms : 0;
-}
-
-/* What an earlier life of this swarm, or of the collector, left in the slot of id. */
-static size_t seed_from_table(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
-			      struct lt_endpoint *known, size_t n)
-{
-	uint32_t oldest =
-		(uint32_t)((clock_wall_ms() - c->kid.conf.swarm_peer_expiry_ms) / 1000);
-	const struct shm_swarm *s = &c->copy.s;
-
-	if (ptab_get(c->ptab, id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK)
-		return n;
-	if (memcmp(s->infohash, w->id, IH_LEN) != 0 &&
-	    !(s->has_v2 && memcmp(s->v2, w->id, IH_LEN) == 0))
-		return n; /* the id meant another swarm then */
-	if (s->has_v2 && !w->ih.has_v2)
-		hashes_from_slot(w, s);
-	swarm_ace_remember(w, s, age_ms(s->cached_at_ms), clock_ms());
-	for (uint32_t i = 0; i < c->copy.s.npeers && w->npeers < w->max_peers; i++) {
-		const struct shm_peer *p = &c->copy.peer[i];
-
-		struct peer *seeded =
-			p->last_seen_s < oldest ? NULL : swarm_seed(w, p, clock_ms());
-
-		if (!seeded)
-			continue;
-		swarm_ace_seed(w, seeded, p, clock_ms(),
-			       (uint32_t)(clock_wall_ms() / 1000));
-		/* Databases may be others now; or not be read yet. */
-		seeded->place = publish_better(c, p->addr, p->place);
-		if (seeded->ace.turn != PEER_BITTORRENT)
-			continue; /* the session would dial it */
-		memcpy(known[n].addr, p->addr, ADDR_LEN);
-		known[n++].port = p->port;
-	}
-	return n;
-}
-
 static void drop_slots(struct coll *c, const struct swarm *w)
 {
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
@@ -180,6 +128,17 @@ static int begin(struct coll *c, struct swarm *w, const struct lt_endpoint *know
 	return 0;
 }
 
+/* v2 and a key that is not its beginning: both hashes of a hybrid, as a link names them. */
+static void name_hashes(struct lt_ids *ih, const uint8_t key[IH_LEN], const uint8_t *v2)
+{
+	ih->has_v2 = v2 != NULL;
+	ih->has_v1 = !v2 || memcmp(v2, key, IH_LEN) != 0;
+	if (ih->has_v1)
+		memcpy(ih->v1, key, IH_LEN);
+	if (v2)
+		memcpy(ih->v2, v2, IH_V2_LEN);
+}
+
 /* asked: the id of the question; key: of the swarm that it means. */
 static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 			  const uint8_t key[IH_LEN], const uint8_t *v2,
@@ -198,12 +157,10 @@ static struct swarm *join(struct coll *c, const uint8_t asked[IH_LEN],
 		(void)swarm_ace_key(w, asked);
 	apply_conf(w, &c->kid.conf);
 	swarm_ace_meant(w, mode, clock_ms());
-	w->ih.has_v1 = !v2;
-	w->ih.has_v2 = v2 != NULL;
-	memcpy(v2 ? w->ih.v2 : w->ih.v1, v2 ? v2 : key, v2 ? IH_V2_LEN : IH_LEN);
-	n = seed_from_table(c, w, key, known, 0);
+	name_hashes(&w->ih, key, v2);
+	n = earlier_join(c, w, key, known, 0);
 	if (memcmp(asked, key, IH_LEN) != 0)
-		n = seed_from_table(c, w, asked, known, n);
+		n = earlier_join(c, w, asked, known, n);
 	keep_interval(c, w);
 	n = given_join(c, w, asked, known, n);
 	if (begin(c, w, known, n) != 0) {
@@ -269,9 +226,7 @@ static void freshen(struct coll *c, struct swarm *w)
 		(void)publish_now(c, w, 1);
 }
 
-/* A join costs the world and us something: each client has its measure. Seconds until
- * it may again, or 0: it may. */
-static uint32_t cold_wait_s(struct coll *c, const struct shm_job *job)
+uint32_t jobs_cold_s(struct coll *c, const struct shm_job *job)
 {
 	uint64_t forgotten = 0;
 	uint32_t wait_s = bucket_take(c->buckets, job->client,
@@ -326,7 +281,7 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		return;
 	}
 	if (net_why(c) == IFACE_OK || (w && !w->away)) {
-		if (cold && (wait_s = cold_wait_s(c, job)) != 0) {
+		if (cold && (wait_s = jobs_cold_s(c, job)) != 0) {
 			wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 			return;
 		}
@@ -373,6 +328,8 @@ void jobs_take(struct coll *c)
 				job_peers(c, &job, c->text);
 			else if (job.kind == JOB_FORGET)
 				wait_forget(c, job.token);
+			else if (job.kind >= JOB_META && job.kind <= JOB_META_BAD)
+				fetch_job(c, &job, c->text);
 			else
 				wait_answer(c, job.token, LANE_FAILED);
 		}
@@ -412,7 +369,7 @@ static void tick_swarm(struct swarm *w, void *arg)
 	uint64_t now = clock_ms();
 	uint32_t gone;
 
-	if (w->waiters == 0 && !w->control &&
+	if (w->waiters == 0 && !w->control && !w->meta && now >= w->seed_until_ms &&
 	    now - w->asked_ms >= conf->swarm_linger_ms) {
 		jobs_leave(c, w);
 		return;

@@ -7,7 +7,7 @@
  * FIELD-NOTES section 0 and 2.2 say why the settings are what they are.
  */
 extern "C" {
-#include "collector/ace.h"
+#include "collector/acewire.h"
 #include "collector/listens.h"
 #include "collector/lt.h"
 #include "collector/tracksay.h"
@@ -17,7 +17,6 @@ extern "C" {
 
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -225,8 +224,10 @@ struct torrent_at {
 	lt::torrent_handle home; /* of a visit: the swarm as it was joined */
 	std::atomic<int> open{0};
 	std::atomic<bool> hurry{false}; /* of a visit: others wait for its end */
+	std::atomic<uint32_t> lies{0};  /* metadata that was another torrent's */
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
+	std::shared_ptr<const lt::torrent_info> info; /* the same */
 };
 
 lt_event event_of(const torrent_at &at, lt_kind kind, const lt::tcp::endpoint &peer)
@@ -253,6 +254,8 @@ std::string token(const outbox &out, const key &id)
  * left out: it would dial whom it hears of. */
 constexpr int VISIT_PEX = 9;
 constexpr int VISIT_PEX_BYTES = 8192;
+/* libtorrent's number of the ut_metadata message (BEP 9). */
+constexpr int METADATA_MESSAGE = 2;
 /* Connections of a revisit end so long after the peer told everything. */
 constexpr unsigned REVISIT_HOLD_S = 5;
 /* Who promised an extension handshake and did not make it by then never will. */
@@ -346,9 +349,14 @@ class peer_watch final : public lt::peer_plugin
 		return true;
 	}
 
-	/* PEX (BEP 11) that comes to a visit. */
+	/* PEX (BEP 11) that comes to a visit; and who gave metadata is remembered. */
 	bool on_extended(int length, int msg, lt::span<char const> body) override
 	{
+		if (msg == METADATA_MESSAGE &&
+		    lt::string_view(body.data(), static_cast<size_t>(body.size()))
+				    .substr(0, 32)
+				    .find("8:msg_typei1e") != lt::string_view::npos)
+			gave_ = at_->lies + 1;
 		if (!at_->visit || msg != VISIT_PEX || length > VISIT_PEX_BYTES)
 			return false;
 		if (body.size() < length)
@@ -429,6 +437,9 @@ class peer_watch final : public lt::peer_plugin
 	 * it is still crowded is asked once a second. */
 	bool may_go() const
 	{
+		/* libtorrent asks a liar again and again, and so nobody else. */
+		if (gave_ && gave_ <= at_->lies)
+			return true;
 		if (unsent_ || ticks_ < 3 ||
 		    (!told_extension_ && extended_ && ticks_ < PROMISE_S))
 			return false;
@@ -605,6 +616,7 @@ class peer_watch final : public lt::peer_plugin
 	uint16_t port_ = 0;
 	uint32_t have_ = 0, pieces_ = 0, down_ = 0, up_ = 0;
 	unsigned ticks_ = 0;
+	uint32_t gave_ = 0; /* metadata, while there were so many lies and this one */
 	uint8_t flags_ = 0;
 	bool counted_ = true, half_open_ = false, connected_ = false;
 	bool shaken_ = false, extended_ = false, told_extension_ = false;
@@ -719,27 +731,6 @@ std::string interfaces_of(const conf &c, bool visit)
 	return out;
 }
 
-/* Descriptors that are not peer connections: listening, UDP, trackers, files, bells. The
- * AceStream prober has its own part. */
-constexpr int FDS_KEPT = 256;
-
-/* Sessions for visits may have a quarter as many each, beside those that are meant here. */
-constexpr int VISITS_SHARE = 4;
-
-int connections_limit(const conf &c)
-{
-	const int want = static_cast<int>(c.swarm_connections);
-	rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
-		return want;
-	const auto all = static_cast<long>(std::min<rlim_t>(r.rlim_cur, 1 << 20));
-	const long free =
-		(all > 2 * FDS_KEPT ? all - FDS_KEPT : all / 2) - ace_descriptors(&c);
-	return std::min(want, static_cast<int>(free * VISITS_SHARE /
-					       (VISITS_SHARE + LT_TRANSPORTS)));
-}
-
 void tune(lt::settings_pack &s, const conf &c)
 {
 	using sp = lt::settings_pack;
@@ -752,7 +743,7 @@ void tune(lt::settings_pack &s, const conf &c)
 	s.set_bool(sp::dht_restrict_routing_ips, !c.swarm_allow_private);
 	s.set_bool(sp::dht_restrict_search_ips, !c.swarm_allow_private);
 	s.set_bool(sp::ssrf_mitigation, !c.swarm_allow_private);
-	s.set_int(sp::connections_limit, connections_limit(c));
+	s.set_int(sp::connections_limit, lt_connections(&c));
 	s.set_int(sp::connection_speed, static_cast<int>(c.swarm_connection_speed));
 	s.set_int(sp::torrent_connect_boost, static_cast<int>(c.swarm_connect_boost));
 	s.set_int(sp::max_peerlist_size, static_cast<int>(c.swarm_max_peers));
@@ -770,7 +761,7 @@ void tune_visit(lt::settings_pack &s, const conf &c, lt_way way)
 	s.set_bool(sp::enable_lsd, false);
 	s.set_str(sp::dht_bootstrap_nodes, "");
 	s.set_int(sp::connections_limit,
-		  std::max(connections_limit(c) / VISITS_SHARE, 2));
+		  std::max(lt_connections(&c) / LT_VISITS_SHARE, 2));
 	s.set_bool(sp::enable_incoming_tcp, false);
 	s.set_bool(sp::enable_incoming_utp, false);
 	s.set_bool(sp::enable_outgoing_tcp, way != LT_WAY_UTP);
@@ -815,7 +806,7 @@ lt::settings_pack first_settings(const conf &c)
 	 * second. */
 	s.set_int(sp::dht_block_ratelimit, 200);
 	s.set_int(sp::dht_upload_rate_limit, 64000);
-	s.set_int(sp::max_metadata_size, 8 << 20);
+	s.set_int(sp::max_metadata_size, 10 << 20); /* metainfo.h */
 	s.set_int(sp::peer_connect_timeout, 7);
 	s.set_int(sp::handshake_timeout, 7);
 	/* Nobody is dialled twice by libtorrent: when to try again, and how, is decided in
@@ -945,8 +936,10 @@ struct joined {
 	bool leaving = false;
 	bool quiet = false; /* LT_ANNOUNCE_NEVER */
 	lt_ids ids{};       /* as joined, then as the metadata says */
+	std::shared_ptr<torrent_at> at;
 	/* of lt_give, before there is a handle; at most GIVEN_EARLY_MAX */
 	std::vector<lt::tcp::endpoint> given;
+	std::vector<std::string> trackers; /* the same of lt_add_tracker */
 };
 
 lt::info_hash_t hashes_of(const lt_ids &ids)
@@ -1230,6 +1223,7 @@ lt_event swarm_event(const struct lt_session *l, lt_kind kind, const key &k)
 constexpr size_t EARLY_MAX = 1024;
 /* A torrent is added within milliseconds; so many questions of 16 peers each. */
 constexpr size_t GIVEN_EARLY_MAX = 256;
+constexpr size_t TRACKERS_EARLY = 64;
 
 /* k is NULL for a torrent that was not added yet, or that was left. */
 void tracker_event(struct lt_session *l, const lt::tracker_alert &a, const key *k,
@@ -1362,12 +1356,11 @@ bool other_hash(joined &join, const lt_ids &ids)
 	return renamed;
 }
 
-void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
-		    const key &k)
+void metadata_event(struct lt_session *l, const joined &join)
 {
-	const lt_event e = swarm_event(l, LT_METADATA, k);
+	const lt_event e = swarm_event(l, LT_METADATA, join.at->id);
 
-	on_its_thread(a.handle, [out = l->out, e](const lt::torrent_handle &h) {
+	on_its_thread(join.handle, [at = join.at, e](const lt::torrent_handle &h) {
 		const auto info = h.torrent_file();
 		lt_event found = e;
 
@@ -1375,7 +1368,11 @@ void metadata_event(struct lt_session *l, const lt::metadata_received_alert &a,
 			return;
 		found.pieces = static_cast<uint32_t>(info->num_pieces());
 		set_ids(found, info->info_hashes());
-		out->put(found);
+		{
+			std::lock_guard<std::mutex> hold(at->mutex);
+			at->info = info;
+		}
+		at->out->put(found);
 	});
 }
 
@@ -1487,6 +1484,9 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	for (const auto &ep : it->second.given)
 		a.handle.connect_peer(ep);
 	it->second.given.clear();
+	for (const auto &url : it->second.trackers)
+		a.handle.add_tracker(lt::announce_entry(url));
+	it->second.trackers.clear();
 	early_events(l, a.handle, k);
 }
 
@@ -1511,9 +1511,10 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		lt_event e = swarm_event(l, LT_DHT_REPLY, *k);
 		e.n = d->num_peers;
 		l->taken.push_back(e);
-	} else if (const auto *m = lt::alert_cast<lt::metadata_received_alert>(a);
-		   m && k) {
-		metadata_event(l, *m, *k);
+	} else if (lt::alert_cast<lt::metadata_received_alert>(a) && k) {
+		metadata_event(l, l->by_key.at(*k));
+	} else if (lt::alert_cast<lt::metadata_failed_alert>(a) && k) {
+		l->by_key.at(*k).at->lies++;
 	} else if (const auto *both = lt::alert_cast<lt::torrent_conflict_alert>(a);
 		   both && k && both->metadata) {
 		conflict_event(l, *both, *k);
@@ -1562,7 +1563,7 @@ void bound_dials(struct lt_session *l)
 void remember_settings(struct lt_session *l, const conf &c)
 {
 	l->settings = c;
-	l->limit = connections_limit(c);
+	l->limit = lt_connections(&c);
 	l->speed = l->boost = -1;
 	l->out->hold_s = static_cast<int>(c.swarm_hold_ms / 1000);
 	l->out->keep = static_cast<int>(c.swarm_keep);
@@ -1594,14 +1595,6 @@ std::vector<lt::announce_entry> trackers_of(const conf &c, int64_t max)
 		out.back().tier = static_cast<uint8_t>(out.size() - 1);
 	}
 	return out;
-}
-
-/* [::1] -> ::1 */
-std::string bare_host(const std::string &host)
-{
-	return host.size() > 2 && host.front() == '[' && host.back() == ']'
-		       ? host.substr(1, host.size() - 2)
-		       : host;
 }
 
 /* No exception crosses the C face. What was not done for one is tried again later, or its
@@ -1730,7 +1723,8 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 		join.ids = *ids;
 		join.quiet = quiet;
 		p.info_hashes = hashes_of(*ids);
-		watch(p, std::make_shared<torrent_at>(l->out, k, join.life));
+		join.at = std::make_shared<torrent_at>(l->out, k, join.life);
+		watch(p, join.at);
 		for (const auto &t :
 		     trackers_of(*c,
 				 announce == LT_ANNOUNCE ? c->swarm_max_trackers : 0)) {
@@ -1742,7 +1736,7 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 				   libtorrent::torrent_flags::disable_lsd;
 		p.peers = endpoints_of(known, n);
 		/* No swarm may take all connections from the others. */
-		p.max_connections = std::max(connections_limit(*c) / 4 * 3, 2);
+		p.max_connections = std::max(lt_connections(c) / 4 * 3, 2);
 		bound_dials(l);
 		/* The key in by_key: its entry stays where it is until added() has seen it. */
 		p.userdata = libtorrent::client_data_t(
@@ -1811,6 +1805,42 @@ int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 				join->given.push_back(ep);
 		}
 	});
+}
+
+void lt_add_tracker(struct lt_session *l, const uint8_t id[IH_LEN], const char *url)
+{
+	guarded([=] {
+		joined *join = join_of(l, id);
+		if (join && !join->quiet && join->handle.is_valid())
+			join->handle.add_tracker(libtorrent::announce_entry(url));
+		else if (join && !join->quiet && join->trackers.size() < TRACKERS_EARLY)
+			join->trackers.emplace_back(url);
+	});
+}
+
+void lt_metadata(struct lt_session *l, const uint8_t id[IH_LEN])
+{
+	const joined *join = join_of(l, id);
+
+	if (join && join->handle.is_valid())
+		metadata_event(l, *join);
+}
+
+int lt_metadata_take(struct lt_session *l, const uint8_t id[IH_LEN], char **info,
+		     size_t *len)
+{
+	const joined *join = join_of(l, id);
+
+	if (!join)
+		return -1;
+	std::lock_guard<std::mutex> hold(join->at->mutex);
+	const auto all = join->at->info ? join->at->info->info_section()
+					: libtorrent::span<char const>{};
+	*len = static_cast<size_t>(all.size());
+	*info = *len ? static_cast<char *>(malloc(*len)) : nullptr;
+	if (*info)
+		memcpy(*info, all.data(), *len);
+	return *info ? 0 : -1;
 }
 
 void lt_load(const struct lt_session *l, struct lt_load *out)
@@ -1889,21 +1919,14 @@ void lt_reannounce(struct lt_session *l)
 
 void lt_dht_again(struct lt_session *l, const struct conf *c)
 {
-	char item[256];
+	char host[LT_ROUTER_MAX];
+	uint16_t port;
 
 	try {
 		for (const char *at = c->swarm_dht_bootstrap;
-		     (at = conf_list_next(at, item, sizeof(item))) != nullptr;) {
-			const std::string router = item;
-			const auto colon = router.rfind(':');
-			const long port = colon == std::string::npos
-						  ? 0
-						  : strtol(item + colon + 1, nullptr, 10);
-			if (port > 0 && port < 65536)
-				l->session->add_dht_node(
-					{bare_host(router.substr(0, colon)),
-					 static_cast<int>(port)});
-		}
+		     (at = lt_router_next(at, host, &port)) != nullptr;)
+			if (port)
+				l->session->add_dht_node({host, port});
 		std::lock_guard<std::mutex> hold(l->dht->mutex);
 		auto &nodes = l->dht->nodes;
 		for (size_t i = 0; i < nodes.size() && i < DHT_AGAIN_MAX; i++)

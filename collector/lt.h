@@ -58,7 +58,8 @@ enum lt_kind {
 	LT_TRACKER_FAILED,	/* one announce failed; n: enum lt_failure; text: the reason */
 	LT_SCRAPE,		/* seeds, leechers: what `tracker` has just counted, if it did */
 	LT_DHT_REPLY,		/* n: peers in the answer */
-	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes */
+	LT_METADATA,		/* pieces: how many the torrent has; ids: its hashes; the rest
+				 * is there for lt_metadata_take */
 	LT_CONFLICT,		/* ids: it and another join are one hybrid torrent; both stopped */
 	LT_JOIN_FAILED,		/* text */
 	LT_LISTENING,		/* addr, port */
@@ -180,6 +181,17 @@ PS_MUST int lt_visit(struct lt_session *lt, const uint8_t id[IH_LEN], enum lt_wa
  * joined, or no memory. */
 PS_MUST int lt_give(struct lt_session *lt, const uint8_t id[IH_LEN],
 		    const struct lt_endpoint *peer, size_t n);
+/* Ask this one, too, until the swarm is left or its trackers are set anew; nothing where
+ * nothing is announced. url: of magnet.h. libtorrent keeps those of private addresses out,
+ * as the filter for peers says. */
+void lt_add_tracker(struct lt_session *lt, const uint8_t id[IH_LEN], const char *url);
+/* Say LT_METADATA (again), if it is there. */
+void lt_metadata(struct lt_session *lt, const uint8_t id[IH_LEN]);
+/* A copy of the info dict, whose hash libtorrent has checked; caller frees. After an
+ * LT_METADATA. -1: not joined any more, or no memory. */
+PS_MUST int lt_metadata_take(struct lt_session *lt, const uint8_t id[IH_LEN], char **info,
+			     size_t *len);
+
 /* Connections of all swarms and ways: how many there are, how many of them do not stand
  * yet, how many there may be (swarm.connections, or what descriptors allow); and what only
  * rises. */
@@ -197,6 +209,15 @@ size_t lt_next(struct lt_session *lt, struct lt_event *out, size_t max);
 /* Once a second: ends visits that are over, sets what swarms may dial by themselves in the
  * next one, and asks for LT_STATS, which comes as a record. */
 void lt_poll(struct lt_session *lt);
+/* What lt.cc is told that needs no libtorrent; in lt_conf.c. Connections that the session
+ * which joins may have: swarm.connections, or what descriptors allow. Each session for
+ * visits has LT_VISITS_SHARE times fewer, beside those. */
+#define LT_VISITS_SHARE 4
+int lt_connections(const struct conf *c);
+/* The router of the DHT at `at` in swarm.dht_bootstrap, port 0 if it has none that can be
+ * used, and what is behind it; NULL: there is none. */
+#define LT_ROUTER_MAX 256
+const char *lt_router_next(const char *at, char host[LT_ROUTER_MAX], uint16_t *port);
 /* Distinct trackers that a swarm joined with this configuration asks; in tracksay.c. */
 uint32_t lt_tracker_count(const struct conf *c);
 /* Distinct trackers of the configuration that swarm.max_trackers leaves out. */

@@ -138,7 +138,11 @@ static void one_event(struct coll *c, const struct lt_event *e)
 	acevisit_look(c, w);
 	if (w->important)
 		publish_soon(c);
-	if (e->kind == LT_METADATA || e->kind == LT_CONFLICT)
+	if (e->kind == LT_METADATA) {
+		fetch_found(c, e);
+		w = swarms_find(c->swarms, e->id);
+	}
+	if (w && (e->kind == LT_METADATA || e->kind == LT_CONFLICT))
 		ids_hashes(c, w, &e->ids, e->kind == LT_CONFLICT);
 }
 
@@ -244,6 +248,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	jobs_take(c); /* a lost ring costs a second at most */
 	path_tick(c);
 	jobs_tick(c);
+	fetch_tick(c);
 	tier_tick(c);
 	online_tick(c);
 	publish_tick(c);
@@ -333,6 +338,7 @@ static void reconfigure(struct coll *c, int fd)
 	engine_configure(c->engine, fresh.acestream_engine_url,
 			 fresh.acestream_timeout_ms);
 	online_configure(c);
+	fetch_configure(c);
 	log_notice("config", "new settings taken");
 }
 
@@ -447,6 +453,8 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	if (tier_open(c) != 0)
 		return err_set(err, "out of memory");
+	if (fetch_open(c, err) != 0)
+		return -1;
 	open_redis(c);
 	engine_configure(c->engine, c->kid.conf.acestream_engine_url,
 			 c->kid.conf.acestream_timeout_ms);
@@ -462,6 +470,7 @@ static void coll_close(struct coll *c)
 			      c->tick, c->publish, c->visit, c->wake};
 
 	stat_set(lt_listening, 0);
+	fetch_close(c);
 	tier_close(c);
 	acewatch_close(c); /* before the session, which it asks */
 	if (lt_close(&c->lt, STOP_WAIT_MS) != 0) {

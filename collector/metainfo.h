@@ -147,5 +147,7 @@ PS_MUST int metainfo_json_begin(struct metainfo_json *w, struct buf *out,
  * 1: there are more; 0: the text is complete. */
 PS_MUST int metainfo_json_step(struct metainfo_json *w, uint32_t files);
 void metainfo_json_end(struct metainfo_json *w);
+/* What stands beside alone, as an object with the members that it has there. */
+void metainfo_json_beside(struct buf *out, const struct metainfo_beside *b);
 
 #endif

@@ -82,11 +82,8 @@ static void put_comment(struct json *j, struct benc_span s)
 		json_strn(j, "comment", (const char *)s.p, len);
 }
 
-static void put_urls(struct metainfo_json *w)
+static void put_urls(struct json *j, const struct metainfo_beside *b)
 {
-	const struct metainfo_beside *b = w->b;
-	struct json *j = &w->j;
-
 	if (b->ntrackers) {
 		json_arr(j, "trackers");
 		for (uint32_t i = 0; i < b->ntrackers; i++)
@@ -100,6 +97,30 @@ static void put_urls(struct metainfo_json *w)
 			json_strn(j, NULL, (const char *)b->seed[i].p, b->seed[i].len);
 		json_arr_end(j);
 	}
+}
+
+/* What is known of it that its hash does not prove. */
+static void put_beside(struct json *j, const struct metainfo_beside *b)
+{
+	char by[METAINFO_NAME + 1];
+
+	if (b->created_by.len) {
+		clean_text(by, sizeof(by), b->created_by.p, b->created_by.len, "", NULL);
+		json_str(j, "created_by", by);
+	}
+	put_date(j, b->created_s);
+	put_comment(j, b->comment);
+	put_urls(j, b);
+}
+
+void metainfo_json_beside(struct buf *out, const struct metainfo_beside *b)
+{
+	struct json j;
+
+	json_init(&j, out);
+	json_obj(&j, NULL);
+	put_beside(&j, b);
+	json_obj_end(&j);
 }
 
 /* What a link needs to find it again; as many URLs as a link may have bytes. */
@@ -126,19 +147,11 @@ static void put_link(struct metainfo_json *w)
 
 static void put_tail(struct metainfo_json *w)
 {
-	char by[METAINFO_NAME + 1];
 	struct json *j = &w->j;
 
 	json_arr_end(j);
 	json_uint(j, "file_count", w->m->nfiles - w->m->npads);
-	if (w->b->created_by.len) {
-		clean_text(by, sizeof(by), w->b->created_by.p, w->b->created_by.len, "",
-			   NULL);
-		json_str(j, "created_by", by);
-	}
-	put_date(j, w->b->created_s);
-	put_comment(j, w->b->comment);
-	put_urls(w);
+	put_beside(j, w->b);
 	json_uint(j, "piece_length", w->m->piece_length);
 	json_uint(j, "piece_count", w->m->piece_count);
 	json_bool(j, "private", w->m->is_private);

@@ -138,6 +138,8 @@ struct swarm {
 	uint64_t claim_ms;		/* monotonic; last asked for; 0: never */
 	uint32_t places_set;		/* databases that all its places are of; places.c */
 	uint8_t published_verdict, published_path;	/* of the newest version */
+	int meta;			/* its metadata is waited for (fetch.c) */
+	uint64_t seed_until_ms;		/* monotonic; it serves its metadata to others; 0 */
 	int control;			/* a probe of ours, not a question of anybody's */
 	int round_done;			/* the first round is over: stays set */
 	int joined, quiet;		/* in the session; and there announced nowhere */

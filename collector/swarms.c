@@ -207,7 +207,7 @@ struct swarm *swarms_oldest_idle(const struct swarms *s)
 	struct swarm *oldest = NULL;
 
 	for (struct swarm *w = s->first; w; w = w->next)
-		if (w->waiters == 0 && !w->control &&
+		if (w->waiters == 0 && !w->control && !w->meta &&
 		    (!oldest || w->asked_ms < oldest->asked_ms))
 			oldest = w;
 	return oldest;

@@ -72,7 +72,7 @@ void wait_judge(struct coll *c, struct swarm *w, uint64_t now)
  * known of it (tier.h). */
 static int waiter_ready(const struct waiter *q, uint64_t now)
 {
-	if (now >= q->until_ms || !q->swarm)
+	if (now >= q->until_ms || !q->swarm) /* or it is fetch.c that answers */
 		return now >= q->until_ms;
 	return q->settled ? q->swarm->settled : q->swarm->ready;
 }
@@ -113,7 +113,9 @@ void wait_check(struct coll *c)
 			wait_judge(c, w, now);
 		if (waiter_ready(q, now)) {
 			uint64_t token = q->token;
-			enum lane_rc rc = w ? bring_up_to_date(c, w, now) : LANE_OK;
+			enum lane_rc rc = w         ? bring_up_to_date(c, w, now)
+					  : q->meta ? LANE_META_NONE
+						    : LANE_OK;
 
 			waiter_drop(c, at);
 			wait_answer(c, token, rc);
@@ -136,7 +138,7 @@ void wait_hand_over(struct coll *c, struct swarm *from, struct swarm *to,
 		    const uint8_t *id)
 {
 	for (struct waiter *q = c->waiters; q; q = q->next) {
-		if (q->swarm != from || (id && memcmp(q->id, id, IH_LEN) != 0))
+		if (q->meta || q->swarm != from || (id && memcmp(q->id, id, IH_LEN) != 0))
 			continue;
 		q->swarm = to;
 		if (from)
@@ -146,21 +148,21 @@ void wait_hand_over(struct coll *c, struct swarm *from, struct swarm *to,
 	}
 }
 
+/* Waits under id for what is not joined, or not yet. */
+static int waits_unjoined(const struct waiter *q, const uint8_t id[IH_LEN])
+{
+	return !q->swarm && !q->meta && memcmp(q->id, id, IH_LEN) == 0;
+}
+
 void wait_found(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN])
 {
 	uint64_t now = clock_ms();
 
 	for (struct waiter *q = c->waiters; q; q = q->next)
-		if (!q->swarm && !q->settled && memcmp(q->id, id, IH_LEN) == 0 &&
+		if (waits_unjoined(q, id) && !q->settled &&
 		    now + q->wait_ms < q->until_ms)
 			q->until_ms = now + q->wait_ms;
 	wait_hand_over(c, NULL, w, id);
-}
-
-/* Waits under id for what is not joined, or not yet. */
-static int waits_unjoined(const struct waiter *q, const uint8_t id[IH_LEN])
-{
-	return !q->swarm && memcmp(q->id, id, IH_LEN) == 0;
 }
 
 /* Of those who want a settled list only if it is. How many. */
@@ -222,6 +224,28 @@ void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc)
 	}
 }
 
+void wait_answer_meta(struct coll *c, const struct fetch_flight *f, enum lane_rc rc)
+{
+	for (struct waiter **at = &c->waiters; *at;) {
+		uint64_t token = (*at)->token;
+
+		if ((*at)->meta != f) {
+			at = &(*at)->next;
+			continue;
+		}
+		waiter_drop(c, at);
+		wait_answer(c, token, rc);
+	}
+}
+
+void wait_move_meta(struct coll *c, const struct fetch_flight *from,
+		    const struct fetch_flight *to)
+{
+	for (struct waiter *q = c->waiters; q; q = q->next)
+		if (q->meta == from)
+			q->meta = to;
+}
+
 /* ---- coming and going ----------------------------------------------------------- */
 
 /* Every waiter has its place in the completion lane of its worker, and as many
@@ -252,8 +276,8 @@ static uint64_t until(const struct coll *c, const struct swarm *w,
 	return job->deadline_ms && when > last ? last : when;
 }
 
-/* w: NULL until the engine, or Redis, has said what it knows of the id. */
-void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
+/* NULL: it was refused. */
+static struct waiter *hold(struct coll *c, const struct shm_job *job)
 {
 	int slot = lane_token_slot(job->token);
 	struct waiter *q = may_wait(c, slot) ? calloc(1, sizeof(*q)) : NULL;
@@ -261,20 +285,43 @@ void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
 	if (!q) {
 		stat_inc(jobs_refused);
 		wait_answer(c, job->token, LANE_WAITERS);
-		return;
+		return NULL;
 	}
 	q->token = job->token;
 	q->wait_ms = job->wait_ms;
-	q->until_ms = until(c, w, job);
-	q->settled = (job->flags & JOB_F_SETTLED) != 0;
-	q->swarm = w;
 	memcpy(q->id, job->id, IH_LEN);
 	q->next = c->waiters;
 	c->waiters = q;
 	c->nwaiters++;
 	c->slot_waiters[slot]++;
+	return q;
+}
+
+/* w: NULL until the engine, or Redis, has said what it knows of the id. */
+void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job)
+{
+	struct waiter *q = hold(c, job);
+
+	if (!q)
+		return;
+	q->until_ms = until(c, w, job);
+	q->settled = (job->flags & JOB_F_SETTLED) != 0;
+	q->swarm = w;
 	if (w)
 		w->waiters++;
+}
+
+void wait_for_meta(struct coll *c, const struct fetch_flight *f,
+		   const struct shm_job *job)
+{
+	struct waiter *q = job->token ? hold(c, job) : NULL;
+
+	if (!q)
+		return;
+	q->meta = f;
+	q->until_ms = clock_ms() + job->wait_ms;
+	if (job->deadline_ms && q->until_ms > job->deadline_ms)
+		q->until_ms = job->deadline_ms;
 }
 
 /* The asker left. Its worker reuses the place, so the waiter must go too, or one

@@ -100,11 +100,14 @@ X(geo, online_rate, INT, "1", 1, 1000, RELOAD, "questions to it per second") \
 X(geo, online_burst, INT, "60", 1, 100000, RELOAD, "the same at once, after a quiet time") \
 X(geo, online_daily, INT, "10000", 0, 1000000000, RELOAD, "the same a day, from midnight UTC; 0: no limit") \
 X(metadata, cache_dir, STR, "", 0, 1000, RELOAD, "directory of the metadata cache; empty: meta in master.run_dir") \
-X(metadata, cache_size, SIZE, "1g", 1048576, 1125899906842624, LATER, "space that the metadata cache may take on disk; what was wanted longest ago goes first") \
-X(metadata, timeout, MS, "30s", 100, 3600000, LATER, "how long a metadata question may take") \
+X(metadata, cache_size, SIZE, "1g", 1048576, 1125899906842624, RELOAD, "space that the metadata cache may take on disk; what was wanted longest ago goes first") \
+X(metadata, timeout, MS, "30s", 100, 3600000, RELOAD, "how long metadata is looked for, whoever still waits") \
+X(metadata, flights, INT, "64", 1, 1024, RELOAD, "torrents whose metadata is looked for at once; more are answered 503") \
 X(metadata, downloads, BOOL, "off", 0, 1, RELOAD, "serve .torrent files") \
 X(metadata, base_url, STR, "http://localhost:8080", 0, 500, RELOAD, "prefix of download_url") \
-X(metadata, seeding, BOOL, "on", 0, 1, LATER, "give metadata to other peers") \
+X(metadata, seeding, BOOL, "on", 0, 1, RELOAD, "stay in swarms whose metadata was found, so that others get it") \
+X(metadata, seed_time, MS, "30m", 1000, 604800000, RELOAD, "for so long") \
+X(metadata, seed_count, INT, "50", 0, 5000, RELOAD, "in so many of them; the one whose time is over first leaves") \
 X(vpn, gluetun_url, STR, "", 0, 500, RELOAD, "control server of Gluetun, whose forwarded port is followed; empty: none") \
 X(vpn, api_key, SECRET, "", 0, 200, RELOAD, "its API key") \
 X(vpn, user, STR, "", 0, 100, RELOAD, "its user, for basic authentication") \

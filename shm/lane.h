@@ -33,9 +33,12 @@ enum lane_job {
  * is how long its asker waits at most. LANE_OK: the files are there now (metafile.h).
  * JOB_META_FILE: the text is the name (no "/") of a file in META_UP below master.run_dir,
  * made for this question. The collector removes it; before it completes with LANE_OK it
- * writes the key, 40 lower-case digits, into <name>.key beside it, which the worker reads
- * and removes. What nobody removed in ten minutes the collector does.
+ * writes <name>.key beside it, which the worker reads and removes: the key, 40 lower-case
+ * digits, a newline, and as a JSON object what stands in the file beside the info dict
+ * (trackers, comment, ...). That is for this asker alone: a passkey may be in it, and the
+ * hash proves none of it. What nobody removed in ten minutes the collector does.
  */
+#define LANE_BESIDE_MAX 65536u		/* bytes of that object; a longer one is left out */
 /* What the text of a job has is written and read by given.h. */
 #define JOB_F_V2 1u			/* text begins with the whole 32-byte v2 infohash */
 #define JOB_F_INFOHASH 2u		/* spelled as only infohashes are: no content id */
@@ -54,7 +57,8 @@ enum lane_rc {
 	LANE_META_DEAD = 8,		/* nobody had it lately; worth another try in retry_s */
 	LANE_META_BADFILE = 9,		/* what was uploaded is no torrent: 400 */
 	LANE_META_DISK = 10,		/* found, but the cache has no place for it: 503 */
-	LANE_RC_LAST = LANE_META_DISK,
+	LANE_META_REDIS = 11,		/* as LANE_OK; it was found in Redis */
+	LANE_RC_LAST = LANE_META_REDIS,
 };
 
 /* Tokens: slot and generation tell whose it is, the sequence which request. */

@@ -132,6 +132,15 @@ X(ace_left_early, "engines not given time for their own end: too many take it") 
 X(ace_replayed, "node ids not believed: signed for another address than ours") \
 X(ace_past_lost, "engines that did not answer forgotten early: too many of them") \
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
+X(meta_flights, "torrents whose metadata was looked for") \
+X(meta_found, "of these, found and in the cache") \
+X(meta_none, "of these, that nobody had in time") \
+X(meta_redis_hits, "of these, found in Redis") \
+X(meta_rejected, "metadata that was not believed: another torrent's, or no true one") \
+X(meta_dead, "questions for metadata that nobody had lately") \
+X(meta_full, "questions for metadata refused at metadata.flights") \
+X(meta_uploads, "uploaded .torrent files read") \
+X(meta_bad_uploads, "of these, no torrents") \
 X(meta_stored, "torrents whose metadata was written to disk") \
 X(meta_refused, "the same, not written: too many under way, or no room in the cache") \
 X(meta_failed, "times the disk of the metadata cache refused") \
@@ -200,6 +209,8 @@ X(geo_online_known, "its answers in memory") \
 X(geo_online_left, "questions left of geo.online_daily") \
 X(geo_online_used, "questions of the day") \
 X(geo_online_day, "which day that is, counted from 1970") \
+X(meta_flying, "torrents whose metadata is looked for") \
+X(meta_seeds, "swarms in which others get their metadata of us") \
 X(meta_bytes, "bytes of the metadata cache on disk, in whole blocks of 4096") \
 X(meta_entries, "torrents in it; a hybrid counts for each of its hashes") \
 X(slots_used, "slots of the peer table in use") \

@@ -205,7 +205,8 @@ void metadata_health(struct ask *a)
 	json_uint(&j, "active_torrents",
 		  stat_gauge_get(w->seg, GAUGE_swarms) +
 			  stat_gauge_get(w->seg, GAUGE_meta_entries));
-	json_uint(&j, "active_locks", 0); /* nothing is fetched yet */
+	json_uint(&j, "active_locks",
+		  runs ? stat_gauge_get(w->seg, GAUGE_meta_flying) : 0);
 	json_obj_end(&j);
 	degraded(&j, w, runs);
 	if (meta_dir(dir, sizeof dir, w->conf->metadata_cache_dir, w->kid->run_dir, 0) ==

@@ -15,7 +15,8 @@
 #include "worker/metadata.h"
 
 #define DIR_MAX 4096
-#define FRONT_MAX (MAGNET_MAX * 6 + 4096) /* each byte of the URLs as \u00xx */
+/* Each byte of the URLs as \u00xx. */
+#define FRONT_MAX (MAGNET_MAX * 6 + LANE_BESIDE_MAX + 4096)
 #define ETAG_MAX 64
 
 /* One answer on its way; it ends with serving_end. */
@@ -88,6 +89,17 @@ static void put_download(struct json *j, const struct worker *w,
 	json_str(j, "download_url", url);
 }
 
+/* Its members, without the braces. */
+static void put_beside(struct buf *out, const char *object)
+{
+	size_t len = object ? strlen(object) : 0;
+
+	if (len <= 2)
+		return;
+	buf_add(out, object + 1, len - 2);
+	buf_str(out, ",");
+}
+
 /* In place of the file's "{"; the file's other members follow. */
 static void make_front(struct buf *out, const struct serving *s)
 {
@@ -108,6 +120,7 @@ static void make_front(struct buf *out, const struct serving *s)
 		json_arr_end(&j);
 	}
 	buf_str(out, ",");
+	put_beside(out, s->q.beside);
 }
 
 /* Of the file and of what stands before it (FNV-1a). */
@@ -141,6 +154,7 @@ static void serving_end(struct serving *s)
 	free(s->copy);
 	meta_close(&s->f);
 	free(s->q.link);
+	free(s->q.beside);
 	free(s);
 }
 
@@ -375,6 +389,7 @@ void metaserve(struct ask *a, const struct metaserve *q)
 
 	if (!s) {
 		free(q->link);
+		free(q->beside);
 		metadata_no_memory(a);
 		return;
 	}

@@ -28,13 +28,15 @@ struct metaserve {
 	uint8_t key[IH_LEN];
 	const char *source;		/* JSON: a literal, where it came from */
 	struct magnet *link;		/* JSON: trackers and so of it; NULL: none. malloc'd */
+	char *beside;			/* JSON: an object, whose members stand in front, too;
+					 * NULL: none. malloc'd; without so alone */
 	/* There is none (META_MISS), it is damaged (META_BAD), or could not be read
 	 * (META_FAIL, which was logged). Takes the link. */
 	void (*missed)(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
 		       enum meta_rc rc);
 };
 
-/* Answers now or later, or calls missed. Takes q->link. */
+/* Answers now or later, or calls missed. Takes q->link and q->beside. */
 void metaserve(struct ask *a, const struct metaserve *q);
 
 #endif

@@ -162,30 +162,38 @@ static struct own *own_of_upload(const struct worker *w, const struct buf *body,
 	return NULL;
 }
 
-/* Which torrent it was, by the collector's word. */
-static int read_key(const struct worker *w, struct own *own, char err[ERRLEN])
+/* Which torrent it was, by the collector's word, and what stood beside it: *beside, the
+ * caller's, or NULL. */
+static int read_key(const struct worker *w, struct own *own, char **beside,
+		    char err[ERRLEN])
 {
 	char path[UP_PATH], *text = NULL;
 	struct ident id;
 	size_t len = 0;
-	int rc;
+	int rc = -1;
 
+	*beside = NULL;
 	up_path(path, w, own, ".key");
-	if (file_read(path, 64, &text, &len, err) != 1)
+	if (file_read(path, IH_HEX_LEN + LANE_BESIDE_MAX, &text, &len, err) != 1)
 		return err_set(err, "an upload has no key");
-	rc = ident_parse(&id, text, len, err);
-	free(text);
-	if (rc == 0)
+	if (len >= IH_HEX_LEN - 1)
+		rc = ident_parse(&id, text, IH_HEX_LEN - 1, err);
+	if (rc == 0) {
 		memcpy(own->key, id.key, IH_LEN);
+		if (len > IH_HEX_LEN + 1 && text[IH_HEX_LEN] == '{' &&
+		    text[len - 1] == '}')
+			*beside = strndup(text + IH_HEX_LEN, len - IH_HEX_LEN);
+	}
+	free(text);
 	return rc;
 }
 
 static void serve_upload(struct ask *a, struct own *own)
 {
 	struct metaserve q = {.kind = META_JSON, .source = "upload", .missed = lost};
-	char err[ERRLEN];
+	char err[ERRLEN] = "an upload has half a key";
 
-	if (read_key(a->w, own, err) == 0) {
+	if (read_key(a->w, own, &q.beside, err) == 0) {
 		memcpy(q.key, own->key, IH_LEN);
 		metaserve(a, &q);
 	} else {
@@ -197,7 +205,7 @@ static void serve_upload(struct ask *a, struct own *own)
 }
 
 /* Takes own. */
-static void serve(struct ask *a, struct own *own,
+static void serve(struct ask *a, struct own *own, const char *source,
 		  void (*missed)(struct ask *a, const uint8_t key[IH_LEN],
 				 struct magnet *link, enum meta_rc rc))
 {
@@ -206,7 +214,7 @@ static void serve(struct ask *a, struct own *own,
 
 	if (link && magnet_parse(link, own->text, own->len, err) == 0) {
 		struct metaserve q = {.kind = META_JSON,
-				      .source = missed == lost ? "dht" : "disk",
+				      .source = source,
 				      .link = link,
 				      .missed = missed};
 
@@ -247,8 +255,8 @@ static void done(struct parked *p, enum lane_rc rc, uint32_t retry_s)
 		serve_upload(&a, own);
 		return;
 	}
-	if (rc == LANE_OK) {
-		serve(&a, own, lost);
+	if (rc == LANE_OK || rc == LANE_META_REDIS) {
+		serve(&a, own, rc == LANE_OK ? "dht" : "redis", lost);
 		return;
 	}
 	remove_upload(a.w, own);
@@ -269,7 +277,7 @@ static void late(struct parked *p)
 		free(own);
 		return;
 	}
-	serve(&a, own, not_there);
+	serve(&a, own, "disk", not_there);
 }
 
 static void release(struct parked *p)

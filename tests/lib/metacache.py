@@ -3,8 +3,10 @@ tests can put some there, whole or damaged, without a swarm."""
 import hashlib
 import json
 import os
+from urllib.parse import quote
 
 HEAD = 153
+API = '/api/v1/metadata'
 
 
 def sealed(kind, key, data, other='0' * 40):
@@ -18,6 +20,11 @@ def sealed(kind, key, data, other='0' * 40):
 
 def path_of(root, key, kind='json'):
     return os.path.join(root, key[:2], key[2:4], f'{key}.{kind}')
+
+
+def lies(root, key):
+    """Which files there are of it: .json, .torrent."""
+    return [os.path.exists(path_of(root, key, kind)) for kind in ('json', 'torrent')]
 
 
 def put(root, key, data, kind='json', other='0' * 40, damage=None):
@@ -47,3 +54,14 @@ def selected(answer):
 
 def asking(magnet):
     return json.dumps({'magnet_uri': magnet})
+
+
+def link(infohash, endpoints=(), *trackers):
+    """A magnet link."""
+    return (f'magnet:?xt=urn:btih:{infohash}' + ''.join(f'&x.pe={a}:{p}' for a, p in endpoints)
+            + ''.join('&tr=' + quote(t, safe='') for t in trackers))
+
+
+def post(d, magnet, query=''):
+    return d.request('POST', API + query, {'Content-Type': 'application/json'},
+                     asking(magnet), timeout=60)

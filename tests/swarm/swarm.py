@@ -24,6 +24,7 @@ STATES = {
     'in_order': 'connected',        # got its pieces from the first to the last
     'no_bitfield': 'connected',     # progress stays 0
     'no_extension': 'connected',    # promises BEP 10 and never says its handshake
+    'liar': 'connected',            # its metadata is another torrent's
     'have_all': 'connected',        # BEP 6, progress 100
     'have_none': 'connected',       # BEP 6, progress 0
     'huge_bitfield': 'contacted',   # 1 MiB of set bits after the handshake
@@ -251,6 +252,8 @@ class Conn(Link):
             head, data = {'msg_type': wire.MD_REJECT, 'piece': n}, b''
         else:
             head = {'msg_type': wire.MD_DATA, 'piece': n, 'total_size': len(info)}
+            if self.peer.behaviour == 'liar':
+                info = info.replace(b'4:name', b'4:nome', 1)
             data = info[n * wire.MD_PIECE:(n + 1) * wire.MD_PIECE]
         self.send(wire.ext(self.their_metadata, wire.benc(head) + data))
 

@@ -730,11 +730,6 @@ static void test_warnings(void **state)
 			 0);
 	heard("");
 	assert_int_equal(load(NULL, NULL,
-			      OPT("metadata.timeout=31s", "metadata.cache_size=2g")),
-			 0);
-	heard("W -o: metadata.cache_size = 2g: this version does not do that yet; no effect\n"
-	      "W -o: metadata.timeout = 31s: this version does not do that yet; no effect\n");
-	assert_int_equal(load(NULL, NULL,
 			      OPT("shm.swarms=16", "swarm.max_swarms=17",
 				  "swarm.max_peers=10", "cache.max_peers=11")),
 			 0);

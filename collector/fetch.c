@@ -1,0 +1,435 @@
+/* fetch.c -- questions for metadata, Redis, the swarm; see fetch.h. */
+#include "collector/fetch.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/fetch_int.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- flights ----------------------------------------------------------------------- */
+
+static int same(const uint8_t a[IH_LEN], const uint8_t b[IH_LEN])
+{
+	return memcmp(a, b, IH_LEN) == 0;
+}
+
+struct fetch_flight *fetch_of(const struct coll *c, const uint8_t key[IH_LEN])
+{
+	struct fetch_flight *f = c->fetch->flights;
+
+	while (f && !same(f->key, key) &&
+	       !(f->link && f->link->has_v1 && f->link->has_v2 && same(f->link->v2, key)))
+		f = f->next;
+	return f;
+}
+
+struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN])
+{
+	struct fetch *fe = c->fetch;
+	struct fetch_flight *f = NULL;
+
+	if (fe->nflights < (uint32_t)c->kid.conf.metadata_flights)
+		f = calloc(1, sizeof(*f));
+	if (!f) {
+		stat_inc(meta_full);
+		return NULL;
+	}
+	f->c = c;
+	f->number = ++fe->last;
+	memcpy(f->key, key, IH_LEN);
+	f->end_ms = clock_ms() + c->kid.conf.metadata_timeout_ms;
+	buf_init(&f->json, META_BYTES_MAX);
+	f->next = fe->flights;
+	fe->flights = f;
+	stat_inc(meta_flights);
+	stat_set(meta_flying, ++fe->nflights);
+	return f;
+}
+
+static void release(struct fetch_flight *f)
+{
+	struct fetch *fe = f->c->fetch;
+	struct fetch_flight **at = &fe->flights;
+
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
+	stat_set(meta_flying, --fe->nflights);
+	redis_get_cancel(&f->get);
+	if (f->step == FETCH_RENDERING)
+		metainfo_json_end(&f->w);
+	buf_free(&f->json);
+	free(f->bytes);
+	free(f->link);
+	free(f);
+}
+
+/* Its swarm is wanted no longer; what was found may be given to others for a while. */
+static void let_go(struct fetch_flight *f, int found)
+{
+	struct coll *c = f->c;
+	struct swarm *w = f->link ? swarms_find(c->swarms, f->key) : NULL;
+
+	if (!w || !w->meta)
+		return;
+	w->meta = 0;
+	if (found && c->kid.conf.metadata_seeding)
+		w->seed_until_ms = clock_ms() + c->kid.conf.metadata_seed_time_ms;
+	else if (w->waiters == 0 && swarm_ids_asked(w) == 0)
+		jobs_leave(c, w);
+}
+
+void fetch_end(struct fetch_flight *f, enum lane_rc rc)
+{
+	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS);
+	wait_answer_meta(f->c, f, rc);
+	release(f);
+}
+
+/* Another flight is for the same torrent, by its other hash. */
+static void join_flights(struct fetch_flight *f)
+{
+	struct fetch_flight *next;
+
+	for (struct fetch_flight *g = f->c->fetch->flights; g; g = next) {
+		next = g->next;
+		if (g == f || g->step > FETCH_IN_SWARM ||
+		    !((f->ids.has_v1 && same(g->key, f->ids.v1)) ||
+		      (f->ids.has_v2 && same(g->key, f->ids.v2))))
+			continue;
+		wait_move_meta(f->c, g, f);
+		if (!f->link || swarms_find(f->c->swarms, g->key) !=
+					swarms_find(f->c->swarms, f->key))
+			let_go(g, 1);
+		release(g);
+	}
+}
+
+/* ---- found ---------------------------------------------------------------------------- */
+
+void fetch_hashes(struct lt_ids *out, const void *info, size_t len)
+{
+	out->has_v1 = out->has_v2 = 1;
+	SHA1(info, len, out->v1);
+	SHA256(info, len, out->v2);
+}
+
+/* Is that what the question names? A v2 hash cut to 20 bytes is one, too. */
+static int is_asked(const struct fetch_flight *f)
+{
+	const struct magnet *l = f->link;
+
+	if (l && l->has_v1 && l->has_v2 && f->ids.has_v1 && f->ids.has_v2)
+		return same(l->v1, f->ids.v1) && memcmp(l->v2, f->ids.v2, IH_V2_LEN) == 0;
+	return (f->ids.has_v1 && same(f->key, f->ids.v1)) ||
+	       (f->ids.has_v2 && same(f->key, f->ids.v2));
+}
+
+int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,
+	      const struct lt_ids *hashes)
+{
+	char err[ERRLEN], hex[IH_HEX_LEN];
+
+	ih_hex(hex, f->key);
+	if (metainfo_read(&f->m, info, len, err) != 0) {
+		log_warn("metadata", "%s: %s", hex, err);
+		goto refuse;
+	}
+	f->ids = *hashes;
+	f->ids.has_v1 = f->ids.has_v1 && f->m.has_v1;
+	f->ids.has_v2 = f->ids.has_v2 && f->m.has_v2;
+	if (!is_asked(f)) {
+		log_warn("metadata", "%s: the metadata is another torrent's", hex);
+		goto refuse;
+	}
+	free(f->bytes);
+	f->bytes = bytes;
+	join_flights(f);
+	fetch_render(f);
+	return 0;
+refuse:
+	stat_inc(meta_rejected);
+	free(bytes);
+	return -1;
+}
+
+static struct fetch_flight *waiting_for(const struct coll *c, const struct lt_event *e)
+{
+	struct fetch_flight *f = c->fetch->flights;
+
+	while (f &&
+	       !(f->step <= FETCH_IN_SWARM && f->link &&
+		 (same(f->key, e->id) || (e->ids.has_v1 && same(f->key, e->ids.v1)) ||
+		  (e->ids.has_v2 && same(f->key, e->ids.v2)))))
+		f = f->next;
+	return f;
+}
+
+void fetch_found(struct coll *c, const struct lt_event *e)
+{
+	struct fetch_flight *f = waiting_for(c, e);
+	size_t len;
+	char *info;
+
+	if (!f || lt_metadata_take(c->lt, e->id, &info, &len) != 0)
+		return; /* asked for again in a second */
+	if (fetch_has(f, info, info, len, &e->ids) != 0)
+		fetch_end(f, LANE_FAILED);
+}
+
+/* ---- the swarm ------------------------------------------------------------------------ */
+
+static void ask_trackers(const struct fetch_flight *f, const struct swarm *w)
+{
+	uint32_t most = (uint32_t)f->c->kid.conf.swarm_max_trackers;
+
+	for (uint32_t i = 0; i < f->link->ntrackers && i < most; i++)
+		lt_add_tracker(f->c->lt, w->id, magnet_tracker(f->link, i));
+	if (f->link->ntrackers > most)
+		stat_add(STAT_trackers_left_out, f->link->ntrackers - most);
+}
+
+/* LANE_OK: it is in the session. */
+static enum lane_rc enter(struct fetch_flight *f)
+{
+	struct coll *c = f->c;
+	struct swarm *w = swarms_find(c->swarms, f->key);
+	struct resolved r = {.how = RESOLVED_TAKEN};
+	enum lane_rc why = LANE_REFUSED;
+
+	if (net_why(c) != IFACE_OK)
+		return LANE_REFUSED;
+	memcpy(r.infohash, f->key, IH_LEN);
+	given_sift(c, w, f->client, &f->link->given);
+	given_keep(c, f->key, &f->link->given);
+	w = ids_swarm(c, f->key, &r, f->link->has_v2 ? f->link->v2 : NULL, 1, &why);
+	if (!w)
+		return why;
+	w->control = 0;
+	w->meta = 1;
+	w->asked_ms = clock_ms();
+	ask_trackers(f, w);
+	f->step = FETCH_IN_SWARM;
+	lt_metadata(c->lt, w->id);
+	return LANE_OK;
+}
+
+static void enter_or_end(struct fetch_flight *f)
+{
+	enum lane_rc rc = enter(f);
+
+	if (rc != LANE_OK)
+		fetch_end(f, rc);
+}
+
+/* ---- Redis ---------------------------------------------------------------------------- */
+
+static int took(struct fetch_flight *f, const char *value, size_t len)
+{
+	struct lt_ids ids;
+	char *bytes = malloc(len + 1);
+
+	if (!bytes)
+		return 0;
+	memcpy(bytes, value, len);
+	fetch_hashes(&ids, bytes, len);
+	f->from_redis = 1;
+	if (fetch_has(f, bytes, bytes, len, &ids) == 0)
+		return 1;
+	f->from_redis = 0;
+	return 0;
+}
+
+static void on_value(void *arg, const char *value, size_t len)
+{
+	struct fetch_flight *f = arg;
+
+	f->get = NULL;
+	if (value && took(f, value, len))
+		stat_inc(meta_redis_hits);
+	else
+		enter_or_end(f);
+	wait_check(f->c);
+}
+
+static void take_off(struct fetch_flight *f)
+{
+	char key[64];
+
+	f->step = FETCH_ASKING;
+	if (redis_up(f->c->redis) && fetch_key(key, f->key) == 0)
+		f->get = redis_get(f->c->redis, key, FETCH_REDIS_WAIT_MS, FETCH_REDIS_MAX,
+				   on_value, f);
+	if (!f->get)
+		enter_or_end(f);
+}
+
+/* ---- questions ------------------------------------------------------------------------ */
+
+/* A flight for it, or why there is none. */
+static struct fetch_flight *admit(struct coll *c, const struct shm_job *job,
+				  const struct magnet *link)
+{
+	struct fetch_flight *f = NULL;
+	uint32_t wait_s;
+
+	/* Peers that the question names may know what others did not. */
+	wait_s = link->given.n ? 0 : metadead_wait_s(c->fetch->dead, job->id, clock_ms());
+	if (wait_s) {
+		stat_inc(meta_dead);
+		wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
+	} else if (!swarms_find(c->swarms, job->id) &&
+		   (wait_s = jobs_cold_s(c, job)) != 0) {
+		wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
+	} else {
+		f = fetch_begin(c, job->id);
+		if (!f)
+			wait_answer(c, job->token, LANE_BUSY);
+	}
+	return f;
+}
+
+/* Who comes later may know more peers and trackers. */
+static void more(struct fetch_flight *f, const struct shm_job *job, struct magnet *link)
+{
+	struct swarm *w = swarms_find(f->c->swarms, f->key);
+
+	if (f->step != FETCH_IN_SWARM || !f->link || !w)
+		return;
+	given_sift(f->c, w, job->client, &link->given);
+	given_take(f->c, w, &link->given);
+	for (uint32_t i = 0; i < link->ntrackers && f->link->ntrackers == 0 &&
+			     i < (uint32_t)f->c->kid.conf.swarm_max_trackers;
+	     i++)
+		lt_add_tracker(f->c->lt, w->id, magnet_tracker(link, i));
+}
+
+static void question(struct coll *c, const struct shm_job *job, const uint8_t *text)
+{
+	struct magnet *link = malloc(sizeof(*link));
+	struct fetch_flight *f = NULL;
+	char err[ERRLEN];
+
+	if (!link || magnet_parse(link, (const char *)text, job->text_len, err) != 0 ||
+	    !same(magnet_key(link), job->id)) {
+		if (link)
+			stat_inc(lane_bad);
+		wait_answer(c, job->token, LANE_FAILED);
+		goto out;
+	}
+	f = fetch_of(c, job->id);
+	if (!f && link->has_v1 && link->has_v2)
+		f = fetch_of(c, link->v2);
+	if (f) {
+		more(f, job, link);
+		wait_for_meta(c, f, job);
+		goto out;
+	}
+	f = admit(c, job, link);
+	if (!f)
+		goto out;
+	memcpy(f->client, job->client, ADDR_LEN);
+	f->link = link;
+	wait_for_meta(c, f, job);
+	take_off(f);
+	return;
+out:
+	free(link);
+}
+
+void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
+{
+	if (job->kind == JOB_META)
+		question(c, job, text);
+	else if (job->kind == JOB_META_FILE)
+		fetch_up(c, job, text);
+	else if (metastore_mend(c->fetch->store, job->id) != 0)
+		stat_inc(meta_refused);
+}
+
+/* ---- once a second -------------------------------------------------------------------- */
+
+static void late(struct fetch_flight *f)
+{
+	struct coll *c = f->c;
+	const struct swarm *w = swarms_find(c->swarms, f->key);
+	char hex[IH_HEX_LEN];
+
+	ih_hex(hex, f->key);
+	log_info("metadata", "%s: nobody has its metadata", hex);
+	stat_inc(meta_none);
+	if (w && w->joined && !w->away)
+		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());
+	fetch_end(f, LANE_META_NONE);
+}
+
+static void tick(struct fetch_flight *f)
+{
+	struct swarm *w = swarms_find(f->c->swarms, f->key);
+
+	if (w && f->link && f->step != FETCH_ASKING)
+		w->meta = 1;
+	if (f->step != FETCH_IN_SWARM)
+		return;
+	if (clock_ms() >= f->end_ms) {
+		late(f);
+	} else if (!w) {
+		enter_or_end(f); /* it was left for another reason */
+	} else if (w->pieces) {  /* it is there; the word of it was lost */
+		lt_metadata(f->c->lt, w->id);
+	}
+}
+
+static void forget_use(struct swarm *w, void *arg)
+{
+	(void)arg;
+	w->meta = 0;
+}
+
+void fetch_tick(struct coll *c)
+{
+	struct fetch_flight *next;
+
+	/* Said anew each time, so that no flight's end can leave it behind. */
+	swarms_each(c->swarms, forget_use, NULL);
+	for (struct fetch_flight *f = c->fetch->flights; f; f = next) {
+		next = f->next;
+		tick(f);
+	}
+	fetch_keep_tick(c);
+	fetch_up_tick(c);
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+int fetch_open(struct coll *c, char err[ERRLEN])
+{
+	c->fetch = calloc(1, sizeof(*c->fetch));
+	if (!c->fetch || metadead_open(&c->fetch->dead) != 0)
+		return err_set(err, "out of memory");
+	fetch_up_open(c);
+	return fetch_keep_open(c, err);
+}
+
+void fetch_close(struct coll *c)
+{
+	struct fetch *fe = c->fetch;
+
+	if (!fe)
+		return;
+	while (fe->flights)
+		release(fe->flights);
+	fetch_keep_close(fe);
+	metadead_close(&fe->dead);
+	free(fe);
+	c->fetch = NULL;
+}
+
+void fetch_configure(struct coll *c)
+{
+	fetch_keep_configure(c);
+}

@@ -1,0 +1,76 @@
+/*
+ * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_keep.c (JSON, disk,
+ * seeding) and fetch_up.c (uploads) share. See fetch.h.
+ */
+#ifndef PEERSCOPE_COLLECTOR_FETCH_INT_H
+#define PEERSCOPE_COLLECTOR_FETCH_INT_H
+
+#include "collector/coll.h"
+#include "collector/metadead.h"
+#include "collector/metainfo.h"
+#include "collector/metastore.h"
+
+enum fetch_step {
+	FETCH_ASKING, /* Redis */
+	FETCH_IN_SWARM,
+	FETCH_RENDERING,
+	FETCH_STORING,
+};
+
+struct fetch_flight {
+	struct coll *c;
+	uint64_t number; /* tag of its put */
+	enum fetch_step step;
+	uint8_t key[IH_LEN];
+	uint8_t client[ADDR_LEN];
+	struct magnet *link; /* ours; NULL of an upload */
+	uint64_t end_ms;     /* monotonic */
+	struct redis_get *get;
+	char *bytes;       /* ours: an info dict, or a whole .torrent */
+	struct metainfo m; /* of bytes */
+	struct lt_ids ids;
+	int from_redis;
+	struct metainfo_json w; /* while FETCH_RENDERING */
+	struct buf json;
+	struct fetch_flight *next;
+};
+
+struct fetch {
+	struct fetch_flight *flights; /* newest first; metadata.flights at most */
+	uint32_t nflights;
+	uint64_t last; /* number */
+	struct metadead *dead;
+	/* What an earlier metadata.cache_dir still writes is waited for, then closed. */
+	struct metastore *store, *old;
+	char dir[1300];
+	struct event *bell, *turn;
+	int bell_fd, turn_armed;
+	uint64_t swept_ms;
+};
+
+/* --- fetch.c --- */
+struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN]);
+struct fetch_flight *fetch_of(const struct coll *c, const uint8_t key[IH_LEN]);
+/* It is over: whoever waits hears rc. */
+void fetch_end(struct fetch_flight *f, enum lane_rc rc);
+/* Takes bytes, of which len bytes at info are the dict: f, then its other askers, have what
+ * they wait for. hashes: which they are, checked. -1: it is no metadata, or not that of f. */
+PS_MUST int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,
+		      const struct lt_ids *hashes);
+/* Both hashes of an info dict. */
+void fetch_hashes(struct lt_ids *out, const void *info, size_t len);
+
+/* --- fetch_keep.c --- */
+PS_MUST int fetch_keep_open(struct coll *c, char err[ERRLEN]);
+void fetch_keep_close(struct fetch *fe);
+void fetch_keep_configure(struct coll *c);
+void fetch_render(struct fetch_flight *f);
+void fetch_keep_tick(struct coll *c);
+int fetch_key(char out[64], const uint8_t key[IH_LEN]); /* of Redis */
+
+/* --- fetch_up.c --- */
+void fetch_up_open(struct coll *c);
+void fetch_up(struct coll *c, const struct shm_job *job, const uint8_t *text);
+void fetch_up_tick(struct coll *c);
+
+#endif

@@ -1,0 +1,285 @@
+"""Metadata that is not cached: the collector gets it, once for all who ask, and keeps it."""
+import contextlib
+import hashlib
+import http.client
+import os
+import time
+
+import pytest
+
+import metacache
+import wire
+from metacache import API, link, post
+from procs import slow, wait_until
+
+DEAD = '0123456789abcdef0123456789abcdef01234567'
+PASSKEY = 'f00dfeedf00dfeedf00dfeedf00dfeed'
+SECRET = f'http://127.0.0.1:9/{PASSKEY}/announce'
+
+
+@pytest.fixture
+def fetching(daemon, tmp_path):
+    """A daemon with an empty cache of its own: fetching({...}) -> daemon, its .cache."""
+    made = []
+
+    def make(conf=None):
+        cache = str(tmp_path / f'cache{len(made)}')
+        d = daemon({'http.workers': 1, 'metadata.downloads': 'on', 'metadata.cache_dir': cache,
+                    'swarm.discovery_wait': '1s', **(conf or {})})
+        d.cache = cache
+        made.append(d)
+        return d
+    return make
+
+
+def counters(d):
+    return d.top()['counters']
+
+
+def gauges(d):
+    return d.top()['gauges']
+
+
+def everything_below(directory):
+    """All bytes of all files."""
+    out = b''
+    for where, _, files in os.walk(directory):
+        for name in files:
+            with open(os.path.join(where, name), 'rb') as f:
+                out += f.read()
+    return out
+
+
+# From peers ------------------------------------------------------------------
+
+def test_a_peer_gives_it(fetching, swarm):
+    s = swarm([{'count': 1}])
+    d = fetching()
+    began = time.monotonic()
+    a = post(d, link(s.infohash, s.endpoints()))
+    took = time.monotonic() - began
+    assert a.status == 200 and a.json['info_hash'] == s.infohash and a.json['files'], a
+    assert a.json['source'] == 'dht' and a.json['verified'] is True
+    assert took < 2 * slow(), took
+    again = post(d, s.infohash)
+    assert again.status == 200 and again.json['source'] == 'disk'
+    torrent = d.get(f'/download/{s.infohash}').body
+    assert hashlib.sha1(wire.read_torrent(torrent).info).hexdigest() == s.infohash
+    assert counters(d)['meta_flights'] == counters(d)['meta_found'] == 1
+    assert s.asked_for_no_piece()
+
+
+def test_from_a_real_seed(fetching, payload, ltpeer):
+    p = payload(trackers=(), size=300000)
+    s = ltpeer(p, 1.0)
+    d = fetching()
+    a = post(d, link(p.infohash, [(s.address, s.port)], 'udp://127.0.0.1:9'))
+    assert a.status == 200 and a.json['source'] == 'dht' and a.json['size'] == 300000
+    assert a.json['trackers'] == ['udp://127.0.0.1:9']
+    assert d.get(f'{API}/{p.infohash}').json['source'] == 'disk'
+    assert d.get(f'/download/{p.infohash}').body.startswith(b'd4:infod6:lengthi300000e')
+
+
+def test_by_the_trackers_of_the_link(fetching, swarm, tracker):
+    t = tracker()
+    s = swarm([{'count': 2}], trackers=[t.http])
+    t.set(s.infohash, peers=s.endpoints())
+    d = fetching()
+    assert post(d, link(s.infohash, (), t.udp)).status == 200
+    assert t.announces(s.infohash, 'started')
+
+
+def test_who_lies_is_not_believed(fetching, swarm):
+    s = swarm([{'count': 1, 'behaviour': 'liar'}, {'count': 1, 'delay_ms': 500}])
+    d = fetching()
+    a = post(d, link(s.infohash, s.endpoints([0])), query='?timeout=1500')
+    assert a.status == 504 and a.json['code'] == 'timeout'
+    assert s.totals()['metadata_requests'] > 0
+    assert d.get(f'{API}/{s.infohash}').status == 404 and not everything_below(d.cache)
+    a = post(d, link(s.infohash, s.endpoints()))
+    assert a.status == 200 and 'nome' not in a.json['name']
+    torrent = d.get(f'/download/{s.infohash}').body
+    assert hashlib.sha1(wire.read_torrent(torrent).info).hexdigest() == s.infohash
+
+
+# One fetch, many waiters --------------------------------------------------------
+
+def test_many_askers_one_flight(fetching, swarm):
+    s = swarm([{'count': 1, 'delay_ms': 300}])
+    d = fetching({'http.workers': 2, 'http.max_parked': 1200, 'http.max_connections': 2400})
+    asked = [http.client.HTTPConnection(d.host, d.port, timeout=60 * slow())
+             for _ in range(1000)]
+    body = metacache.asking(link(s.infohash, s.endpoints()))
+    with contextlib.ExitStack() as stack:
+        for c in asked:
+            stack.callback(c.close)
+            c.request('POST', API, body)
+        assert gauges(d)['meta_flying'] <= 1
+        answers = [c.getresponse() for c in asked]
+        assert {r.status for r in answers} == {200}
+        assert len({r.read() for r in answers}) <= 2        # by source
+    assert counters(d)['meta_flights'] == 1
+    assert s.totals()['metadata_requests'] <= 4
+
+
+def test_nobody_has_it(fetching):
+    d = fetching({'metadata.timeout': '1s'})
+    a = post(d, DEAD)
+    assert a.status == 504 and a.json['error'] == 'Timeout'
+    wait_until(lambda: counters(d)['meta_none'] == 1, 10, 'its time is over')
+    a = post(d, DEAD)
+    assert a.status == 504 and a.json['code'] == 'nobody_has_it'
+    assert 0 < int(a.headers['Retry-After']) <= 60
+    assert counters(d)['meta_dead'] == counters(d)['meta_flights'] == 1
+
+
+def test_the_flight_outlives_its_asker(fetching, swarm):
+    s = swarm([{'count': 1, 'absent': True}])
+    t0 = time.monotonic()
+    d = fetching({'metadata.timeout': '20s', 'swarm.discovery_wait': '300ms'})
+    a = post(d, link(s.infohash, s.endpoints()), query='?timeout=300ms')
+    assert a.status == 504 and a.json['code'] == 'timeout' and time.monotonic() - t0 < 15 * slow()
+    h = d.get('/api/v1/health').json
+    assert h['stats']['active_locks'] == 1 == gauges(d)['meta_flying']
+    s.ask('join', peers=[0])
+    s.ask('dial', peers=[0], to=[d.address, 42069], infohash=s.infohash)
+    wait_until(lambda: d.get(f'{API}/{s.infohash}').status == 200, 10, 'it is in the cache')
+    wait_until(lambda: d.get('/api/v1/health').json['stats']['active_locks'] == 0, 10, 'over')
+    assert d.get('/api/v1/health').json['stats']['active_torrents'] >= 1
+
+
+def test_flights_are_bounded(fetching):
+    d = fetching({'metadata.flights': 2, 'metadata.timeout': '20s'})
+    for n in range(2):
+        assert post(d, f'{n:040x}'.replace('0', 'a'), query='?timeout=50').status == 504
+    a = post(d, DEAD)
+    assert a.status == 503 and a.json['code'] == 'busy' and int(a.headers['Retry-After']) > 0
+    assert counters(d)['meta_full'] == 1
+
+
+# Uploads ------------------------------------------------------------------------
+
+def torrent_of(info, **beside):
+    beside = {k.replace('_', '-' if k.endswith('_list') else ' '): v
+              for k, v in beside.items()}
+    keys = sorted([*beside, 'info'])
+    out = b'd'
+    for k in keys:
+        out += wire.benc(k) + (info if k == 'info' else wire.benc(beside[k]))
+    return out + b'e'
+
+
+@pytest.mark.parametrize('kind', ['application/x-bittorrent', 'application/octet-stream', ''])
+def test_an_upload(fetching, kind):
+    t = wire.make_torrent('one file')
+    d = fetching()
+    h = {'Content-Type': kind} if kind else {}
+    a = d.request('POST', API, h, torrent_of(t.info))
+    assert a.status == 200 and a.json['info_hash'] == t.infohash.hex()
+    assert a.json['source'] == 'upload' and len(a.json['files']) == 1
+    assert 'trackers' not in a.json and 'created_at' not in a.json
+    assert d.get(f'{API}/{t.infohash.hex()}').json['source'] == 'disk'
+    assert not os.listdir(os.path.join(d.run_dir, 'up'))
+
+
+def test_no_torrent_is_uploaded(fetching):
+    d = fetching()
+    for body in b'd', b'de', b'd4:infodee', b'd4:infoi1ee', torrent_of(b'd4:name1:ae'):
+        a = d.request('POST', API, {}, body)
+        assert a.status == 400 and a.json['code'] == 'invalid_torrent', body
+    assert counters(d)['meta_bad_uploads'] == 5
+    assert not everything_below(d.cache)
+
+
+def test_what_one_asker_brings_is_not_told_to_another(fetching, redis_server):
+    """Trackers have passkeys in them, and the hash proves no comment."""
+    r = redis_server()
+    d = fetching({'redis.mode': 'external', 'redis.url': r.url})
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    t = wire.make_torrent('private')
+    key = t.infohash.hex()
+    a = d.request('POST', API, {}, torrent_of(
+        t.info, announce=SECRET, announce_list=[[SECRET], ['udp://127.0.0.1:9']],
+        comment='by somebody', created_by='a maker', creation_date=1700000000,
+        url_list=[f'http://127.0.0.1/{PASSKEY}/']))
+    assert a.status == 200 and a.body.count(b'"trackers"') == 1, a
+    mine = a.json
+    # trackers may come as "announce" and as a list: each once
+    assert mine['trackers'] == [SECRET, 'udp://127.0.0.1:9'] and len(mine['web_seeds']) == 1
+    assert mine['comment'] == 'by somebody' and mine['created_by'] == 'a maker'
+    assert mine['created_at'] == '2023-11-14T22:13:20Z'
+
+    asked = post(d, link(DEAD.replace('0', '1'), (), SECRET), query='?timeout=100')
+    assert asked.status == 504
+    for theirs in d.get(f'{API}/{key}'), post(d, key), d.get(f'/download/{key}'), \
+            post(d, link(key, (), 'udp://127.0.0.2:9')):
+        assert theirs.status == 200 and PASSKEY.encode() not in theirs.body
+        assert b'somebody' not in theirs.body and theirs.body.count(b'"trackers"') <= 1
+    assert post(d, link(key, (), 'udp://127.0.0.2:9')).json['trackers'] == ['udp://127.0.0.2:9']
+    assert PASSKEY.encode() not in everything_below(d.cache)
+    assert PASSKEY.encode() not in everything_below(d.run_dir)
+    with r.client() as known:
+        keys = list(known.scan_iter('*'))
+        assert f'peerscope:meta:1:{key}'.encode() in keys
+        assert not [k for k in keys if PASSKEY.encode() in (known.get(k) or b'')]
+
+
+def test_a_magnets_trackers_are_not_told_to_another(fetching, swarm):
+    s = swarm([{'count': 1}])
+    d = fetching()
+    a = post(d, link(s.infohash, s.endpoints(), SECRET))
+    assert a.status == 200 and a.json['trackers'] == [SECRET]
+    assert a.body.count(b'"trackers"') == 1
+    assert PASSKEY.encode() not in d.get(f'{API}/{s.infohash}').body
+    assert PASSKEY.encode() not in everything_below(d.cache)
+    assert PASSKEY not in d.log()
+
+
+# Damage -------------------------------------------------------------------------
+
+def test_damage_is_fetched_again(fetching, swarm):
+    s = swarm([{'count': 1}])
+    d = fetching()
+    metacache.put(d.cache, s.infohash, metacache.described(s.infohash, 5, 'wrong'),
+                  damage=lambda whole: whole[:-5] + b'?????')
+    a = post(d, link(s.infohash, s.endpoints()))
+    assert a.status == 200 and a.json['source'] == 'dht' and a.json['name'] != 'wrong'
+    assert d.get(f'{API}/{s.infohash}').json['name'] == a.json['name']
+
+
+# Redis --------------------------------------------------------------------------
+
+def test_another_node_answers_from_redis(fetching, swarm, redis_server):
+    r = redis_server()
+    conf = {'redis.mode': 'external', 'redis.url': r.url}
+    s = swarm([{'count': 1}])
+    one, two = fetching(conf), fetching(conf)
+    for d in one, two:
+        wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    assert post(one, link(s.infohash, s.endpoints())).json['source'] == 'dht'
+    key = f'peerscope:meta:1:{s.infohash}'
+    with r.client() as known:
+        wait_until(lambda: known.exists(key), 10, 'it is in Redis')
+        assert 86000 < known.ttl(key) <= 86400
+        assert hashlib.sha1(known.get(key)).hexdigest() == s.infohash
+    before = s.totals()['connections']
+    a = post(two, s.infohash)
+    assert a.status == 200 and a.json['source'] == 'redis'
+    assert counters(two)['meta_redis_hits'] == 1 and s.totals()['connections'] == before
+    assert post(two, s.infohash).json['source'] == 'disk'
+
+
+@pytest.mark.parametrize('value', [b'', b'{"info_hash":"x"}', b'd', b'de', b'x' * 100000,
+                                   b'd4:name1:ae', wire.make_torrent('another').info])
+def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):
+    r = redis_server()
+    s = swarm([{'count': 1}])
+    d = fetching({'redis.mode': 'external', 'redis.url': r.url})
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    with r.client() as known:
+        known.set(f'peerscope:meta:1:{s.infohash}', value)
+        a = post(d, link(s.infohash, s.endpoints()))
+        assert a.status == 200 and a.json['source'] == 'dht'
+        assert a.json['info_hash'] == s.infohash
+        wait_until(lambda: hashlib.sha1(known.get(f'peerscope:meta:1:{s.infohash}')).hexdigest()
+                   == s.infohash, 10, 'the true one is there')
