@@ -21,6 +21,7 @@
 #include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "shm/redishow.h"
 
 #define EVENT_BATCH 256
 #define EVENT_TURNS 16 /* batches before lanes and timers have a turn */
@@ -277,6 +278,10 @@ static void open_redis(struct coll *c)
 		   redis_parse_url(&target, conf->redis_url, err) != 0) {
 		log_error("redis", "%s; %s", err,
 			  c->redis ? "the old one stays" : "none is used");
+		if (!c->redis) {
+			stat_set(redis_state, REDISHOW_ERROR);
+			note_set(NOTE_redis_detail, err);
+		}
 		return;
 	}
 	claim_forget(c);                   /* what is held is held there */

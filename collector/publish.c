@@ -34,15 +34,15 @@ static void redis_one(struct coll *c, const struct swarm *w, const uint8_t id[IH
 
 void publish_redis(struct coll *c, struct swarm *w)
 {
-	if (!redis_up(c->redis))
-		return;
-	w->redis_due = 0;
+	if (!redis_takes(c->redis))
+		return; /* later, in publish_soft */
 	w->redis_ms = clock_ms();
 	w->redis_phase = w->published_phase;
 	claim_look(c, w);
 	for (uint32_t i = 0; i < SWARM_IDS; i++)
 		if (w->ids[i].asked_ms && w->ids[i].written)
 			redis_one(c, w, w->ids[i].id);
+	w->redis_due = !redis_takes(c->redis); /* not if that was a trial */
 }
 
 /* Under an id that is not the infohash, of a hybrid, it says so. */

@@ -3,7 +3,7 @@
  *
  *   DOWN --timer--> RESOLVING --> CONNECTING --> HELLO (AUTH, SELECT, PING) --> UP
  *     ^                |              |              |                         |
- *     +----------------+--------------+--- time-out, error, disconnect --------+
+ *     +----------------+--------------+--- time-out, error, disconnect, garbage +
  *
  * A context belongs to hiredis once it is made: it is freed behind our back when
  * the connection ends, so ctx is set to NULL in the disconnect callback, and no
@@ -17,10 +17,10 @@
 
 #include <event2/event.h>
 #include <event2/util.h>
-#include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
+#include "collector/redis_guard.h"
 #include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -51,6 +51,9 @@ struct redis {
 	uint64_t backoff_ms;
 	int complained;   /* one warning per outage */
 	uint64_t said_ms; /* that it answers with errors; 0: never */
+	enum redis_how how;
+	uint64_t write_ms,
+		write_wait_ms; /* writes were refused: the next one, not before */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -65,14 +68,21 @@ static void arm(struct redis *r, uint64_t ms)
 	event_add(r->timer, &tv);
 }
 
-static void go_down(struct redis *r, const char *why)
+static void is_how(struct redis *r, enum redis_how how, const char *why)
+{
+	r->how = how;
+	stat_set(redis_state, how);
+	note_set(NOTE_redis_detail, why);
+}
+
+static void go_down(struct redis *r, enum redis_how how, const char *why)
 {
 	redisAsyncContext *ctx = r->ctx;
 
 	if (!r->complained)
 		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
-	note_set(NOTE_redis_detail, why);
+	is_how(r, how, why);
 	r->state = R_DOWN;
 	r->ctx = NULL;
 	r->inflight = 0;
@@ -103,12 +113,26 @@ static void sent_up(struct redis *r)
 		arm(r, r->timeout_ms);
 }
 
-/* Full, a replica, another type under our key: it may say so for each command. */
+/* The same for the end of it that hiredis saw; *why is its word. */
+static void ended(struct redis *r, const char *why)
+{
+	enum redis_how how = redis_guard_error(why);
+
+	go_down(r, how == REDISHOW_ERROR ? REDISHOW_DOWN : how, why);
+}
+
+/* Full, a replica, another type under our key: it may say so for each command. Where it wants
+ * a password now, or loads, it is greeted anew until it does not. */
 static void complain(struct redis *r, const char *bad)
 {
+	enum redis_how how = redis_guard_error(bad);
 	uint64_t now = clock_ms();
 
-	note_set(NOTE_redis_detail, bad);
+	if (how == REDISHOW_PASSWORD || how == REDISHOW_LOADING) {
+		go_down(r, how, bad);
+		return;
+	}
+	is_how(r, how, bad);
 	if (r->said_ms && now - r->said_ms < COMPLAIN_MS)
 		return;
 	r->said_ms = now;
@@ -121,6 +145,7 @@ static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *
 				const char **bad)
 {
 	struct redis *r = ctx->data;
+	const char *wrong;
 
 	if (!r || r->ctx != ctx || !rep)
 		return NULL;
@@ -130,7 +155,28 @@ static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *
 	*bad = rep->type == REDIS_REPLY_ERROR ? rep->str : NULL;
 	if (*bad)
 		stat_inc(redis_errors);
-	return r;
+	wrong = redis_guard_reply(ctx, r->inflight);
+	if (!wrong)
+		return r;
+	go_down(r, REDISHOW_GARBAGE, wrong);
+	return NULL;
+}
+
+/* Full, or not to be written to: it is left alone for a while, so that lists are not made and
+ * sent for nothing; then one write tries it again. */
+static void hold_writes(struct redis *r)
+{
+	r->write_ms = clock_ms() + r->write_wait_ms;
+	r->write_wait_ms = r->write_wait_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
+								 : r->write_wait_ms * 2;
+}
+
+static void write_taken(struct redis *r)
+{
+	r->write_ms = 0;
+	r->write_wait_ms = BACKOFF_MIN_MS;
+	if (r->how != REDISHOW_UP && r->how != REDISHOW_CLUSTER)
+		is_how(r, REDISHOW_UP, "");
 }
 
 /* arg: bytes of the value that was sent. */
@@ -142,10 +188,13 @@ static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 	if (!r)
 		return;
 	r->bytes -= (size_t)(uintptr_t)arg;
-	if (bad)
-		complain(r, bad);
-	else
-		note_set(NOTE_redis_detail, "");
+	if (!bad) {
+		write_taken(r);
+		return;
+	}
+	if (!r->write_ms)
+		hold_writes(r);
+	complain(r, bad);
 }
 
 /* AUTH or SELECT: without it, nothing may be sent. */
@@ -156,31 +205,35 @@ static void on_hello(redisAsyncContext *ctx, void *reply, void *arg)
 
 	(void)arg;
 	if (r && bad)
-		go_down(r, bad);
+		go_down(r, redis_guard_error(bad), bad);
 }
 
 /* The last word of the greeting, and every PING after it. */
 static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 {
+	const redisReply *rep = reply;
 	const char *bad = NULL;
 	struct redis *r = take_reply(ctx, reply, &bad);
 
 	(void)arg;
 	if (!r)
 		return;
-	if (bad) {
-		go_down(r, bad);
+	if (bad || rep->type != REDIS_REPLY_STATUS || strcmp(rep->str, "PONG") != 0) {
+		go_down(r, bad ? redis_guard_error(bad) : REDISHOW_GARBAGE,
+			bad ? bad : "does not answer as Redis does");
 		return;
 	}
 	if (r->state != R_UP) {
 		log_notice("redis", "connected to %s", r->name);
-		note_set(NOTE_redis_detail, "");
+		is_how(r, REDISHOW_UP, "");
+		r->write_ms = 0; /* it may be another one */
+		r->write_wait_ms = BACKOFF_MIN_MS;
 	}
 	r->state = R_UP;
 	r->backoff_ms = BACKOFF_MIN_MS;
 	r->complained = 0;
 	stat_set(redis_up, 1);
-	arm(r, PING_MS);
+	arm(r, r->inflight ? r->timeout_ms : PING_MS);
 }
 
 static void hello(struct redis *r)
@@ -206,7 +259,7 @@ static void on_connect(const redisAsyncContext *ctx, int status)
 		return;
 	if (status != REDIS_OK) {
 		r->ctx = NULL; /* hiredis frees it after this call */
-		go_down(r, ctx->errstr);
+		go_down(r, REDISHOW_DOWN, ctx->errstr);
 		return;
 	}
 	stat_inc(redis_connects);
@@ -220,7 +273,23 @@ static void on_disconnect(const redisAsyncContext *ctx, int status)
 	if (!r || r->ctx != ctx)
 		return;
 	r->ctx = NULL; /* freed after this call */
-	go_down(r, status == REDIS_OK ? "closed" : ctx->errstr);
+	ended(r, status == REDIS_OK ? "closed" : ctx->errstr);
+}
+
+/* In place of hiredis' own: not all that comes is for it. */
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	redisAsyncContext *ctx = arg;
+	struct redis *r = ctx->data;
+	const char *wrong =
+		r && r->ctx == ctx ? redis_guard_read(ctx, r->inflight) : NULL;
+
+	(void)fd;
+	(void)what;
+	if (wrong)
+		go_down(r, REDISHOW_GARBAGE, wrong);
+	else
+		redisAsyncHandleRead(ctx);
 }
 
 static void redis_dial(struct redis *r, const char *address)
@@ -230,19 +299,19 @@ static void redis_dial(struct redis *r, const char *address)
 					 : redisAsyncConnectUnix(r->target.host);
 
 	if (!ctx) {
-		go_down(r, "out of memory");
+		go_down(r, REDISHOW_DOWN, "out of memory");
 		return;
 	}
 	r->ctx = ctx;
 	ctx->data = r;
 	if (ctx->err) {
-		go_down(r, ctx->errstr);
+		go_down(r, REDISHOW_DOWN, ctx->errstr);
 		return;
 	}
 	r->state = R_CONNECTING;
 	arm(r, r->timeout_ms);
-	if (redisLibeventAttach(ctx, r->base) != REDIS_OK) {
-		go_down(r, "out of memory");
+	if (redis_guard_attach(ctx, r->base, on_readable) != 0) {
+		go_down(r, REDISHOW_DOWN, "out of memory");
 		return;
 	}
 	redisAsyncSetConnectCallback(ctx, on_connect);
@@ -256,7 +325,7 @@ static void on_address(void *arg, const uint8_t (*addr)[ADDR_LEN], size_t n)
 
 	r->lookup = NULL;
 	if (n == 0) {
-		go_down(r, "the host name can't be resolved");
+		go_down(r, REDISHOW_DOWN, "the host name can't be resolved");
 		return;
 	}
 	/* another one each time: localhost may be ::1 first, where nobody listens */
@@ -272,7 +341,7 @@ static void redis_connect(struct redis *r)
 	}
 	r->lookup = resolver_ask(r->base, r->target.host, on_address, r);
 	if (!r->lookup) {
-		go_down(r, "out of memory");
+		go_down(r, REDISHOW_DOWN, "out of memory");
 		return;
 	}
 	r->state = R_RESOLVING;
@@ -289,14 +358,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	case R_DOWN: redis_connect(r); return;
 	case R_RESOLVING:
 		resolver_cancel(&r->lookup);
-		go_down(r, "the resolver does not answer");
+		go_down(r, REDISHOW_DOWN, "the resolver does not answer");
 		return;
-	case R_CONNECTING:
-	case R_HELLO: go_down(r, "does not answer"); return;
+	case R_CONNECTING: go_down(r, REDISHOW_DOWN, "can't be reached"); return;
+	case R_HELLO: go_down(r, REDISHOW_SILENT, "does not answer"); return;
 	case R_UP:
 		if (r->inflight && clock_ms() - r->oldest_ms >= r->timeout_ms) {
 			stat_inc(redis_errors);
-			go_down(r, "does not answer");
+			go_down(r, REDISHOW_SILENT, "does not answer");
 			return;
 		}
 		if (r->inflight == 0 &&
@@ -322,13 +391,14 @@ int redis_open(struct redis **out, struct event_base *base,
 	else
 		evutil_snprintf(r->name, sizeof(r->name), "%s", target->host);
 	r->timeout_ms = timeout_ms;
-	r->backoff_ms = BACKOFF_MIN_MS;
+	r->backoff_ms = r->write_wait_ms = BACKOFF_MIN_MS;
 	r->timer = evtimer_new(base, on_timer, r);
 	if (!r->timer) {
 		free(r);
 		return -1;
 	}
 	stat_set(redis_up, 0);
+	is_how(r, REDISHOW_CONNECTING, "");
 	*out = r;
 	redis_connect(r);
 	return 0;
@@ -351,7 +421,7 @@ void redis_close(struct redis **rp)
 		redisAsyncFree(ctx);
 	}
 	event_free(r->timer);
-	note_set(NOTE_redis_detail, "");
+	is_how(r, REDISHOW_OFF, "");
 	stat_set(redis_up, 0);
 	free(r);
 }
@@ -359,6 +429,11 @@ void redis_close(struct redis **rp)
 int redis_up(const struct redis *r)
 {
 	return r && r->state == R_UP;
+}
+
+int redis_takes(const struct redis *r)
+{
+	return redis_up(r) && clock_ms() >= r->write_ms;
 }
 
 /* Can a command be sent now, with so many bytes of a value? */
@@ -373,13 +448,15 @@ void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *
 {
 	unsigned long long ttl_s = ttl_ms < 1000 ? 1 : ttl_ms / 1000;
 
-	if (!may_send(r, len) ||
+	if (!may_send(r, len) || !redis_takes(r) ||
 	    redisAsyncCommand(r->ctx, on_reply, (void *)(uintptr_t)len,
 			      "SETEX %s %llu %b", key, ttl_s, value, len) != REDIS_OK) {
 		stat_inc(redis_skipped);
 		return;
 	}
 	r->bytes += len;
+	if (r->write_ms)
+		hold_writes(r); /* but for this one */
 	sent_up(r);
 }
 

@@ -41,6 +41,9 @@ PS_MUST int redis_open(struct redis **out, struct event_base *base,
 		       const struct redis_target *target, uint64_t timeout_ms);
 void redis_close(struct redis **r);	/* drops what is under way; NULL is fine */
 int redis_up(const struct redis *r);	/* answered lately; NULL: 0 */
+/* The same, and it has not refused writes a moment ago: 0.1 s ago, doubled up to 10 s while it
+ * goes on. */
+int redis_takes(const struct redis *r);
 /* SETEX. The value is copied. */
 void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *value,
 		 size_t len);

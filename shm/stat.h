@@ -169,6 +169,7 @@ X(peers, "peers remembered in joined swarms") \
 X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
 X(redis_up, "1: Redis answers") \
+X(redis_state, "0 off, 1 connecting, 2 up, 3 down, 4 silent, 5 password, 6 denied, 7 loading, 8 full, 9 read-only, 10 cluster, 11 garbage, 12 another error") \
 X(vpn_state, "0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
 X(vpn_since_s, "when that began, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \

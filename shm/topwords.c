@@ -10,6 +10,7 @@
 #include "shm/engine.h"
 #include "shm/iface.h"
 #include "shm/online.h"
+#include "shm/redishow.h"
 #include "shm/verdictjson.h"
 
 const char *topwords_age(char out[TOPWORDS_MAX], uint64_t ms)
@@ -45,6 +46,7 @@ static const char *state_word(enum stat_gauge g, uint64_t v)
 	case GAUGE_engine_state: return engine_state_name((int)v);
 	case GAUGE_geo_online_state: return online_state_name((int)v);
 	case GAUGE_redis_mode: return redis_word(v);
+	case GAUGE_redis_state: return redishow_name((int)v);
 	case GAUGE_interface_why:
 		return v == IFACE_OK ? "-" : iface_why_text((enum iface_why)v);
 	case GAUGE_path:

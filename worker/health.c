@@ -8,6 +8,7 @@
 #include "shm/iface.h"
 #include "shm/note.h"
 #include "shm/online.h"
+#include "shm/redishow.h"
 #include "shm/stat.h"
 #include "shm/verdictjson.h"
 #include "worker/health.h"
@@ -210,6 +211,10 @@ static void redis(struct json *j, const struct worker *w)
 		    {"claims_won", STAT_claims_won}, {"claims_lost", STAT_claims_lost}};
 
 	json_obj(j, "redis");
+	json_str(j, "state",
+		 w->conf->redis_mode != REDIS_OFF && !health_collector_runs(w)
+			 ? "unknown"
+			 : redishow_name((int)stat_gauge_get(w->seg, GAUGE_redis_state)));
 	for (size_t i = 0; i < PS_ARRAY_LEN(said); i++)
 		json_uint(j, said[i].key, stat_total(w->seg, said[i].counter));
 	json_uint(j, "claims_held", stat_gauge_get(w->seg, GAUGE_claims_held));

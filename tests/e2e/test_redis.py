@@ -153,7 +153,207 @@ def test_a_server_that_hangs_later_delays_nobody(daemon, swarm, tracker, redis_s
     wait_until(lambda: value(r.client(), s.infohashes[3]), what='it is written to again')
 
 
+def state(d):
+    return d.get('/health').json['redis']['state']
+
+
 def test_off(daemon):
     d = daemon({'redis.mode': 'off'})
     assert d.get('/health').json['redis_available'] is False
+    assert state(d) == 'off'
     assert d.roles()['redis'] == []
+
+
+# ---- what is not as it should be --------------------------------------------------------
+
+class Wrong:
+    """A server that is no Redis, or not ready: on_accept(c) and on_data(c, data) speak."""
+
+    def __init__(self, on_data, on_accept=lambda c: None):
+        self.on_data, self.on_accept, self.dials, self.held = on_data, on_accept, 0, []
+        self.socket = socket.create_server(('127.0.0.1', 0))
+        self.url = 'redis://127.0.0.1:%d/0' % self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                c, _ = self.socket.accept()
+            except OSError:
+                return
+            self.dials += 1
+            self.held.append(c)
+            threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+
+    def serve(self, c):
+        try:
+            self.on_accept(c)
+            while data := c.recv(65536):
+                self.on_data(c, data)
+        except OSError:
+            pass
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        for c in self.held:
+            c.close()
+
+
+@pytest.fixture
+def wrong():
+    made = []
+
+    def make(*args):
+        made.append(Wrong(*args))
+        return made[-1]
+    yield make
+    for w in made:
+        w.close()
+
+
+def says(*lines):
+    return lambda c, data: c.sendall(b''.join(lines))
+
+
+def pongs(c, data):
+    c.sendall(b'+PONG\r\n' * data.count(b'PING'))
+
+
+def later(c, data):
+    pongs(c, data)
+    time.sleep(0.2)             # nothing is due any more
+    c.sendall(b'+hello\r\n')
+
+
+def endless(c, data):
+    c.sendall(b'$536870912\r\n')
+    while True:
+        c.sendall(b'x' * 65536)
+
+
+NO_REDIS = {
+    'POP3': (says(b'-ERR what?\r\n'), lambda c: c.sendall(b'+OK POP3 ready\r\n')),
+    'SSH': (says(b''), lambda c: c.sendall(b'SSH-2.0-OpenSSH_9.2\r\n')),
+    'HTTP': (says(b'HTTP/1.0 400 Bad Request\r\n\r\n'),),
+    'an echo': (lambda c, data: c.sendall(data),),
+    'more than was asked for': (says(b'+PONG\r\n+PONG\r\n+PONG\r\n'),),
+    'unasked': (later,),
+    'another answer': (says(b'+OK\r\n'),),
+    'a number': (says(b':1\r\n'),),
+    'nothing': (says(b'$-1\r\n'),),
+    'a huge array': (says(b'*1000000000\r\n'),),
+    'half a gigabyte': (endless,),
+    'noise': (lambda c, data: c.sendall(b'\x16\x03\x01' + os.urandom(2000)),),
+}
+
+
+@pytest.mark.parametrize('what', NO_REDIS)
+def test_what_is_no_redis_harms_nobody(daemon, swarm, tracker, wrong, what):
+    """It is left alone, for longer each time, and the collector lives."""
+    t, s = scripted(swarm, tracker, 2)
+    server = wrong(*NO_REDIS[what])
+    d = daemon({'redis.mode': 'external', 'redis.url': server.url, 'redis.timeout': '20s',
+                'swarm.trackers': t.udp})
+    collector = d.roles()['collector']
+    wait_until(lambda: state(d) == 'garbage', what='/health says so')
+    cold_answer(d, s, 0)
+    assert d.get('/health').json['redis']['error']
+    wait_until(lambda: server.dials >= 4, 20, 'it is tried again')
+    cold_answer(d, s, 1)
+    assert state(d) in ('garbage', 'up') and d.roles()['collector'] == collector
+    assert server.dials < 12, 'at 0, 0.1, 0.3, 0.7, 1.5, 3.1 s'
+
+
+def test_one_that_is_loading_is_waited_for_behind_the_scenes(daemon, swarm, tracker, wrong):
+    t, s = scripted(swarm, tracker, 1)
+    answer = [b'-LOADING Redis is loading the dataset in memory\r\n']
+    server = wrong(lambda c, data: c.sendall(answer[0] * data.count(b'*')))
+    d = daemon({'redis.mode': 'external', 'redis.url': server.url, 'swarm.trackers': t.udp})
+    wait_until(lambda: state(d) == 'loading' and server.dials >= 3, what='it is tried again')
+    cold_answer(d, s, 0)
+    answer[0] = b'+PONG\r\n'
+    wait_until(lambda: state(d) == 'up', 20, 'it has loaded')
+
+
+def test_nobody_is_there(daemon, swarm, tracker):
+    t, s = scripted(swarm, tracker, 1)
+    d = daemon({'redis.mode': 'external', 'redis.url': f'redis://127.0.0.1:{free_port()}',
+                'swarm.trackers': t.udp})
+    wait_until(lambda: state(d) == 'down', what='/health says so')
+    assert 'refused' in d.get('/health').json['redis']['error']
+    cold_answer(d, s, 0)
+
+
+@pytest.mark.parametrize('has, url', [('secret', ''), ('secret', ':guess@'), ('', ':any@')])
+def test_another_password(daemon, swarm, tracker, redis_server, has, url):
+    t, s = scripted(swarm, tracker, 1)
+    r = redis_server(options=['--requirepass', has] if has else [])
+    d = daemon({'redis.mode': 'external', 'redis.url': f'redis://{url}{r.address}:{r.port}',
+                'swarm.trackers': t.udp})
+    wait_until(lambda: state(d) == 'password', what='/health says so')
+    assert redis_is(d, False)
+    assert 'guess' not in d.log() + json.dumps(d.get('/health').json)
+    cold_answer(d, s, 0)
+
+
+def test_a_user_without_rights(daemon, swarm, tracker, redis_server):
+    t, s = scripted(swarm, tracker, 1)
+    r = redis_server()
+    r.client().execute_command('ACL', 'SETUSER', 'default', '-@all', '+ping', '+acl')
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.trackers': t.udp})
+    wait_until(lambda: redis_is(d, True), what='it answers')
+    cold_answer(d, s, 0)
+    wait_until(lambda: state(d) == 'denied', what='/health says so')
+
+
+def test_a_password_that_is_asked_for_later(daemon, redis_server, swarm, tracker):
+    """The connection stands, and its user has none of his rights any more."""
+    t, s = scripted(swarm, tracker, 2)
+    r = redis_server()
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.trackers': t.udp})
+    wait_until(lambda: state(d) == 'up', what='it is up')
+    r.client().config_set('requirepass', 'secret')
+    r.client().close()
+    client.Redis(host=r.address, port=r.port, password='secret').client_kill_filter(
+        _type='normal', skipme=True)
+    cold_answer(d, s, 0)
+    wait_until(lambda: state(d) == 'password', what='/health says so')
+    cold_answer(d, s, 1)
+
+
+def test_a_cluster(daemon, swarm, tracker, redis_server):
+    """One node of it, without the other half of the slots. It is not spoken, and says so."""
+    t, s = scripted(swarm, tracker, 8)
+    r = redis_server(options=['--cluster-enabled', 'yes',
+                              '--cluster-require-full-coverage', 'no'])
+    r.client().execute_command('CLUSTER', 'ADDSLOTSRANGE', 0, 8191)
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.trackers': t.udp})
+    wait_until(lambda: redis_is(d, True), what='it answers')
+    for n in range(8):
+        cold_answer(d, s, n)
+    assert state(d) == 'cluster'
+    assert 'CLUSTERDOWN' in d.log() or 'CROSSSLOT' in d.log()
+
+
+def test_who_refuses_writes_is_not_written_to_for_a_while(daemon, swarm, tracker, redis_server):
+    """Lists of a hundred kilobytes would be made and sent for nothing, each second."""
+    t, s = scripted(swarm, tracker, 8)
+    r = redis_server()
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.trackers': t.udp,
+                'cache.ttl': '1s'})
+    wait_until(lambda: state(d) == 'up', what='it is up')
+    r.client().config_set('maxmemory', '1')
+    for n in range(8):
+        cold_answer(d, s, n)
+    assert state(d) == 'full' and redis_is(d, True)
+    before, began = d.top()['counters']['redis_errors'], time.monotonic()
+    while time.monotonic() - began < 3:
+        for infohash in s.infohashes:
+            d.peers(infohash)
+        time.sleep(0.1)         # clients' pace
+    assert d.top()['counters']['redis_errors'] - before < 12, 'and 70 if it were'
+    r.client().config_set('maxmemory', '0')
+    wait_until(lambda: d.peers(s.infohashes[0]) and state(d) == 'up', 30, 'it is tried again')
+    wait_until(lambda: all(d.peers(i) and value(r.client(), i) for i in s.infohashes), 20,
+               'and all are written')

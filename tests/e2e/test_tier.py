@@ -21,6 +21,10 @@ def is_up(d):
     return d.get('/health').json['redis_available'] is True
 
 
+def state(d):
+    return d.get('/health').json['redis']['state']
+
+
 def counter(d, name):
     return d.top()['counters'][name]
 
@@ -599,7 +603,7 @@ def test_keys_of_another_type(node, swarm, tracker):
 
 def stands_still(node):
     node.redis.proc.kill(signal.SIGSTOP)
-    yield 'down'
+    yield 'silent'
     node.redis.proc.kill(signal.SIGCONT)
 
 
@@ -612,7 +616,7 @@ def killed(node):
 def full(node):
     node.db.config_set('maxmemory-policy', 'noeviction')
     node.db.config_set('maxmemory', '1')
-    yield 'errors'
+    yield 'full'
     node.db.config_set('maxmemory', '0')
 
 
@@ -629,14 +633,14 @@ def replaced_by_an_empty_one(node):
 
 def a_replica(node):
     node.db.replicaof('127.0.0.1', '1')
-    yield 'errors'
+    yield 'read-only'
     node.db.replicaof('NO', 'ONE')
 
 
 def wants_a_password(node):
     node.db.config_set('requirepass', 'secret')
     node.db.client_kill_filter(_type='normal', skipme=True)
-    yield 'down'
+    yield 'password'
     db = client.Redis(host=node.redis.address, port=node.redis.port, password='secret')
     db.config_set('requirepass', '')
 
@@ -722,12 +726,13 @@ def test_trouble_with_redis_is_nobodys(node, swarm, tracker, trouble):
         at = time.monotonic()
         what = next(steps)
         ask_cold(1)
-        if what == 'down':
-            wait_until(lambda: not is_up(d), what='/health says so')
+        if what:
+            wait_until(lambda: state(d) in (what, 'down'), what='/health says so')
+            assert is_up(d) == (what in ('full', 'read-only'))
         ask_cold(1)
-        if what == 'errors':
+        if what in ('full', 'read-only'):
             wait_until(lambda: counter(d, 'redis_errors') > before, what='it is counted')
-            assert d.log_lines('answers: ')
+            assert d.log_lines('answers: ') and state(d) == what
         ask_cold(1)
         wait_until(lambda: time.monotonic() - at > 3, what='times of trouble are measured')
         over = time.monotonic()
@@ -735,6 +740,7 @@ def test_trouble_with_redis_is_nobodys(node, swarm, tracker, trouble):
         wait_until(lambda: is_up(d), 40, 'it is back')
         ask_cold(2)
         wait_until(lambda: node.db.get(LIST + s.infohashes[7]), 20, 'it is written to again')
+        assert state(d) == 'up'
     finally:
         load.stop()
     assert load.failures == []

@@ -450,16 +450,16 @@ load.start = {payload.path}
 class Redis:
     """An external Redis. It can be stopped and started again on its address."""
 
-    def __init__(self, stage, address=None, port=6379):
+    def __init__(self, stage, address=None, port=6379, options=()):
         self.stage, self.address, self.port = stage, address or stage.net.take(), port
-        self.dir = stage.fresh_dir('redis')
+        self.dir, self.options = stage.fresh_dir('redis'), options
         self.url = f'redis://{self.address}:{self.port}/0'
         self.start()
 
     def start(self):
         self.proc = self.stage.start('redis', [
             'redis-server', '--bind', self.address, '--port', str(self.port), '--save', '',
-            '--appendonly', 'no', '--dir', self.dir, '--daemonize', 'no'])
+            '--appendonly', 'no', '--dir', self.dir, '--daemonize', 'no', *self.options])
         wait_until(lambda: self.proc.must_live() and accepts(self.address, self.port),
                    what='redis accepts')
 
