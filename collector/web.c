@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <curl/curl.h>
 #include <event2/event.h>
@@ -27,7 +28,8 @@ struct web_req {
 	struct curl_slist *headers;
 	struct buf body;
 	size_t head_bytes;
-	int too_large;
+	int too_large, denied;
+	int (*may)(void *arg, const uint8_t addr[ADDR_LEN]);
 	char error[CURL_ERROR_SIZE];
 	web_fn *fn;
 	void *arg;
@@ -134,6 +136,20 @@ static size_t on_head(char *line, size_t size, size_t n, void *arg)
 	return 0;
 }
 
+/* Where the connection of a guarded transfer goes: after the name was looked up. */
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct web_req *r = arg;
+	uint8_t addr[ADDR_LEN];
+
+	if (purpose != CURLSOCKTYPE_IPCXN || addr_from_sa(addr, NULL, &to->addr) != 0 ||
+	    !r->may(r->arg, addr)) {
+		r->denied = 1;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
 /* The transfer leaves the list and libcurl. fn is the caller's business. */
 static void req_free(struct web_req *r)
 {
@@ -157,6 +173,8 @@ static enum web_rc rc_of(const struct web_req *r, CURLcode code)
 
 	if (r->too_large)
 		return WEB_TOO_LARGE;
+	if (r->denied && code == CURLE_COULDNT_CONNECT)
+		return WEB_DENIED;
 	switch (code) {
 	case CURLE_OK: return WEB_OK;
 	case CURLE_OPERATION_TIMEDOUT: return WEB_TIMEOUT;
@@ -176,6 +194,8 @@ static const char *error_of(const struct web_req *r, enum web_rc rc, CURLcode co
 
 	if (rc == WEB_TOO_LARGE)
 		return "the answer is too large";
+	if (rc == WEB_DENIED)
+		return "its address may not be asked";
 	if (code == CURLE_COULDNT_CONNECT)
 		(void)curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
 	if (os)
@@ -313,6 +333,35 @@ static int set_question(struct web_req *r, const struct web_ask *ask)
 	return bad ? -1 : 0;
 }
 
+/* A connection that somebody else's transfer made was not asked about: none is shared. */
+static int set_guard(const struct web_req *r)
+{
+	CURL *e = r->easy;
+	int bad = 0;
+
+	if (!r->may)
+		return 0;
+	bad |= curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	bad |= curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r);
+	bad |= curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+	bad |= curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+	return bad ? -1 : 0;
+}
+
+static int set_post(const struct web_req *r, const struct web_ask *ask)
+{
+	CURL *e = r->easy;
+	int bad = 0;
+
+	if (!ask->post)
+		return 0;
+	bad |= curl_easy_setopt(e, CURLOPT_POST, 1L);
+	bad |= curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
+				(curl_off_t)ask->post_len);
+	bad |= curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, ask->post);
+	return bad ? -1 : 0;
+}
+
 /* "ftp://", "file://", no host: said now, not by a transfer that fails each time. */
 static int check_url(const char *url, char err[ERRLEN])
 {
@@ -345,12 +394,14 @@ struct web_req *web_start(struct web *web, const struct web_ask *ask, char err[E
 	r->web = web;
 	r->fn = ask->fn;
 	r->arg = ask->arg;
+	r->may = ask->may;
 	buf_init(&r->body, ask->max_body);
 	if (add_headers(r, ask->headers, err) != 0)
 		return give_up(r);
 	err_set(err, "libcurl: a setting was refused, or no memory");
 	r->easy = curl_easy_init();
 	if (!r->easy || set_limits(r, ask) != 0 || set_question(r, ask) != 0 ||
+	    set_post(r, ask) != 0 || set_guard(r) != 0 ||
 	    curl_multi_add_handle(web->multi, r->easy) != CURLM_OK)
 		return give_up(r);
 	err[0] = '\0';

@@ -5,7 +5,7 @@
  * one web_cancel and no call. Nothing here waits: libcurl's multi interface runs on the
  * loop's events, and Debian's libcurl looks names up in a thread of its own.
  *
- * GET of http:// and https:// alone; certificates are checked; redirects are answers
+ * GET and POST of http:// and https:// alone; certificates are checked; redirects are answers
  * like others; no proxy, cookie, netrc or password comes from anywhere but the caller.
  * Bounds: WEB_MAX transfers under way (more are refused and counted), body, time and
  * head (WEB_HEAD_MAX) of each.
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/addr.h"
 #include "common/err.h"
 
 /* Under way at once, all users together: engine, Gluetun and places are one each or a
@@ -37,6 +38,7 @@ enum web_rc {
 	WEB_TIMEOUT = 2,		/* connect_ms or timeout_ms is over */
 	WEB_TOO_LARGE = 3,		/* body or head */
 	WEB_FAILED = 4,			/* anything else: name, route, TLS, cut short, garbage */
+	WEB_DENIED = 5,			/* no address of it may be asked: web_ask.may */
 };
 
 struct web_answer {
@@ -59,6 +61,12 @@ struct web_ask {			/* copied; nothing is borrowed after web_start */
 	uint64_t timeout_ms;		/* for all of it; at least 1 */
 	uint64_t connect_ms;		/* for name, connection and TLS; at least 1 */
 	size_t max_body;		/* bytes; at least 1 */
+	const char *post;		/* NULL: GET; else what is posted */
+	size_t post_len;
+	/* NULL, or: may this address be connected to? Asked of each that the name turned out
+	 * to have, when its socket is made, so that no name can mean another one by then; and
+	 * no connection of others is used. It may do nothing else. */
+	int (*may)(void *arg, const uint8_t addr[ADDR_LEN]);
 	web_fn *fn;
 	void *arg;
 };

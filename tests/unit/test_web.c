@@ -149,7 +149,7 @@ static void on_request(struct bufferevent *b, void *arg)
 	n = evbuffer_remove(in, s->last, sizeof(s->last) - 1);
 	s->last[n > 0 ? n : 0] = '\0';
 	s->requests++;
-	assert_int_equal(sscanf(s->last, "GET %63s HTTP/1.1", path), 1);
+	assert_int_equal(sscanf(s->last, "%*s %63s HTTP/1.1", path), 1);
 	script(s, b, path);
 }
 
@@ -585,11 +585,111 @@ static void test_name_that_hangs(void **state)
 	assert_int_equal(q.status, 200);
 }
 
+/* ---- what is posted, and to whom ---------------------------------------------------------- */
+
+static int may_calls;
+
+static int may_not(void *arg, const uint8_t addr[ADDR_LEN])
+{
+	(void)arg;
+	may_calls++;
+	return addr_is_global(addr);
+}
+
+static int may(void *arg, const uint8_t addr[ADDR_LEN])
+{
+	(void)arg;
+	(void)addr;
+	may_calls++;
+	return 1;
+}
+
+static void ask_guarded(struct fixture *f, struct asked *q, const char *host,
+			int (*guard)(void *, const uint8_t *))
+{
+	char url[128];
+	struct web_ask ask;
+
+	memset(q, 0, sizeof(*q));
+	snprintf(url, sizeof(url), "http://%s:%d/ok", host, f->server.port);
+	ask = question(q, url);
+	ask.may = guard;
+	may_calls = 0;
+	ask_as(f, q, &ask);
+}
+
+static void test_posts(void **state)
+{
+	struct fixture *f = *state;
+	const char *headers[] = {"Content-Type: application/json", "Expect:", NULL};
+	struct asked q = {0};
+	char url[128];
+	struct web_ask ask;
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/ok", f->server.port);
+	ask = question(&q, url);
+	ask.headers = headers;
+	ask.post = "{\"a\":\"\0\"}";
+	ask.post_len = 9;
+	ask_as(f, &q, &ask);
+	assert_int_equal(q.rc, WEB_OK);
+	assert_string_equal(q.body, "hello");
+	assert_memory_equal(f->server.last, "POST /ok HTTP/1.1\r\n", 19);
+	assert_non_null(strstr(f->server.last, "\r\nContent-Length: 9\r\n"));
+	assert_non_null(strstr(f->server.last, "\r\nContent-Type: application/json\r\n"));
+	assert_null(strstr(f->server.last, "Expect"));
+	assert_memory_equal(strstr(f->server.last, "\r\n\r\n") + 4, ask.post, 9);
+}
+
+/* Whatever the name is spelled like: its address is looked at when it is known. */
+static void test_guarded_names(void **state)
+{
+	static const char *const host[] = {"127.0.0.1", "localhost",  "2130706433",
+					   "0x7f.1",    "0177.0.0.1", "127.1"};
+	struct fixture *f = *state;
+	struct asked q;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(host); i++) {
+		ask_guarded(f, &q, host[i], may_not);
+		assert_int_equal(q.rc, WEB_DENIED);
+		assert_true(may_calls >= 1);
+		assert_non_null(strstr(q.error, "may not"));
+		assert_int_equal(q.status, 0);
+	}
+	assert_int_equal(f->server.connections, 0);
+	ask_guarded(f, &q, "localhost", may);
+	assert_int_equal(q.rc, WEB_OK);
+	assert_true(may_calls >= 1);
+}
+
+/* Nobody looked at the address of a connection that another transfer left open. */
+static void test_guarded_ones_share_no_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct asked q;
+
+	ask_path(f, &q, "/ok"); /* is kept */
+	assert_int_equal(f->server.connections, 1);
+	ask_guarded(f, &q, "127.0.0.1", may_not);
+	assert_int_equal(q.rc, WEB_DENIED);
+	assert_int_equal(f->server.requests, 1);
+	ask_guarded(f, &q, "127.0.0.1", may);
+	assert_int_equal(q.rc, WEB_OK);
+	assert_int_equal(f->server.connections, 2);
+	ask_guarded(f, &q, "127.0.0.1", may); /* not kept either */
+	assert_int_equal(f->server.connections, 3);
+	ask_path(f, &q, "/ok");
+	assert_int_equal(f->server.connections, 3);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		CASE(test_posts),
+		CASE(test_guarded_names),
+		CASE(test_guarded_ones_share_no_connection),
 		CASE(test_whole_answers),
 		CASE(test_redirects_are_answers),
 		CASE(test_one_connection_serves_many),
