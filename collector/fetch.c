@@ -83,10 +83,20 @@ static void let_go(struct fetch_flight *f, int found)
 		jobs_leave(c, w);
 }
 
+int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN])
+{
+	const struct magnet *l = f->link;
+
+	return same(f->key, key) || (f->ids.has_v1 && same(f->ids.v1, key)) ||
+	       (f->ids.has_v2 && same(f->ids.v2, key)) ||
+	       (l && l->has_v1 && l->has_v2 && (same(l->v1, key) || same(l->v2, key)));
+}
+
 void fetch_end(struct fetch_flight *f, enum lane_rc rc)
 {
 	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS);
 	wait_answer_meta(f->c, f, rc);
+	later_ended(f->c, f, rc);
 	release(f);
 }
 
@@ -294,18 +304,26 @@ static struct fetch_flight *admit(struct coll *c, const struct shm_job *job,
 }
 
 /* Who comes later may know more peers and trackers. */
-static void more(struct fetch_flight *f, const struct shm_job *job, struct magnet *link)
+static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
+		 struct magnet *link)
 {
 	struct swarm *w = swarms_find(f->c->swarms, f->key);
 
 	if (f->step != FETCH_IN_SWARM || !f->link || !w)
 		return;
-	given_sift(f->c, w, job->client, &link->given);
+	given_sift(f->c, w, client, &link->given);
 	given_take(f->c, w, &link->given);
 	for (uint32_t i = 0; i < link->ntrackers && f->link->ntrackers == 0 &&
 			     i < (uint32_t)f->c->kid.conf.swarm_max_trackers;
 	     i++)
 		lt_add_tracker(f->c->lt, w->id, magnet_tracker(link, i));
+}
+
+static struct fetch_flight *of_link(const struct coll *c, const struct magnet *link)
+{
+	struct fetch_flight *f = fetch_of(c, magnet_key(link));
+
+	return f || !link->has_v1 || !link->has_v2 ? f : fetch_of(c, link->v2);
 }
 
 static void question(struct coll *c, const struct shm_job *job, const uint8_t *text)
@@ -321,11 +339,9 @@ static void question(struct coll *c, const struct shm_job *job, const uint8_t *t
 		wait_answer(c, job->token, LANE_FAILED);
 		goto out;
 	}
-	f = fetch_of(c, job->id);
-	if (!f && link->has_v1 && link->has_v2)
-		f = fetch_of(c, link->v2);
+	f = of_link(c, link);
 	if (f) {
-		more(f, job, link);
+		more(f, job->client, link);
 		wait_for_meta(c, f, job);
 		goto out;
 	}
@@ -341,12 +357,48 @@ out:
 	free(link);
 }
 
+/* Half of them, so that there is room for those who wait. */
+static int may_last(const struct coll *c)
+{
+	uint32_t n = 0, max = (uint32_t)c->kid.conf.metadata_flights / 2;
+
+	for (const struct fetch_flight *f = c->fetch->flights; f; f = f->next)
+		n += f->lasts != 0;
+	return n < (max ? max : 1);
+}
+
+enum lane_rc fetch_long(struct coll *c, struct magnet *link,
+			const uint8_t client[ADDR_LEN], uint64_t end_ms)
+{
+	struct fetch_flight *f = of_link(c, link);
+	int fresh = !f;
+
+	if (fresh)
+		f = may_last(c) ? fetch_begin(c, magnet_key(link)) : NULL;
+	else
+		more(f, client, link);
+	if (f && f->end_ms < end_ms && (f->lasts || may_last(c))) {
+		f->end_ms = end_ms;
+		f->lasts = 1;
+	}
+	if (!fresh || !f) {
+		free(link);
+		return f ? LANE_OK : LANE_BUSY;
+	}
+	memcpy(f->client, client, ADDR_LEN);
+	f->link = link;
+	take_off(f);
+	return LANE_OK;
+}
+
 void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 {
 	if (job->kind == JOB_META)
 		question(c, job, text);
 	else if (job->kind == JOB_META_FILE)
 		fetch_up(c, job, text);
+	else if (job->kind == JOB_META_LATER)
+		later_job(c, job, text);
 	else if (metastore_mend(c->fetch->store, job->id) != 0)
 		stat_inc(meta_refused);
 }
@@ -402,6 +454,7 @@ void fetch_tick(struct coll *c)
 	}
 	fetch_keep_tick(c);
 	fetch_up_tick(c);
+	later_tick(c);
 }
 
 /* ---- life ------------------------------------------------------------------------------- */
@@ -412,7 +465,7 @@ int fetch_open(struct coll *c, char err[ERRLEN])
 	if (!c->fetch || metadead_open(&c->fetch->dead) != 0)
 		return err_set(err, "out of memory");
 	fetch_up_open(c);
-	return fetch_keep_open(c, err);
+	return fetch_keep_open(c, err) != 0 || later_open(c, err) != 0 ? -1 : 0;
 }
 
 void fetch_close(struct coll *c)
@@ -423,6 +476,7 @@ void fetch_close(struct coll *c)
 		return;
 	while (fe->flights)
 		release(fe->flights);
+	later_close(c);
 	fetch_keep_close(fe);
 	metadead_close(&fe->dead);
 	free(fe);

@@ -42,7 +42,7 @@ struct shm_job;
 PS_MUST int fetch_open(struct coll *c, char err[ERRLEN]);
 void fetch_close(struct coll *c);     /* may wait for the disk */
 void fetch_configure(struct coll *c); /* kid.conf may be new */
-/* JOB_META, JOB_META_FILE, JOB_META_BAD. */
+/* JOB_META and what follows it. */
 void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text);
 /* An LT_METADATA. Before ids_hashes, which may leave that swarm. */
 void fetch_found(struct coll *c, const struct lt_event *e);

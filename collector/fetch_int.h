@@ -25,6 +25,7 @@ struct fetch_flight {
 	uint8_t client[ADDR_LEN];
 	struct magnet *link; /* ours; NULL of an upload */
 	uint64_t end_ms;     /* monotonic */
+	int lasts;	     /* longer than metadata.timeout: somebody's job */
 	struct redis_get *get;
 	char *bytes;       /* ours: an info dict, or a whole .torrent */
 	struct metainfo m; /* of bytes */
@@ -46,6 +47,7 @@ struct fetch {
 	struct event *bell, *turn;
 	int bell_fd, turn_armed;
 	uint64_t swept_ms;
+	struct later *later; /* fetch_later.c */
 };
 
 /* --- fetch.c --- */
@@ -59,6 +61,20 @@ PS_MUST int fetch_has(struct fetch_flight *f, char *bytes, const void *info, siz
 		      const struct lt_ids *hashes);
 /* Both hashes of an info dict. */
 void fetch_hashes(struct lt_ids *out, const void *info, size_t len);
+
+/* Is it the torrent of this key that f looks for, or found? */
+int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN]);
+/* See that link is looked for until end_ms, though nobody waits: LANE_OK, and later_ended
+ * will say how it ended, maybe before this returns; or LANE_BUSY. Takes link. */
+PS_MUST enum lane_rc fetch_long(struct coll *c, struct magnet *link,
+				const uint8_t client[ADDR_LEN], uint64_t end_ms);
+
+/* --- fetch_later.c --- */
+PS_MUST int later_open(struct coll *c, char err[ERRLEN]);
+void later_close(struct coll *c);
+void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text);
+void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc);
+void later_tick(struct coll *c);
 
 /* --- fetch_keep.c --- */
 PS_MUST int fetch_keep_open(struct coll *c, char err[ERRLEN]);

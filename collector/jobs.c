@@ -328,7 +328,7 @@ void jobs_take(struct coll *c)
 				job_peers(c, &job, c->text);
 			else if (job.kind == JOB_FORGET)
 				wait_forget(c, job.token);
-			else if (job.kind >= JOB_META && job.kind <= JOB_META_BAD)
+			else if (job.kind >= JOB_META && job.kind <= JOB_META_LATER)
 				fetch_job(c, &job, c->text);
 			else
 				wait_answer(c, job.token, LANE_FAILED);

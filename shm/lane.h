@@ -27,6 +27,7 @@ enum lane_job {
 	JOB_META = 3,			/* what a torrent holds is wanted in the cache: below */
 	JOB_META_FILE = 4,		/* the same of an uploaded .torrent */
 	JOB_META_BAD = 5,		/* the cached files of id are damaged: token 0 */
+	JOB_META_LATER = 6,		/* JOB_META for nobody who waits: metajob.h */
 };
 /*
  * JOB_META: id is magnet_key of the link, which is the text as magnet_write has it; wait_ms
@@ -37,6 +38,9 @@ enum lane_job {
  * digits, a newline, and as a JSON object what stands in the file beside the info dict
  * (trackers, comment, ...). That is for this asker alone: a passkey may be in it, and the
  * hash proves none of it. What nobody removed in ten minutes the collector does.
+ * JOB_META_LATER: the text is the id of a job, whose question lies as a file of that name in
+ * META_UP. LANE_OK: the collector has it, and METAJOB_DIR has its file. LANE_BUSY: there are
+ * metadata.jobs of them.
  */
 #define LANE_BESIDE_MAX 65536u		/* bytes of that object; a longer one is left out */
 /* What the text of a job has is written and read by given.h. */

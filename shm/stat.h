@@ -147,6 +147,16 @@ X(meta_failed, "times the disk of the metadata cache refused") \
 X(meta_evicted, "cached metadata removed for room") \
 X(meta_bad, "damaged files of the metadata cache removed") \
 X(meta_leftovers, "unfinished files of the metadata cache removed") \
+X(meta_jobs, "questions for metadata that nobody waits for") \
+X(meta_jobs_full, "the same, answered 503 at metadata.jobs") \
+X(meta_jobs_failed, "of these, ended without metadata") \
+X(meta_jobs_resumed, "the same, taken over from a collector that died") \
+X(meta_jobs_early, "ends of such questions forgotten early: metadata.jobs") \
+X(meta_jobs_unsaved, "times the file of such a question could not be written") \
+X(webhooks, "webhooks tried") \
+X(webhooks_delivered, "of these, answered 2xx") \
+X(webhooks_denied, "of these, to an address that may not be asked") \
+X(webhooks_given_up, "webhooks that no try delivered") \
 X(meta_batches, "batches of questions for metadata") \
 X(meta_batches_full, "of these, answered 503: too many items of others were under way") \
 X(meta_served, "answers from the metadata cache") \
@@ -211,6 +221,8 @@ X(geo_online_left, "questions left of geo.online_daily") \
 X(geo_online_used, "questions of the day") \
 X(geo_online_day, "which day that is, counted from 1970") \
 X(meta_flying, "torrents whose metadata is looked for") \
+X(meta_jobs_kept, "questions that nobody waits for, ended ones too") \
+X(meta_jobs_pending, "of these, not ended") \
 X(meta_seeds, "swarms in which others get their metadata of us") \
 X(meta_bytes, "bytes of the metadata cache on disk, in whole blocks of 4096") \
 X(meta_entries, "torrents in it; a hybrid counts for each of its hashes") \

@@ -86,10 +86,11 @@ static const char *text_of(const cJSON *object, const char *name, struct metaask
 	return NULL;
 }
 
-static enum metaask read_object(struct magnet *m, const cJSON *root,
+/* webhook: NULL: none may be there. */
+static enum metaask read_object(struct magnet *m, const char **webhook, const cJSON *root,
 				struct metaask_fault *f)
 {
-	const char *link;
+	const char *link, *hook;
 
 	if (!cJSON_IsObject(root) && !cJSON_IsNull(root))
 		return bad_json(f, "The body must be a JSON object.");
@@ -101,6 +102,14 @@ static enum metaask read_object(struct magnet *m, const cJSON *root,
 	if (!*link)
 		return fault(f, 400, "Missing magnet URI", "missing_magnet",
 			     "magnet_uri field is required");
+	hook = text_of(root, "webhook", f);
+	if (!hook)
+		return METAASK_BAD;
+	if (*hook && !webhook)
+		return fault(f, 400, "Invalid webhook", "webhook_needs_async",
+			     "webhook is only for questions with ?async=1.");
+	if (webhook)
+		*webhook = hook;
 	return metaask_link(m, link, strlen(link), f);
 }
 
@@ -124,14 +133,15 @@ static size_t blanks(const char *body, size_t len)
 	return at;
 }
 
-enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
-			  size_t len, struct metaask_fault *f)
+enum metaask metaask_read(struct magnet *m, char **webhook, const char *type,
+			  const char *body, size_t len, struct metaask_fault *f)
 {
-	const char *end = NULL;
+	const char *end = NULL, *hook = "";
 	enum metaask rc;
 	cJSON *root;
 	size_t at = blanks(body, len);
 
+	*webhook = NULL;
 	if (len > 0 && body[0] == 'd')
 		return METAASK_TORRENT;
 	if (at < len && body[at] != '{' && is_type(type, "application/x-bittorrent"))
@@ -141,7 +151,10 @@ enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
 	root = cJSON_ParseWithLengthOpts(body, len, &end, 0);
 	if (!root)
 		return no_json(f, type, body, len, end);
-	rc = read_object(m, root, f);
+	rc = read_object(m, &hook, root, f);
+	if (rc == METAASK_LINK && *hook && !(*webhook = strdup(hook)))
+		rc = fault(f, 503, "Failed to get torrent metadata", "no_memory",
+			   "There is no memory for this request.");
 	cJSON_Delete(root);
 	return rc;
 }
@@ -189,7 +202,7 @@ enum metaask metaask_next(struct metaask_list *l, struct magnet *m,
 		return metaask_link(m, one->valuestring, strlen(one->valuestring), f);
 	if (!cJSON_IsObject(one))
 		return bad_json(f, "An item must be a JSON object or a string.");
-	return read_object(m, one, f);
+	return read_object(m, NULL, one, f);
 }
 
 void metaask_list_free(struct metaask_list *l)
@@ -215,6 +228,24 @@ int metaask_timeout(const char *text, uint64_t *ms)
 		if (strcmp(text + n, units[i].name) == 0) {
 			*ms = v * units[i].ms;
 			return *ms >= 1 && *ms <= 86400000 ? 0 : -1;
+		}
+	return -1;
+}
+
+int metaask_flag(const char *text, int *on)
+{
+	static const char *const yes[] = {"", "1", "true", "yes", "on"},
+				 *const no[] = {"0", "false", "no", "off"};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(yes); i++)
+		if (strcasecmp(text, yes[i]) == 0) {
+			*on = 1;
+			return 0;
+		}
+	for (size_t i = 0; i < PS_ARRAY_LEN(no); i++)
+		if (strcasecmp(text, no[i]) == 0) {
+			*on = 0;
+			return 0;
 		}
 	return -1;
 }

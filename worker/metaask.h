@@ -4,6 +4,7 @@
  *
  *   {"magnet_uri": "..."}       a magnet link, or an infohash in any spelling
  *   {"info_hash": "..."}        the same, if there is no magnet_uri
+ *   {..., "webhook": "..."}     only with ?async=1 (metalater.h)
  *   d...e                       a whole .torrent; it is not looked into here
  *
  * The body decides, not its Content-Type: clients send JSON as text/plain and as forms, too.
@@ -26,9 +27,10 @@ struct metaask_fault {
 	char message[METAASK_MESSAGE];
 };
 
-/* type: the Content-Type, or NULL. LINK: *m is filled in; BAD: *f is. */
-PS_MUST enum metaask metaask_read(struct magnet *m, const char *type, const char *body,
-				  size_t len, struct metaask_fault *f);
+/* type: the Content-Type, or NULL. LINK: *m is filled in, and *webhook is the URL that stands
+ * there, the caller's, or NULL; BAD: *f is. */
+PS_MUST enum metaask metaask_read(struct magnet *m, char **webhook, const char *type,
+				  const char *body, size_t len, struct metaask_fault *f);
 
 /* The body of a batch: an array, or {"items": [...]}, of at most METAASK_ITEMS of what may
  * stand there alone, or of its text alone. */
@@ -51,5 +53,7 @@ PS_MUST enum metaask metaask_link(struct magnet *m, const char *text, size_t len
 				  struct metaask_fault *f);
 /* ?timeout=: 500 or 500ms, 2s, 1m; 1 ms to a day. 0, or -1. */
 PS_MUST int metaask_timeout(const char *text, uint64_t *ms);
+/* ?async=: 1, true, yes, on, or nothing; 0, false, no, off. 0, or -1. */
+PS_MUST int metaask_flag(const char *text, int *on);
 
 #endif

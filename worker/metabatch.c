@@ -183,9 +183,15 @@ void metabatch_post(struct ask *a)
 	struct metaask_list list;
 	struct metaask_fault f;
 	struct batch *b;
+	int async;
 
-	if (metadata_query(a) != 0)
+	if (metadata_query(a, &async) != 0)
 		return;
+	if (async) {
+		http_fault(a, 400, "Invalid query", "async_batch",
+			   "async is for single questions.");
+		return;
+	}
 	if (metaask_list(&list, evhttp_find_header(h, "Content-Type"),
 			 body->p ? body->p : "", body->len, &f) != 0) {
 		http_fault(a, f.status, f.error, f.code, "%s", f.message);

@@ -7,6 +7,7 @@
 #include "shm/stat.h"
 #include "worker/health.h"
 #include "worker/metaask.h"
+#include "worker/metalater.h"
 #include "worker/metaserve.h"
 #include "worker/metawait.h"
 
@@ -52,13 +53,14 @@ void metadata_link(struct ask *a, struct magnet *link)
 	metaserve(a, &q);
 }
 
-int metadata_query(struct ask *a)
+int metadata_query(struct ask *a, int *async)
 {
 	char name[32], value[HTTP_VALUE_MAX];
 	int rc;
 
 	a->timeout_ms = UINT64_MAX;
-	while ((rc = http_param(&a->query, name, value)) > 0)
+	*async = 0;
+	while ((rc = http_param(&a->query, name, value)) > 0) {
 		if (strcmp(name, "timeout") == 0 &&
 		    metaask_timeout(value, &a->timeout_ms) != 0) {
 			http_fault(a, 400, "Invalid timeout", "bad_query",
@@ -66,10 +68,42 @@ int metadata_query(struct ask *a)
 				   "2s or 1m.");
 			return -1;
 		}
+		if (strcmp(name, "async") == 0 && metaask_flag(value, async) != 0) {
+			http_fault(a, 400, "Invalid query", "bad_query",
+				   "async is 1 or 0.");
+			return -1;
+		}
+	}
 	if (rc < 0)
 		http_fault(a, 400, "Invalid query", "bad_query",
 			   "The query has a malformed percent-escape.");
 	return rc;
+}
+
+/* Takes link and webhook. */
+static void post_link(struct ask *a, struct magnet *link, char *webhook, int async)
+{
+	if (async) {
+		metalater(a, link, webhook);
+		return;
+	}
+	if (!webhook) {
+		metadata_link(a, link);
+		return;
+	}
+	free(link);
+	free(webhook);
+	http_fault(a, 400, "Invalid webhook", "webhook_needs_async",
+		   "webhook is only for questions with ?async=1.");
+}
+
+static void post_file(struct ask *a, int async)
+{
+	if (!async)
+		metawait_file(a, wait_ms(a));
+	else
+		http_fault(a, 400, "Invalid query", "async_upload",
+			   "A .torrent is read at once: async is for links.");
 }
 
 void metadata_post(struct ask *a)
@@ -78,20 +112,22 @@ void metadata_post(struct ask *a)
 	const struct buf *body = &gate_request(a->conn)->body;
 	struct magnet *link;
 	struct metaask_fault f;
+	char *webhook;
+	int async;
 
-	if (metadata_query(a) != 0)
+	if (metadata_query(a, &async) != 0)
 		return;
 	link = malloc(sizeof *link);
 	if (!link) {
 		metadata_no_memory(a);
 		return;
 	}
-	switch (metaask_read(link, evhttp_find_header(h, "Content-Type"),
+	switch (metaask_read(link, &webhook, evhttp_find_header(h, "Content-Type"),
 			     body->p ? body->p : "", body->len, &f)) {
-	case METAASK_LINK: metadata_link(a, link); return;
+	case METAASK_LINK: post_link(a, link, webhook, async); return;
 	case METAASK_TORRENT:
 		free(link);
-		metawait_file(a, wait_ms(a));
+		post_file(a, async);
 		return;
 	case METAASK_BAD: http_fault(a, f.status, f.error, f.code, "%s", f.message);
 	}

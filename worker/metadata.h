@@ -3,6 +3,8 @@
  * holds, from the cache that the collector fills.
  *
  *   POST /api/v1/metadata           {"magnet_uri"} as of metaask.h, or a .torrent
+ *                                   ?async=1: a job, see metalater.h
+ *   GET  /api/v1/jobs/{id}
  *   POST /api/v1/metadata/batch     an array of such, or {"items": [...]} (metabatch.h)
  *   GET  /api/v1/metadata/{hash}    what is cached, for readers and caches
  *   GET  /download/{hash}           the same as a .torrent
@@ -14,6 +16,7 @@
 #define PEERSCOPE_WORKER_METADATA_H
 
 #include "common/magnet.h"
+#include "shm/metaword.h"
 #include "worker/http.h"
 
 #define METADATA_PATH "/api/v1/metadata"
@@ -22,15 +25,12 @@
 /* Bytes of a batch: METAASK_ITEMS of MAGNET_MAX, and what JSON needs around them. */
 #define METADATA_BATCH_MAX (512u << 10)
 
-/* "error" of what is our fault. */
-#define METADATA_FAILED "Failed to get torrent metadata"
-
 void metadata_post(struct ask *a);
 /* The torrent of link, from the cache or from the collector. Takes link. */
 void metadata_link(struct ask *a, struct magnet *link);
-/* ?timeout= into a->timeout_ms; of what else stands there nothing is known. 0, or -1:
- * answered. */
-PS_MUST int metadata_query(struct ask *a);
+/* ?timeout= into a->timeout_ms, and ?async=; of what else stands there nothing is known. 0, or
+ * -1: answered. */
+PS_MUST int metadata_query(struct ask *a, int *async);
 void metadata_no_memory(struct ask *a);		/* answers so */
 void metadata_get(struct ask *a);
 void metadata_download(struct ask *a);

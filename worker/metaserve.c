@@ -57,6 +57,16 @@ static enum meta_rc open_cached(struct meta_file *f, const struct worker *w,
 	return rc;
 }
 
+int metaserve_has(const struct worker *w, const uint8_t key[IH_LEN], enum meta_kind kind)
+{
+	struct meta_file f;
+
+	if (open_cached(&f, w, key, kind, 0) != META_OK)
+		return 0;
+	meta_close(&f);
+	return 1;
+}
+
 /* The collector removes what is damaged; a full lane is fine, the next one will say it. */
 static void tell_damage(struct worker *w, const uint8_t key[IH_LEN])
 {
@@ -76,12 +86,9 @@ static void put_download(struct json *j, const struct worker *w,
 	const char *base = w->conf->metadata_base_url;
 	char hex[IH_HEX_LEN], url[640];
 	size_t n = strlen(base);
-	struct meta_file f;
 
-	if (!w->conf->metadata_downloads ||
-	    open_cached(&f, w, key, META_TORRENT, 0) != META_OK)
+	if (!w->conf->metadata_downloads || !metaserve_has(w, key, META_TORRENT))
 		return;
-	meta_close(&f);
 	while (n > 0 && base[n - 1] == '/')
 		n--;
 	ih_hex(hex, key);

@@ -36,6 +36,8 @@ struct metaserve {
 		       enum meta_rc rc);
 };
 
+/* Is it in the cache, as far as its head says? */
+int metaserve_has(const struct worker *w, const uint8_t key[IH_LEN], enum meta_kind kind);
 /* Answers now or later, or calls missed. Takes q->link and q->beside. */
 void metaserve(struct ask *a, const struct metaserve *q);
 

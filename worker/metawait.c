@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "shm/metaword.h"
 #include "worker/metadata.h"
 #include "worker/metaserve.h"
 #include "worker/park.h"
@@ -23,54 +24,11 @@ struct own {
 	char text[]; /* the link, as magnet_write has it; with a NUL */
 };
 
-/* --- words ---------------------------------------------------------------------- */
-
-void metawait_fault(enum lane_rc rc, struct metaask_fault *f)
-{
-	static const struct {
-		enum lane_rc rc;
-		int status;
-		const char *error, *code, *message;
-	} words[] = {
-		{LANE_META_NONE, 504, "Timeout", "timeout",
-		 "Timeout while retrieving metadata"},
-		{LANE_META_DEAD, 504, "Timeout", "nobody_has_it",
-		 "Nobody had the metadata of this torrent a moment ago."},
-		{LANE_META_BADFILE, 400, "Invalid torrent file", "invalid_torrent",
-		 "The body is not a .torrent whose metadata can be read."},
-		{LANE_META_DISK, 503, METADATA_FAILED, "cache_full",
-		 "The metadata was found, but the cache has no place for it."},
-		{LANE_LIMITED, 429, "Too many requests", "limited",
-		 "You asked for too many torrents that were not known "
-		 "(swarm.cold_rate)."},
-		{LANE_REFUSED, 503, METADATA_FAILED, "interface",
-		 "The network interface that is asked for (swarm.interface) cannot be "
-		 "used."},
-		{LANE_FAILED, 503, METADATA_FAILED, "metadata_unavailable",
-		 "The collector could not look for this torrent."},
-	};
-
-	f->status = 503;
-	f->error = METADATA_FAILED;
-	f->code = "busy";
-	snprintf(f->message, sizeof f->message,
-		 "Too many torrents are being looked for already.");
-	for (size_t i = 0; i < PS_ARRAY_LEN(words); i++) {
-		if (words[i].rc != rc)
-			continue;
-		f->status = words[i].status;
-		f->error = words[i].error;
-		f->code = words[i].code;
-		snprintf(f->message, sizeof f->message, "%s", words[i].message);
-	}
-}
-
 static void say(struct ask *a, enum lane_rc rc)
 {
-	struct metaask_fault f;
+	const struct metaword *w = metaword(rc);
 
-	metawait_fault(rc, &f);
-	http_fault(a, f.status, f.error, f.code, "%s", f.message);
+	http_fault(a, w->status, w->error, w->code, "%s", w->message);
 }
 
 /* --- from the cache, after all ---------------------------------------------------- */
@@ -124,7 +82,7 @@ static void remove_upload(const struct worker *w, const struct own *own)
 	(void)unlink(path);
 }
 
-static int write_upload(const char *path, const struct buf *body, char err[ERRLEN])
+int metawait_put(const char *path, const struct buf *body, char err[ERRLEN])
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc = 0;
@@ -155,7 +113,7 @@ static struct own *own_of_upload(const struct worker *w, const struct buf *body,
 	own->len = 2 * sizeof name;
 	hex_text(own->text, name, sizeof name);
 	up_path(path, w, own, "");
-	if (write_upload(path, body, err) == 0)
+	if (metawait_put(path, body, err) == 0)
 		return own;
 	remove_upload(w, own);
 	free(own);

@@ -4,11 +4,13 @@
 #include "worker/health.h"
 #include "worker/metabatch.h"
 #include "worker/metadata.h"
+#include "worker/metalater.h"
 #include "worker/peers.h"
 #include "worker/route.h"
 
 static const struct route routes[] = {
 	{"/api/v1/health", ROUTE_GET | ROUTE_CORS, metadata_health},
+	{"/api/v1/jobs/{}", ROUTE_GET | ROUTE_CORS, metalater_get},
 	{METADATA_PATH, ROUTE_POST | ROUTE_CORS, metadata_post},
 	{METADATA_BATCH_PATH, ROUTE_POST | ROUTE_CORS, metabatch_post},
 	{"/api/v1/metadata/{}", ROUTE_GET | ROUTE_CORS, metadata_get},

@@ -268,7 +268,8 @@ class Daemon:
                 out.append(f'left behind: {shm}')
         for where in self.cwd, self.run_dir:
             out += [f'left behind: {p}' for p in self.payload_files(where)
-                    if os.path.basename(p) != 'dht.state']      # meant to stay
+                    if os.path.basename(p) != 'dht.state'       # meant to stay, as are jobs
+                    and os.path.basename(os.path.dirname(p)) != 'jobs']
         return out
 
     @staticmethod

@@ -9,12 +9,14 @@
 #include <cmocka.h>
 
 #include "common/buf.h"
+#include "shm/metaword.h"
 #include "worker/metaask.h"
-#include "worker/metawait.h"
 
 #define HEX "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"
 #define BASE32 "stbp3d5zxshs7ry2fs7j2s4gn4rhuaqj"
 #define LINK "magnet:?xt=urn:btih:" HEX
+
+static char *hook; /* of the last question; the next one frees it */
 
 /* The body lies at the end of its own memory: a byte too many is seen by the sanitizer. */
 static enum metaask ask(struct magnet *m, const char *type, const char *body,
@@ -27,7 +29,8 @@ static enum metaask ask(struct magnet *m, const char *type, const char *body,
 	assert_non_null(copy);
 	memcpy(copy, body, len);
 	memset(f, 0, sizeof *f);
-	rc = metaask_read(m, type, copy, len, f);
+	free(hook);
+	rc = metaask_read(m, &hook, type, copy, len, f);
 	free(copy);
 	return rc;
 }
@@ -160,9 +163,51 @@ static void test_deep_json(void **state)
 	(void)state;
 	assert_non_null(body);
 	memset(body, '[', DEEP);
-	assert_int_equal(metaask_read(&m, NULL, body, DEEP, &f), METAASK_BAD);
+	assert_int_equal(metaask_read(&m, &hook, NULL, body, DEEP, &f), METAASK_BAD);
 	assert_string_equal(f.code, "invalid_json");
 	free(body);
+}
+
+static void test_webhooks(void **state)
+{
+	static struct magnet m;
+	struct metaask_fault f;
+
+	(void)state;
+	assert_int_equal(ask(&m, NULL,
+			     "{\"webhook\":\"http://a/?b\",\"info_hash\":\"" HEX "\"}",
+			     &f),
+			 METAASK_LINK);
+	assert_string_equal(hook, "http://a/?b");
+	assert_int_equal(ask(&m, NULL, "{\"webhook\":null,\"info_hash\":\"" HEX "\"}",
+			     &f),
+			 METAASK_LINK);
+	assert_null(hook);
+	assert_int_equal(ask(&m, NULL, "{\"webhook\":\"\",\"info_hash\":\"" HEX "\"}",
+			     &f),
+			 METAASK_LINK);
+	assert_null(hook);
+	assert_int_equal(ask(&m, NULL, "{\"webhook\":[],\"info_hash\":\"" HEX "\"}", &f),
+			 METAASK_BAD);
+	assert_int_equal(ask(&m, NULL, "{\"webhook\":\"a\",\"info_hash\":\"x\"}", &f),
+			 METAASK_BAD);
+	assert_null(hook);
+}
+
+static void test_flags(void **state)
+{
+	static const char *const yes[] = {"", "1", "true", "TRUE", "yes", "on"},
+				 *const no[] = {"0", "false", "no", "Off"},
+				 *const bad[] = {"2", "maybe", " ", "1 "};
+	int on = -1;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(yes); i++)
+		assert_true(metaask_flag(yes[i], &on) == 0 && on == 1);
+	for (size_t i = 0; i < PS_ARRAY_LEN(no); i++)
+		assert_true(metaask_flag(no[i], &on) == 0 && on == 0);
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad); i++)
+		assert_int_equal(metaask_flag(bad[i], &on), -1);
 }
 
 static void test_timeouts(void **state)
@@ -283,20 +328,20 @@ static void test_every_end_has_words(void **state)
 		{LANE_REFUSED, 503, "interface"},
 		{LANE_FAILED, 503, "metadata_unavailable"},
 	};
-	struct metaask_fault f;
+	const struct metaword *w;
 
 	(void)state;
 	/* all but LANE_OK and LANE_META_REDIS, which are none */
 	assert_int_equal(PS_ARRAY_LEN(t), LANE_RC_LAST - 1);
 	for (size_t i = 0; i < PS_ARRAY_LEN(t); i++) {
-		metawait_fault(t[i].rc, &f);
-		assert_int_equal(f.status, t[i].status);
-		assert_string_equal(f.code, t[i].code);
-		assert_true(f.error[0] && f.message[0]);
+		w = metaword(t[i].rc);
+		assert_int_equal(w->status, t[i].status);
+		assert_string_equal(w->code, t[i].code);
+		assert_true(w->error[0] && w->message[0]);
 	}
-	metawait_fault(LANE_META_NONE, &f);
-	assert_string_equal(f.error, "Timeout");
-	assert_string_equal(f.message, "Timeout while retrieving metadata");
+	w = metaword(LANE_META_NONE);
+	assert_string_equal(w->error, "Timeout");
+	assert_string_equal(w->message, "Timeout while retrieving metadata");
 }
 
 int main(void)
@@ -306,6 +351,8 @@ int main(void)
 		cmocka_unit_test(test_torrents_are_known_by_their_first_byte),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_deep_json),
+		cmocka_unit_test(test_webhooks),
+		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_batches),
 		cmocka_unit_test(test_bad_batches),

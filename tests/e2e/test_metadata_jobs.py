@@ -1,0 +1,236 @@
+"""POST /api/v1/metadata?async=1: jobs that nobody waits for, and their webhooks."""
+import json
+import os
+import re
+import signal
+
+import pytest
+
+import metacache
+from fixtures import factory
+from hooks import SECRET, Hooks
+from procs import wait_until
+
+API = '/api/v1/metadata'
+KEY = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
+DEAD = 'de' * 20
+STAMP = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ')
+
+hooks = factory(Hooks)
+
+
+@pytest.fixture
+def served(daemon, tmp_path):
+    """A daemon with one torrent in its cache."""
+    def make(conf=None):
+        d = daemon({'metadata.cache_dir': str(tmp_path / 'meta'), 'http.workers': 1,
+                    'swarm.discovery_wait': '1s', 'metadata.timeout': '1s',
+                    'master.run_dir': str(tmp_path / 'run'), **(conf or {})})
+        d.cache, d.run_dir = str(tmp_path / 'meta'), str(tmp_path / 'run')
+        metacache.put(d.cache, KEY, metacache.described(KEY, 3))
+        return d
+    return make
+
+
+def ask(d, magnet, webhook=None, query='?async=1'):
+    body = {'magnet_uri': magnet, **({'webhook': webhook} if webhook else {})}
+    return d.request('POST', API + query, {'Content-Type': 'application/json'},
+                     json.dumps(body))
+
+
+def job(d, name):
+    a = d.get(f'/api/v1/jobs/{name}')
+    assert a.status == 200 and a.headers['Cache-Control'] == 'no-store', a
+    return a.json
+
+
+def until(d, name, state, timeout=20):
+    wait_until(lambda: job(d, name)['state'] == state, timeout, f'the job is {state}')
+    return job(d, name)
+
+
+def counters(d):
+    return d.top()['counters']
+
+
+def link(s):
+    return f'magnet:?xt=urn:btih:{s.infohash}' + ''.join(
+        f'&x.pe={a}:{p}' for a, p in s.endpoints())
+
+
+def test_what_is_cached_is_a_job_that_is_done(served):
+    d = served({'metadata.base_url': 'https://meta.test/x/'})
+    a = ask(d, KEY)
+    assert a.status == 202 and a.headers['Access-Control-Allow-Origin'] == '*'
+    j = a.json
+    assert re.fullmatch('[0-9a-f]{32}', j['id']) and j['state'] == 'done'
+    assert a.headers['Location'] == f'/api/v1/jobs/{j["id"]}'
+    assert j['info_hash'] == KEY and 'Retry-After' not in a.headers
+    assert j['status_url'] == f'https://meta.test/x/api/v1/jobs/{j["id"]}'
+    assert j['result_url'] == f'https://meta.test/x/api/v1/metadata/{KEY}'
+    assert all(STAMP.fullmatch(j[k]) for k in ('created_at', 'since', 'expires_at'))
+    assert d.get(a.headers['Location']).json == j
+    assert set(j) == {'id', 'state', 'info_hash', 'created_at', 'since', 'expires_at',
+                      'status_url', 'result_url'}
+    assert d.get(f'/api/v1/metadata/{KEY}').json['name'] == 'name'
+
+
+def test_the_plain_question_is_never_a_job(served):
+    d = served()
+    for query in '', '?async=0', '?async=false':
+        assert ask(d, KEY, query=query).status == 200
+    assert ask(d, DEAD, query='?timeout=1ms').status == 504
+    assert counters(d)['meta_jobs'] == 0
+
+
+def test_bad_questions(served):
+    d = served()
+    for magnet, webhook, query, code in (
+            ('x', None, '?async=1', 'invalid_magnet'), (KEY, None, '?async=maybe', 'bad_query'),
+            (KEY, 'https://a.test/', '', 'webhook_needs_async'),
+            (KEY, 'https://a.test/', '?async=1', 'webhooks_disabled'),
+            (KEY, 7, '?async=1', 'invalid_json')):
+        a = ask(d, magnet, webhook, query)
+        assert a.status == 400 and a.json['code'] == code, (a, code)
+    a = d.request('POST', API + '?async=1', {'Content-Type': 'application/x-bittorrent'},
+                  b'd4:infod4:name1:aee')
+    assert a.status == 400 and a.json['code'] == 'async_upload'
+    a = d.request('POST', API + '/batch?async=1', {}, b'[]')
+    assert a.status == 400 and a.json['code'] == 'async_batch'
+    for name in 'f' * 32, 'x', '../up/x', 'F' * 32, '%2e%2e', 'f' * 300:
+        a = d.get(f'/api/v1/jobs/{name}')
+        assert a.status == 404, a
+    assert a.json['code'] == 'unknown_job' and a.headers['Access-Control-Allow-Origin'] == '*'
+    a = d.request('DELETE', '/api/v1/jobs/' + 'f' * 32)
+    assert a.status == 405 and a.headers['Allow'] == 'GET, HEAD, OPTIONS'
+    assert d.request('OPTIONS', '/api/v1/jobs/' + 'f' * 32).status == 200
+
+
+def test_a_swarm_that_comes_later_still_ends_in_the_cache(served, swarm):
+    """Nobody has it when it is asked for, nor for longer than metadata.timeout."""
+    d = served()
+    s = swarm([{'count': 1}])
+    a = ask(d, s.infohash)
+    assert a.status == 202 and int(a.headers['Retry-After']) > 0
+    name = a.json['id']
+    assert a.json['state'] == 'pending' and 'deadline' in a.json
+    assert 'result_url' not in a.json and 'expires_at' not in a.json
+    assert ask(d, s.infohash, query='').status == 504       # who waits has waited enough
+    assert job(d, name)['state'] == 'pending'
+    d.request('POST', API, {}, metacache.asking(link(s)))     # somebody names a peer of it
+    j = until(d, name, 'done')
+    path = j['result_url'].partition('8080')[2]
+    assert d.get(path).json['info_hash'] == s.infohash
+    assert counters(d)['meta_flights'] == 1 and counters(d)['meta_jobs'] == 1
+
+
+def test_one_that_nobody_has(served):
+    d = served({'metadata.job_timeout': '2s'})
+    name = ask(d, DEAD).json['id']
+    j = until(d, name, 'failed')
+    assert j['status'] == 504 and j['code'] == 'timeout' and j['error'] and j['message']
+    assert j['since'] > j['created_at'] and j['expires_at'] > j['since']
+    assert counters(d)['meta_jobs_failed'] == 1
+    # what is not looked for in vain again is still looked for when somebody has the time
+    again = ask(d, DEAD)
+    assert again.status == 202 and again.json['state'] == 'pending'
+    assert again.json['id'] != name
+
+
+def test_any_process_may_die(served, swarm):
+    d = served()
+    s = swarm([{'count': 1}])
+    name = ask(d, link(s).replace('&x.pe', '&no')).json['id']
+    done = ask(d, KEY).json
+    for role in 'worker', 'collector':
+        pid = d.roles()[role][0]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda r=role, p=pid: [q for q in d.roles()[r] if q != p], 10, f'a new {role}')
+        wait_until(lambda: d.get('/livez').status == 200, 10, 'it answers')
+        assert job(d, name)['state'] == 'pending' and job(d, done['id']) == done
+    wait_until(lambda: counters(d)['meta_jobs_resumed'] == 1, 10, 'it goes on')
+    d.request('POST', API, {}, metacache.asking(link(s)))     # names a peer of it
+    until(d, name, 'done')
+
+
+def test_full(served):
+    d = served({'metadata.jobs': 3, 'swarm.cold_rate': 0})
+    first = ask(d, KEY).json['id']
+    pending = [ask(d, f'{i:040x}').json['id'] for i in range(1, 3)]
+    a = ask(d, DEAD)
+    assert a.status == 503 and a.json['code'] == 'jobs_full'
+    assert int(a.headers['Retry-After']) >= 1 and counters(d)['meta_jobs_full'] == 1
+    assert job(d, first)['state'] == 'done'
+    assert all(job(d, p)['state'] == 'pending' for p in pending)
+    assert not os.listdir(f'{d.run_dir}/up') and len(os.listdir(f'{d.run_dir}/jobs')) == 3
+
+
+# Webhooks -------------------------------------------------------------------------
+
+def test_what_was_found_is_told(served, swarm, hooks):
+    h = hooks()
+    d = served({'metadata.webhook_secret': SECRET})
+    s = swarm([{'count': 1}])
+    name = ask(d, link(s), h.url).json['id']
+    wait_until(lambda: h.heard, 20, 'it was told')
+    told = h.heard[0]
+    assert told.signed() and told.path == '/hook?a=b'
+    assert told.headers['Content-Type'] == 'application/json'
+    assert told.headers['X-Peerscope-Job'] == name
+    assert told.headers['User-Agent'].startswith('peerscope/')
+    j = told.json
+    assert j['id'] == name and j['state'] == 'done' and j['info_hash'] == s.infohash
+    assert j['result']['info_hash'] == s.infohash and j['result']['files']
+    wait_until(lambda: job(d, name)['webhook'] == {'state': 'delivered', 'tries': 1}, 10, 'known')
+    assert len(h.heard) == 1 and counters(d)['webhooks_delivered'] == 1
+    # neither the link nor the address of the webhook are for who asks for the job
+    assert h.url not in json.dumps(job(d, name))
+
+
+def test_what_failed_is_told_and_a_key_of_a_file(served, hooks, tmp_path):
+    h = hooks()
+    (tmp_path / 'key').write_text('another key\n')
+    d = served({'metadata.webhook_secret_file': str(tmp_path / 'key'),
+                'metadata.job_timeout': '1s'})
+    name = ask(d, DEAD, h.url).json['id']
+    wait_until(lambda: h.heard, 20, 'it was told')
+    j = h.heard[0].json
+    assert j['state'] == 'failed' and j['code'] == 'timeout' and j['id'] == name
+    assert 'result' not in j and h.heard[0].signed('another key') and not h.heard[0].signed()
+    assert 'another key' not in d.command('config').stdout
+
+
+def test_tries(served, hooks):
+    """Not 2xx, a redirect, hung up: tried again after five and thirty seconds, no more."""
+    h = hooks([(b'', 500), ('close',), (b'', 302, {'Location': '/elsewhere'})])
+    d = served({'metadata.webhook_secret': SECRET})
+    name = ask(d, KEY, h.url).json['id']
+    wait_until(lambda: len(h.heard) == 2, 30, 'a second try')
+    assert h.heard[1].at - h.heard[0].at > 4
+    assert job(d, name)['webhook']['state'] == 'pending'
+    # a collector that dies between them leaves the rest to its successor
+    pid = d.collector()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: [q for q in d.roles()['collector'] if q != pid], 10, 'a new one')
+    wait_until(lambda: len(h.heard) == 3, 50, 'a third try')
+    wait_until(lambda: job(d, name)['webhook'] == {'state': 'failed', 'tries': 3}, 10, 'no more')
+    assert all(x.signed() and x.path == '/hook?a=b' for x in h.heard)
+    assert counters(d)['webhooks_given_up'] == 1
+
+
+def test_only_to_the_world(served, hooks):
+    """An address in the URL is refused at once; what a name means is refused when it is
+    known, on the socket."""
+    h = hooks()
+    d = served({'metadata.webhook_secret': SECRET, 'swarm.allow_private': 'off'})
+    for url in ('ftp://a.test/', 'http://', 'http://a b/', 'http://u:p@a.test/', 'http:///x',
+                h.url, 'http://[::1]/', 'http://169.254.169.254/latest', 'http://10.0.0.1:80/',
+                'http://[::ffff:127.0.0.1]/', 'x' * 3000, 'http://a.test/' + 'x' * 2048):
+        a = ask(d, KEY, url)
+        assert a.status == 400 and a.json['code'] == 'invalid_webhook', (url, a)
+    names = ['localhost', '2130706433', '0x7f.1', '127.1']
+    jobs = [ask(d, KEY, f'http://{n}:{h.url.split(":")[2]}').json['id'] for n in names]
+    for name in jobs:
+        wait_until(lambda n=name: job(d, n)['webhook']['state'] == 'failed', 20, 'refused')
+    assert counters(d)['webhooks_denied'] == len(names)
+    assert not h.heard
