@@ -2,6 +2,7 @@
 counted, and the daemon goes on. `LIMITS` in peerscope.conf(5) is the list."""
 import concurrent.futures
 import http.client
+import json
 import signal
 
 import netns
@@ -181,6 +182,16 @@ class Far:
         conn.close()
         return got
 
+    def post(self, path, data):
+        with self.world.around:
+            conn = http.client.HTTPConnection('192.0.2.1', self.daemon.port, timeout=30,
+                                              source_address=(World.TRACKER, 0))
+            conn.request('POST', path, json.dumps(data))
+        r = conn.getresponse()
+        got = Answer(r.status, r.headers, r.read())
+        conn.close()
+        return got
+
     def near(self, infohash):
         with self.world.house:
             return self.daemon.get(f'/peers/{infohash}?wait=2s')
@@ -211,6 +222,22 @@ def test_cold_lookups_of_one_client_are_limited(stage):
                      wait_s + 1, 'it is served when it was told to be', every=0.2)
     assert got.json['infohash'] == c
     assert far.counter('joins') == 4
+
+
+@needs_namespaces
+def test_metadata_counts_torrents_not_questions(stage):
+    """Those of a batch, and those that nobody waits for; equal ones are one."""
+    far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 2, 'swarm.dht': 'off',
+                      'metadata.timeout': '1s'})
+    a, b, c, e = ids(4)
+    got = far.post('/api/v1/metadata/batch?timeout=100ms', [a, b, c, a, e]).json
+    assert [x['status'] for x in got] == [504, 504, 429, 504, 429]
+    assert got[2]['code'] == 'limited' and 1 <= got[2]['retry_after'] <= 60
+    job = {'magnet_uri': c}
+    refused = far.post('/api/v1/metadata?async=1', job)
+    assert refused.status == 429 and int(refused.headers['Retry-After']) >= 1
+    assert far.post('/api/v1/metadata?async=1', {'magnet_uri': a}).status == 202
+    assert far.counter('meta_jobs') == 1
 
 
 @needs_namespaces

@@ -158,7 +158,8 @@ def test_large_torrents_take_no_memory(cached):
     before = rss_kb(pid)
     a = post(d, [key(1)] + [BIG] * 49)
     assert a.status == 200 and len(a.body) > 150e6
-    assert rss_kb(pid) - before < 3000 * slow(), (before, rss_kb(pid))
+    if slow() == 1:                     # a sanitizer keeps what was freed
+        assert rss_kb(pid) - before < 3000, (before, rss_kb(pid))
     assert a.body.count(b'"index":49999') == 49
     fds = len(os.listdir(f'/proc/{pid}/fd'))
     post(d, [BIG] * 50)
