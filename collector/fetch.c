@@ -27,11 +27,40 @@ struct fetch_flight *fetch_of(const struct coll *c, const uint8_t key[IH_LEN])
 	return f;
 }
 
+/* Of those that nobody waits for, the one that was asked for longest ago. */
+static void make_room(struct fetch *fe)
+{
+	struct fetch_flight *oldest = NULL;
+
+	for (struct fetch_flight *f = fe->flights; f; f = f->next)
+		if (f->idle && f->step == FETCH_IN_SWARM &&
+		    (!oldest || f->idle_ms < oldest->idle_ms))
+			oldest = f;
+	if (!oldest)
+		return;
+	stat_inc(meta_idle_dropped);
+	fetch_end(oldest, LANE_META_NONE);
+}
+
+/* A question for it. When nobody had it that is said again after the same time. */
+static void wanted(struct fetch_flight *f)
+{
+	const struct conf *conf = &f->c->kid.conf;
+	uint64_t now = clock_ms();
+
+	f->idle_ms = now + conf->metadata_job_timeout_ms;
+	if (f->idle || !f->end_ms)
+		f->end_ms = now + conf->metadata_timeout_ms;
+	f->idle = 0;
+}
+
 struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN])
 {
 	struct fetch *fe = c->fetch;
 	struct fetch_flight *f = NULL;
 
+	if (fe->nflights >= (uint32_t)c->kid.conf.metadata_flights)
+		make_room(fe);
 	if (fe->nflights < (uint32_t)c->kid.conf.metadata_flights)
 		f = calloc(1, sizeof(*f));
 	if (!f) {
@@ -41,7 +70,7 @@ struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN])
 	f->c = c;
 	f->number = ++fe->last;
 	memcpy(f->key, key, IH_LEN);
-	f->end_ms = clock_ms() + c->kid.conf.metadata_timeout_ms;
+	wanted(f);
 	buf_init(&f->json, META_BYTES_MAX);
 	f->next = fe->flights;
 	fe->flights = f;
@@ -280,20 +309,26 @@ static void take_off(struct fetch_flight *f)
 
 /* ---- questions ------------------------------------------------------------------------ */
 
+/* Did nobody have it a moment ago? Then the answer is given. Peers that the question names
+ * may know what others did not. */
+static int is_dead(struct coll *c, const struct shm_job *job, const struct magnet *link)
+{
+	uint32_t wait_s = metadead_wait_s(c->fetch->dead, job->id, clock_ms());
+
+	if (link->given.n || !wait_s)
+		return 0;
+	stat_inc(meta_dead);
+	wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
+	return 1;
+}
+
 /* A flight for it, or why there is none. */
-static struct fetch_flight *admit(struct coll *c, const struct shm_job *job,
-				  const struct magnet *link)
+static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 {
 	struct fetch_flight *f = NULL;
 	uint32_t wait_s;
 
-	/* Peers that the question names may know what others did not. */
-	wait_s = link->given.n ? 0 : metadead_wait_s(c->fetch->dead, job->id, clock_ms());
-	if (wait_s) {
-		stat_inc(meta_dead);
-		wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
-	} else if (!swarms_find(c->swarms, job->id) &&
-		   (wait_s = jobs_cold_s(c, job)) != 0) {
+	if (!swarms_find(c->swarms, job->id) && (wait_s = jobs_cold_s(c, job)) != 0) {
 		wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 	} else {
 		f = fetch_begin(c, job->id);
@@ -340,12 +375,15 @@ static void question(struct coll *c, const struct shm_job *job, const uint8_t *t
 		goto out;
 	}
 	f = of_link(c, link);
+	if ((!f || f->idle) && is_dead(c, job, link))
+		goto out;
 	if (f) {
 		more(f, job->client, link);
+		wanted(f);
 		wait_for_meta(c, f, job);
 		goto out;
 	}
-	f = admit(c, job, link);
+	f = admit(c, job);
 	if (!f)
 		goto out;
 	memcpy(f->client, job->client, ADDR_LEN);
@@ -380,6 +418,7 @@ enum lane_rc fetch_long(struct coll *c, struct magnet *link,
 	if (f && f->end_ms < end_ms && (f->lasts || may_last(c))) {
 		f->end_ms = end_ms;
 		f->lasts = 1;
+		f->idle = 0;
 	}
 	if (!fresh || !f) {
 		free(link);
@@ -405,6 +444,8 @@ void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 
 /* ---- once a second -------------------------------------------------------------------- */
 
+/* Nobody had it in time: who waits is told, and the swarm may still have it for the next
+ * question. What was a job has had its minutes. */
 static void late(struct fetch_flight *f)
 {
 	struct coll *c = f->c;
@@ -416,7 +457,12 @@ static void late(struct fetch_flight *f)
 	stat_inc(meta_none);
 	if (w && w->joined && !w->away)
 		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());
-	fetch_end(f, LANE_META_NONE);
+	if (f->lasts || f->idle_ms <= clock_ms()) {
+		fetch_end(f, LANE_META_NONE);
+		return;
+	}
+	wait_answer_meta(c, f, LANE_META_NONE);
+	f->idle = 1;
 }
 
 static void tick(struct fetch_flight *f)
@@ -427,7 +473,9 @@ static void tick(struct fetch_flight *f)
 		w->meta = 1;
 	if (f->step != FETCH_IN_SWARM)
 		return;
-	if (clock_ms() >= f->end_ms) {
+	if (f->idle && clock_ms() >= f->idle_ms) {
+		fetch_end(f, LANE_META_NONE);
+	} else if (!f->idle && clock_ms() >= f->end_ms) {
 		late(f);
 	} else if (!w) {
 		enter_or_end(f); /* it was left for another reason */
@@ -445,13 +493,16 @@ static void forget_use(struct swarm *w, void *arg)
 void fetch_tick(struct coll *c)
 {
 	struct fetch_flight *next;
+	uint32_t idle = 0;
 
 	/* Said anew each time, so that no flight's end can leave it behind. */
 	swarms_each(c->swarms, forget_use, NULL);
 	for (struct fetch_flight *f = c->fetch->flights; f; f = next) {
 		next = f->next;
+		idle += f->idle;
 		tick(f);
 	}
+	stat_set(meta_idle, idle);
 	fetch_keep_tick(c);
 	fetch_up_tick(c);
 	later_tick(c);

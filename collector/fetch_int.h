@@ -24,8 +24,12 @@ struct fetch_flight {
 	uint8_t key[IH_LEN];
 	uint8_t client[ADDR_LEN];
 	struct magnet *link; /* ours; NULL of an upload */
-	uint64_t end_ms;     /* monotonic */
+	uint64_t end_ms;     /* monotonic: then nobody has it, who waits is told */
 	int lasts;	     /* longer than metadata.timeout: somebody's job */
+	/* That is said, and it goes on until idle_ms for the cache's sake, unless its
+	 * place is wanted by a question. */
+	int idle;
+	uint64_t idle_ms;
 	struct redis_get *get;
 	char *bytes;       /* ours: an info dict, or a whole .torrent */
 	struct metainfo m; /* of bytes */

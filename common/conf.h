@@ -101,7 +101,7 @@ X(geo, online_burst, INT, "60", 1, 100000, RELOAD, "the same at once, after a qu
 X(geo, online_daily, INT, "10000", 0, 1000000000, RELOAD, "the same a day, from midnight UTC; 0: no limit") \
 X(metadata, cache_dir, STR, "", 0, 1000, RELOAD, "directory of the metadata cache; empty: meta in master.run_dir") \
 X(metadata, cache_size, SIZE, "1g", 1048576, 1125899906842624, RELOAD, "space that the metadata cache may take on disk; what was wanted longest ago goes first") \
-X(metadata, timeout, MS, "30s", 100, 3600000, RELOAD, "how long metadata is looked for, whoever still waits") \
+X(metadata, timeout, MS, "30s", 100, 3600000, RELOAD, "how long who asks for metadata waits, at most; then nobody has it") \
 X(metadata, flights, INT, "64", 1, 1024, RELOAD, "torrents whose metadata is looked for at once; more are answered 503") \
 X(metadata, downloads, BOOL, "off", 0, 1, RELOAD, "serve .torrent files") \
 X(metadata, base_url, STR, "http://localhost:8080", 0, 500, RELOAD, "prefix of download_url") \
@@ -109,7 +109,7 @@ X(metadata, seeding, BOOL, "on", 0, 1, RELOAD, "stay in swarms whose metadata wa
 X(metadata, seed_time, MS, "30m", 1000, 604800000, RELOAD, "for so long") \
 X(metadata, seed_count, INT, "50", 0, 5000, RELOAD, "in so many of them; the one whose time is over first leaves") \
 X(metadata, jobs, INT, "256", 1, 4096, RELOAD, "questions with async=1 that are remembered; more are answered 503") \
-X(metadata, job_timeout, MS, "10m", 1000, 86400000, RELOAD, "how long metadata is looked for when nobody waits") \
+X(metadata, job_timeout, MS, "10m", 1000, 86400000, RELOAD, "how long metadata is looked for when nobody waits: jobs, and what came too late for its asker") \
 X(metadata, job_keep, MS, "1h", 60000, 604800000, RELOAD, "how long it is told how such a question ended") \
 X(metadata, webhook_secret, SECRET, "", 0, 200, RELOAD, "key that webhooks are signed with; empty: none are sent") \
 X(vpn, gluetun_url, STR, "", 0, 500, RELOAD, "control server of Gluetun, whose forwarded port is followed; empty: none") \

@@ -139,6 +139,7 @@ X(meta_redis_hits, "of these, found in Redis") \
 X(meta_rejected, "metadata that was not believed: another torrent's, or no true one") \
 X(meta_dead, "questions for metadata that nobody had lately") \
 X(meta_full, "questions for metadata refused at metadata.flights") \
+X(meta_idle_dropped, "torrents nobody waited for, given up for a question at metadata.flights") \
 X(meta_uploads, "uploaded .torrent files read") \
 X(meta_bad_uploads, "of these, no torrents") \
 X(meta_stored, "torrents whose metadata was written to disk") \
@@ -221,6 +222,7 @@ X(geo_online_left, "questions left of geo.online_daily") \
 X(geo_online_used, "questions of the day") \
 X(geo_online_day, "which day that is, counted from 1970") \
 X(meta_flying, "torrents whose metadata is looked for") \
+X(meta_idle, "of these, that nobody waits for any more") \
 X(meta_jobs_kept, "questions that nobody waits for, ended ones too") \
 X(meta_jobs_pending, "of these, not ended") \
 X(meta_seeds, "swarms in which others get their metadata of us") \

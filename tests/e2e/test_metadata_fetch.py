@@ -148,6 +148,40 @@ def test_the_flight_outlives_its_asker(fetching, swarm):
     assert d.get('/api/v1/health').json['stats']['active_torrents'] >= 1
 
 
+def test_what_needs_minutes_ends_in_the_cache(fetching, swarm):
+    s = swarm([{'count': 1, 'absent': True}])
+    d = fetching({'metadata.timeout': '500ms', 'swarm.discovery_wait': '300ms'})
+    a = post(d, link(s.infohash, s.endpoints()))
+    assert a.status == 504 and a.json['code'] == 'timeout'
+    wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'nobody waits for it any more')
+    assert post(d, s.infohash).json['code'] == 'nobody_has_it'
+    s.ask('join', peers=[0])
+    s.ask('dial', peers=[0], to=[d.address, 42069], infohash=s.infohash)
+    wait_until(lambda: d.get(f'{API}/{s.infohash}').status == 200, 10, 'it is in the cache')
+    assert post(d, s.infohash).status == 200
+    assert counters(d)['meta_flights'] == counters(d)['meta_found'] == 1
+
+
+def test_what_nobody_waits_for_ends_for_a_question(fetching, swarm):
+    s = swarm([{'count': 1}])
+    d = fetching({'metadata.flights': 2, 'metadata.timeout': '300ms'})
+    for n in range(2):
+        assert post(d, f'{n:040x}'.replace('0', 'a')).status == 504
+    wait_until(lambda: gauges(d)['meta_idle'] == 2, 10, 'nobody waits for them')
+    a = post(d, link(s.infohash, s.endpoints()), query='?timeout=300ms')
+    wait_until(lambda: d.get(f'{API}/{s.infohash}').status == 200, 10, 'it is in the cache')
+    assert a.status in (200, 504)
+    assert counters(d)['meta_full'] == 0 and counters(d)['meta_idle_dropped'] == 1
+
+
+def test_its_minutes_are_over(fetching):
+    d = fetching({'metadata.timeout': '300ms', 'metadata.job_timeout': '1s'})
+    assert post(d, DEAD).status == 504
+    wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'nobody waits for it any more')
+    wait_until(lambda: gauges(d)['meta_flying'] == 0, 10, 'it is over')
+    assert counters(d)['meta_none'] == 1
+
+
 def test_flights_are_bounded(fetching):
     d = fetching({'metadata.flights': 2, 'metadata.timeout': '20s'})
     for n in range(2):
