@@ -228,6 +228,18 @@ struct torrent_at {
 	std::mutex mutex;
 	lt::torrent_handle handle; /* under the mutex; set once it is there */
 	std::shared_ptr<const lt::torrent_info> info; /* the same */
+
+	lt::torrent_handle get_handle()
+	{
+		std::lock_guard<std::mutex> hold(mutex);
+		return handle;
+	}
+
+	bool has_metadata()
+	{
+		std::lock_guard<std::mutex> hold(mutex);
+		return info != nullptr;
+	}
 };
 
 lt_event event_of(const torrent_at &at, lt_kind kind, const lt::tcp::endpoint &peer)
@@ -624,6 +636,22 @@ class peer_watch final : public lt::peer_plugin
 	     said_none_ = false, dirty_ = false, unsent_ = false;
 };
 
+/* On libtorrent's own thread, where nobody waits: fn gets there as an extension that makes
+ * none. Not at all, if the torrent is gone. */
+template <typename Function> void on_its_thread(lt::torrent_handle handle, Function fn)
+{
+	try {
+		handle.add_extension(
+			[fn](const lt::torrent_handle &h,
+			     lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
+				fn(h);
+				return nullptr;
+			});
+	} catch (const std::exception &) {
+		/* it is gone */
+	}
+}
+
 /* One torrent: hears of every endpoint, and watches every connection. */
 class swarm_watch final : public lt::torrent_plugin
 {
@@ -658,8 +686,23 @@ class swarm_watch final : public lt::torrent_plugin
 		at_->out->put(e);
 	}
 
+	/* Peers that speak uTP or encryption alone give metadata to a visit: it is the
+	 * swarm's, which checks it again. */
+	void tick() override
+	{
+		if (!at_->visit || handed_)
+			return;
+		const auto info = at_->get_handle().torrent_file();
+		handed_ = info != nullptr;
+		if (handed_)
+			on_its_thread(at_->home, [info](const lt::torrent_handle &home) {
+				home.set_metadata(info->info_section());
+			});
+	}
+
       private:
 	std::shared_ptr<torrent_at> at_;
+	bool handed_ = false; /* metadata of a visit */
 };
 
 /* What a torrent needs to be watched. */
@@ -1123,6 +1166,8 @@ class visits
 		v.at->home = home.handle;
 		p.info_hashes = hashes_of(one_hash(home.ids, way));
 		watch(p, v.at);
+		if (!home.at->has_metadata())
+			p.extensions.emplace_back(&lt::create_ut_metadata_plugin);
 		p.flags |= lt::torrent_flags::disable_dht |
 			   lt::torrent_flags::disable_lsd |
 			   lt::torrent_flags::disable_pex;
@@ -1130,17 +1175,11 @@ class visits
 		return v;
 	}
 
-	static lt::torrent_handle handle_of(torrent_at &at)
-	{
-		std::lock_guard<std::mutex> hold(at.mutex);
-		return at.handle;
-	}
-
 	/* Once the torrent is there. Not through add_torrent_params: those peers are taken
 	 * for some that speak neither uTP nor encryption. False: later. */
 	static bool push(visit &v)
 	{
-		const auto h = handle_of(*v.at);
+		const auto h = v.at->get_handle();
 
 		if (!v.next.empty() && !h.is_valid())
 			return false;
@@ -1153,7 +1192,7 @@ class visits
 	/* False: it is still being added. */
 	bool remove(torrent_at &at)
 	{
-		const auto h = handle_of(at);
+		const auto h = at.get_handle();
 
 		if (h.is_valid())
 			session_of(at.way).remove_torrent(h);
@@ -1283,22 +1322,6 @@ void largest_count(lt_event &e, const lt::announce_entry &t)
 				e.seeds = said.scrape_complete;
 				e.leechers = said.scrape_incomplete;
 			}
-}
-
-/* On libtorrent's own thread, where nobody waits: fn gets there as an extension that makes
- * none. Not at all, if the torrent is gone. */
-template <typename Function> void on_its_thread(lt::torrent_handle handle, Function fn)
-{
-	try {
-		handle.add_extension(
-			[fn](const lt::torrent_handle &h,
-			     lt::client_data_t) -> std::shared_ptr<lt::torrent_plugin> {
-				fn(h);
-				return nullptr;
-			});
-	} catch (const std::exception &) {
-		/* it is gone */
-	}
 }
 
 /* libtorrent's numbers of a torrent are the largest of each over all trackers and have no

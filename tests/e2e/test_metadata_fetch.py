@@ -317,3 +317,14 @@ def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):
         assert a.json['info_hash'] == s.infohash
         wait_until(lambda: hashlib.sha1(known.get(f'peerscope:meta:1:{s.infohash}')).hexdigest()
                    == s.infohash, 10, 'the true one is there')
+
+
+# Who speaks neither plain nor TCP ------------------------------------------------
+
+@pytest.mark.parametrize('way', ['--utp-only', '--encrypted-only'])
+def test_peers_that_want_another_way(fetching, payload, ltpeer, way):
+    p = payload(trackers=(), size=300000)
+    s = ltpeer(p, 1.0, options=[way])
+    d = fetching()
+    a = post(d, link(p.infohash, [(s.address, s.port)]))
+    assert a.status == 200 and a.json['source'] == 'dht' and a.json['size'] == 300000
