@@ -106,7 +106,7 @@ static void let_go(struct fetch_flight *f, int found)
 	if (!w || !w->meta)
 		return;
 	w->meta = 0;
-	if (found && c->kid.conf.metadata_seeding)
+	if (found && c->kid.conf.metadata_seeding && !f->m.is_private) /* BEP 27 */
 		w->seed_until_ms = clock_ms() + c->kid.conf.metadata_seed_time_ms;
 	else if (w->waiters == 0 && swarm_ids_asked(w) == 0)
 		jobs_leave(c, w);

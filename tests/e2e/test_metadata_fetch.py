@@ -9,45 +9,12 @@ import pytest
 
 import metacache
 import wire
-from metacache import API, link, post
+from metacache import API, counters, everything_below, gauges, link, post
 from procs import slow, wait_until
 
 DEAD = '0123456789abcdef0123456789abcdef01234567'
 PASSKEY = 'f00dfeedf00dfeedf00dfeedf00dfeed'
 SECRET = f'http://127.0.0.1:9/{PASSKEY}/announce'
-
-
-@pytest.fixture
-def fetching(daemon, tmp_path):
-    """A daemon with an empty cache of its own: fetching({...}) -> daemon, its .cache."""
-    made = []
-
-    def make(conf=None):
-        cache = str(tmp_path / f'cache{len(made)}')
-        d = daemon({'http.workers': 1, 'metadata.downloads': 'on', 'metadata.cache_dir': cache,
-                    'swarm.discovery_wait': '1s', **(conf or {})})
-        d.cache = cache
-        made.append(d)
-        return d
-    return make
-
-
-def counters(d):
-    return d.top()['counters']
-
-
-def gauges(d):
-    return d.top()['gauges']
-
-
-def everything_below(directory):
-    """All bytes of all files."""
-    out = b''
-    for where, _, files in os.walk(directory):
-        for name in files:
-            with open(os.path.join(where, name), 'rb') as f:
-                out += f.read()
-    return out
 
 
 # From peers ------------------------------------------------------------------

@@ -266,10 +266,10 @@ class Daemon:
             os.unlink(shm)
             if self.exit_expected == 0:
                 out.append(f'left behind: {shm}')
+        kept = tuple(os.path.join(self.run_dir, n, '') for n in ('meta', 'jobs'))
         for where in self.cwd, self.run_dir:
             out += [f'left behind: {p}' for p in self.payload_files(where)
-                    if os.path.basename(p) != 'dht.state'       # meant to stay, as are jobs
-                    and os.path.basename(os.path.dirname(p)) != 'jobs']
+                    if os.path.basename(p) != 'dht.state' and not p.startswith(kept)]
         return out
 
     @staticmethod

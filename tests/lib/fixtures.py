@@ -68,6 +68,22 @@ redis_server = factory(parts.Redis)
 nginx = factory(parts.Nginx)
 
 
+@pytest.fixture
+def fetching(stage, tmp_path):
+    """A daemon with an empty cache of its own: fetching({...}) -> daemon, its .cache."""
+    made = []
+
+    def make(conf=None):
+        cache = str(tmp_path / f'cache{len(made)}')
+        d = Daemon(stage, {'http.workers': 1, 'metadata.downloads': 'on',
+                           'metadata.cache_dir': cache, 'swarm.discovery_wait': '1s',
+                           **(conf or {})})
+        d.cache = cache
+        made.append(d)
+        return d
+    return make
+
+
 @pytest.fixture(scope='session')
 def mmdb(tmp_path_factory):
     """Directory with the test databases of tests/geo/make-mmdb.pl."""

@@ -65,3 +65,21 @@ def link(infohash, endpoints=(), *trackers):
 def post(d, magnet, query=''):
     return d.request('POST', API + query, {'Content-Type': 'application/json'},
                      asking(magnet), timeout=60)
+
+
+def counters(d):
+    return d.top()['counters']
+
+
+def gauges(d):
+    return d.top()['gauges']
+
+
+def everything_below(directory):
+    """All bytes of all files."""
+    out = b''
+    for where, _, files in os.walk(directory):
+        for name in files:
+            with open(os.path.join(where, name), 'rb') as f:
+                out += f.read()
+    return out

@@ -257,23 +257,34 @@ class Opentracker:
 
 
 class Payload:
-    """A real file and its torrent, for real clients: whole, half of it, or none."""
+    """A real file and its torrent, for real clients: whole, half of it, or none. files:
+    (path, length) of each, of a directory with that name."""
 
-    def __init__(self, stage, trackers, size=2 << 20, name='payload.bin'):
-        data = os.urandom(size)
-        self.size, self.name, self.data = size, name, data
-        self.torrent = wire.make_torrent(name, piece_length=32768, data=data)
+    def __init__(self, stage, trackers, size=2 << 20, name='payload.bin', files=None,
+                 piece_length=32768, beside=None):
+        self.files = files or [('', size)]
+        self.size, self.name = sum(n for _, n in self.files), name
+        self.data = os.urandom(self.size)
+        self.torrent = wire.make_torrent(name, piece_length=piece_length, data=self.data,
+                                         files=files)
         self.infohash = self.torrent.infohash.hex()
         self.path = stage.path(self.infohash + '.torrent')
         with open(self.path, 'wb') as f:
-            f.write(self.torrent.file(trackers))
+            f.write(self.torrent.file(trackers, **(beside or {})))
 
     def place(self, directory, fraction):
-        """Put the first part of the file there; the rest is zero."""
-        if fraction > 0:
-            keep = int(self.size * fraction)
-            with open(os.path.join(directory, self.name), 'wb') as f:
-                f.write(self.data[:keep] + bytes(self.size - keep))
+        """Put the first part of the data there; the rest is zero."""
+        if fraction <= 0:
+            return
+        keep, at = int(self.size * fraction), 0
+        data = self.data[:keep] + bytes(self.size - keep)
+        for path, n in self.files:
+            where = os.path.join(directory, self.name, path) if path else \
+                os.path.join(directory, self.name)
+            os.makedirs(os.path.dirname(where), exist_ok=True)
+            with open(where, 'wb') as f:
+                f.write(data[at:at + n])
+            at += n
 
 
 class Bep52:

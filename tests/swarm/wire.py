@@ -103,9 +103,9 @@ class Torrent:
         self.infohash, self.pieces, self.info = infohash, pieces, info
         self.name, self.piece_length = name, piece_length
 
-    def file(self, trackers=()):
-        """The bytes of a .torrent."""
-        head = {'created by': 'scripted swarm'}
+    def file(self, trackers=(), **beside):
+        """The bytes of a .torrent; beside: more keys, all before "info"."""
+        head = {'created by': 'scripted swarm', **beside}
         if trackers:
             head['announce'] = trackers[0]
             head['announce-list'] = [[t] for t in trackers]
@@ -118,8 +118,9 @@ class Torrent:
                 'has_metadata': self.info is not None}
 
 
-def make_torrent(name, pieces=100, piece_length=16384, data=None, seed=0):
-    """Of real data; or of none, with hashes that nobody will ever check."""
+def make_torrent(name, pieces=100, piece_length=16384, data=None, seed=0, files=None):
+    """Of real data; or of none, with hashes that nobody will ever check. files: in this
+    order, path and length of each, of a directory with that name."""
     if data is not None:
         chunks = range(0, len(data), piece_length)
         hashes = b''.join(hashlib.sha1(data[i:i + piece_length]).digest() for i in chunks)
@@ -127,8 +128,9 @@ def make_torrent(name, pieces=100, piece_length=16384, data=None, seed=0):
     else:
         hashes = random.Random(f'{seed}:{name}').randbytes(20 * pieces)
         length = pieces * piece_length
-    info = benc({'name': name, 'length': length, 'piece length': piece_length,
-                 'pieces': hashes})
+    what = {'length': length} if files is None else {
+        'files': [{'length': n, 'path': path.split('/')} for path, n in files]}
+    info = benc({'name': name, 'piece length': piece_length, 'pieces': hashes, **what})
     return Torrent(hashlib.sha1(info).digest(), pieces, info, name, piece_length)
 
 
