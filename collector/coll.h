@@ -90,6 +90,13 @@ struct given_kept {
 	struct given given;		/* n is 0: a free place */
 };
 
+/* Whose token the question for an id has cost, until it is known whether a swarm is joined for
+ * it. Of each id that is asked about elsewhere, and of the question under way. */
+#define COLD_MAX (ENGINE_FLIGHTS + TIER_FLIGHTS + 1)
+struct cold {
+	uint8_t id[IH_LEN], client[ADDR_LEN], open;
+};
+
 /* Of the databases of places; places.c. */
 struct places {
 	struct geo_watch *watch;
@@ -175,6 +182,8 @@ struct coll {
 	struct control control;
 	struct tracksay tracksay;	/* what the log has said of trackers */
 	struct buckets *buckets;	/* of cold lookups */
+	struct cold cold[COLD_MAX];
+	uint32_t ncold;			/* that are open */
 	/* One for each id that the engine is asked about, and the question under way. */
 	struct given_kept kept[ENGINE_FLIGHTS + 1];
 	uint64_t evictions;		/* of the table, already counted */
@@ -340,6 +349,12 @@ void follow_configure(struct coll *c);
 const struct conf *follow_conf(const struct coll *c);
 /* The session listens there: if it is Gluetun's new port, everybody must hear of it. */
 void follow_listening(struct coll *c, uint16_t port);
+
+/* --- cold.c --- */
+/* jobs_cold_s has taken a token for this question. Proof: tests/unit/test_cold.c. */
+void cold_paid(struct coll *c, const struct shm_job *job);
+/* It is decided; the token comes back unless a swarm was joined. For any id. */
+void cold_end(struct coll *c, const uint8_t id[IH_LEN], int joined);
 
 /* --- ids.c --- */
 /* Nothing that we have or do already answers it: a swarm must be joined for it. */

@@ -193,6 +193,7 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	enum swarm_ace_mode mode = mode_of(r, torrent);
 	struct swarm_id *e = swarms_id(c->swarms, id);
 	struct swarm *w = e ? e->swarm : NULL;
+	int joined = 0;
 
 	if (w && v2) {
 		ids_whole_v2(c, w, v2);
@@ -200,8 +201,11 @@ struct swarm *ids_swarm(struct coll *c, const uint8_t id[IH_LEN],
 	}
 	if (r->how == RESOLVED_ENGINE && !(w && w == swarms_find(c->swarms, r->infohash)))
 		w = e ? move(c, e, r) : swarms_find(c->swarms, r->infohash);
-	if (!w)
+	if (!w) {
 		w = jobs_join(c, id, r->infohash, v2, mode, why);
+		joined = w != NULL;
+	}
+	cold_end(c, id, joined);
 	given_found(c, w, id);
 	if (w && learn(c, w, id, r, mode) != 0) {
 		*why = LANE_FAILED;
@@ -233,7 +237,7 @@ void ids_resolved(void *arg, const uint8_t id[IH_LEN], const struct resolved *r)
 
 	if (sure.how == RESOLVED_NO_ANSWER)
 		remember_slot(c, id, &sure);
-	if (!tier_ask(c, id, &sure, NULL, 0, NULL, ENGINE_REDIS_MS))
+	if (!tier_ask(c, id, &sure, NULL, 0, ENGINE_REDIS_MS))
 		ids_join(c, id, &sure, NULL, 0);
 }
 

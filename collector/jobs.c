@@ -285,10 +285,12 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 			wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 			return;
 		}
+		if (cold)
+			cold_paid(c, job);
 		given_sift(c, w, job->client, &given);
 		given_keep(c, job->id, &given);
 		if ((!ids_known(c, job, &r) && !w) ||
-		    tier_ask(c, job->id, &r, v2, torrent, cold ? job->client : NULL, 0)) {
+		    tier_ask(c, job->id, &r, v2, torrent, 0)) {
 			wait_unjoined(c, job);
 			return;
 		}
@@ -298,7 +300,7 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		given_sift(c, w, job->client, &given);
 		given_take(c, w, &given);
 		w = NULL;
-	} else if (tier_ask(c, job->id, &r, v2, torrent, NULL, 0)) {
+	} else if (tier_ask(c, job->id, &r, v2, torrent, 0)) {
 		wait_unjoined(c, job); /* another node may see what we can't */
 		return;
 	}

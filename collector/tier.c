@@ -32,9 +32,7 @@ static void land_answered(struct tier_flight *f)
 
 	land(f, &was);
 	stat_inc(tier_hits);
-	if (was.paid) /* nothing was joined */
-		bucket_give(was.c->buckets, was.client,
-			    (uint32_t)was.c->kid.conf.swarm_cold_burst);
+	cold_end(was.c, was.asked, 0);
 	wait_answer_id(was.c, was.asked, LANE_OK);
 }
 
@@ -279,7 +277,7 @@ static int take_off(struct coll *c, struct tier_flight *f, uint64_t spent_ms)
 }
 
 int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
-	     const uint8_t *v2, int torrent, const uint8_t *client, uint64_t spent_ms)
+	     const uint8_t *v2, int torrent, uint64_t spent_ms)
 {
 	struct tier_flight *f;
 
@@ -298,9 +296,6 @@ int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved 
 	f->has_v2 = v2 != NULL;
 	if (v2)
 		memcpy(f->v2, v2, IH_V2_LEN);
-	f->paid = client != NULL;
-	if (client)
-		memcpy(f->client, client, ADDR_LEN);
 	return take_off(c, f, spent_ms) == 0;
 }
 

@@ -55,7 +55,6 @@ struct tier_flight {
 	uint8_t asked[IH_LEN];
 	struct resolved r;
 	uint8_t v2[IH_V2_LEN], has_v2, torrent;
-	uint8_t client[ADDR_LEN], paid;	/* who gave a token for a join (bucket.h) */
 	uint8_t lost;			/* another node holds the claim */
 	uint8_t listed;			/* a list is there, and who waits wants it settled */
 	uint64_t soon_ms, end_ms;	/* monotonic: the answer of Redis; of the holder */
@@ -85,10 +84,9 @@ PS_MUST int tier_open(struct coll *c);
 void tier_close(struct coll *c);
 /* A swarm would have to be joined for asked, which means r. 1: Redis is asked; who waits is
  * answered, or ids_join is called, from the loop. 0: nobody is there to be asked, or the
- * swarm is joined: go on. client: whose token was taken; NULL: nobody's. torrent: see
- * ids_swarm. spent_ms: of TIER_WAIT_MS, before. */
+ * swarm is joined: go on. torrent: see ids_swarm. spent_ms: of TIER_WAIT_MS, before. */
 int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved *r,
-	     const uint8_t *v2, int torrent, const uint8_t *client, uint64_t spent_ms);
+	     const uint8_t *v2, int torrent, uint64_t spent_ms);
 int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN]);
 void tier_tick(struct coll *c);		/* once a second: claims */
 

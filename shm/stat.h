@@ -44,6 +44,7 @@ X(done_lost, "completions without room in their lane: its worker takes none") \
 X(jobs, "jobs taken") \
 X(jobs_refused, "jobs refused at a limit") \
 X(cold_limited, "questions answered 503 at swarm.cold_rate") \
+X(cold_given, "tokens of cold lookups that came back: no swarm was joined") \
 X(cold_forgotten, "clients whose cold bucket made room for another client's") \
 X(waiters_refused, "questions answered 503 at swarm.max_waiters") \
 X(trackers_left_out, "trackers not asked at swarm.max_trackers, with each join") \

@@ -8,6 +8,7 @@ import signal
 import netns
 import pytest
 from daemon import Answer, Daemon
+from engine import Engine
 from netns import World
 from parts import Tracker
 from procs import wait_until
@@ -162,8 +163,11 @@ def test_a_full_table_forgets_the_oldest(daemon, tracker):
 class Far:
     """Clients out in the world, not on the daemon's machine."""
 
-    def __init__(self, stage, conf):
+    def __init__(self, stage, conf, engine=None):
         self.world = World(stage, ('tun0',))
+        if engine:
+            with self.world.house:
+                conf = {'acestream.engine_url': Engine(stage, engine).url, **conf}
         with self.world.around:
             self.tracker = Tracker(stage, address=World.TRACKER)
         with self.world.house:
@@ -238,6 +242,22 @@ def test_metadata_counts_torrents_not_questions(stage):
     assert refused.status == 429 and int(refused.headers['Retry-After']) >= 1
     assert far.post('/api/v1/metadata?async=1', {'magnet_uri': a}).status == 202
     assert far.counter('meta_jobs') == 1
+
+
+@needs_namespaces
+def test_what_needs_no_join_costs_nothing(stage):
+    """The engine says that an id means a swarm which is joined already. It has cost a token
+    before that was known, which comes back."""
+    a, b, c, *more = ids(8)
+    far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 2}, dict.fromkeys(more, a))
+    assert far.ask(a).status == 200
+    for x in more:
+        got = far.ask(x)
+        assert (got.status, got.json['infohash']) == (200, a)
+    assert far.counter('cold_given') == len(more) and far.counter('joins') == 1
+    assert far.ask(b).status == 200     # the second token
+    assert far.ask(c).status == 503
+    assert far.counter('cold_limited') == 1
 
 
 @needs_namespaces

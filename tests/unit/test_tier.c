@@ -169,12 +169,11 @@ struct swarm *swarms_find(const struct swarms *of, const uint8_t id[IH_LEN])
 	return NULL;
 }
 
-void bucket_give(struct buckets *b, const uint8_t client[ADDR_LEN], uint32_t burst)
+void cold_end(struct coll *of, const uint8_t id[IH_LEN], int is_joined)
 {
-	(void)b;
-	(void)client;
-	(void)burst;
-	given_back++;
+	(void)of;
+	(void)id;
+	given_back += !is_joined;
 }
 
 /* The lane of one worker, with room for all. */
@@ -305,7 +304,6 @@ static int teardown(void **state)
 /* As worker/peers.c asks: wait_ms 0 is a question without ?wait=. */
 static void ask(uint64_t token, uint32_t wait_ms)
 {
-	static const uint8_t client[ADDR_LEN] = {1};
 	uint32_t hold = wait_ms ? wait_ms : (uint32_t)c->kid.conf.swarm_discovery_wait_ms;
 	struct shm_job job = {.kind = JOB_PEERS,
 			      .token = token,
@@ -316,7 +314,7 @@ static void ask(uint64_t token, uint32_t wait_ms)
 
 	memcpy(job.id, ID, IH_LEN);
 	memcpy(r.infohash, ID, IH_LEN);
-	assert_int_equal(tier_ask(c, ID, &r, NULL, 0, client, 0), 1);
+	assert_int_equal(tier_ask(c, ID, &r, NULL, 0, 0), 1);
 	wait_for(c, NULL, &job);
 }
 
