@@ -50,7 +50,9 @@ extern "C" {
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
 #include <libtorrent/torrent_flags.hpp>
+#include <libtorrent/torrent.hpp>
 #include <libtorrent/torrent_handle.hpp>
+#include <libtorrent/tracker_manager.hpp>
 #include <libtorrent/torrent_status.hpp>
 
 namespace
@@ -1379,6 +1381,20 @@ bool other_hash(joined &join, const lt_ids &ids)
 	return renamed;
 }
 
+/* What a tracker names is dialled at once (torrent_connect_boost), what libtorrent is told in
+ * another way with its next second. So it hears an empty answer of no tracker: by a virtual
+ * call, for its library shows none of these functions. What it says of it is passed over. */
+void dial_at_once(const lt::torrent_handle &handle)
+{
+	on_its_thread(handle, [](const lt::torrent_handle &h) {
+		const auto torrent = h.native_handle();
+
+		if (torrent)
+			static_cast<lt::request_callback &>(*torrent)
+				.tracker_response({}, {}, {}, {});
+	});
+}
+
 void metadata_event(struct lt_session *l, const joined &join)
 {
 	const lt_event e = swarm_event(l, LT_METADATA, join.at->id);
@@ -1507,6 +1523,7 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	for (const auto &ep : it->second.given)
 		a.handle.connect_peer(ep);
 	it->second.given.clear();
+	dial_at_once(a.handle);
 	for (const auto &url : it->second.trackers)
 		a.handle.add_tracker(lt::announce_entry(url));
 	it->second.trackers.clear();
@@ -1525,6 +1542,8 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		if (x->event != lt::event_t::stopped)
 			tracker_event(l, *x, k, LT_TRACKER_ASKED, 0);
 	} else if (const auto *r = lt::alert_cast<lt::tracker_reply_alert>(a)) {
+		if (!*r->tracker_url()) /* dial_at_once() */
+			return;
 		tracker_event(l, *r, k, LT_TRACKER_OK, r->num_peers);
 		if (k)
 			ask_scrape(l, *r, *k);
@@ -1827,6 +1846,8 @@ int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 			else if (join->given.size() < GIVEN_EARLY_MAX)
 				join->given.push_back(ep);
 		}
+		if (join->handle.is_valid())
+			dial_at_once(join->handle);
 	});
 }
 

@@ -36,6 +36,16 @@ def test_a_peer_gives_it(fetching, swarm):
     assert s.asked_for_no_piece()
 
 
+def test_peers_of_a_link_are_dialled_at_once(fetching, swarm):
+    """Not with libtorrent's next second: five fetches, one after the other, in less than two."""
+    s = swarm([{'count': 1}], torrents=5)
+    d = fetching()
+    began = time.monotonic()
+    for infohash in s.infohashes:
+        assert post(d, link(infohash, s.endpoints())).status == 200
+    assert time.monotonic() - began < 2 * slow()
+
+
 def test_from_a_real_seed(fetching, payload, ltpeer):
     p = payload(trackers=(), size=300000)
     s = ltpeer(p, 1.0)
