@@ -70,6 +70,7 @@ struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN])
 	f->c = c;
 	f->number = ++fe->last;
 	memcpy(f->key, key, IH_LEN);
+	f->began_ms = clock_ms();
 	wanted(f);
 	buf_init(&f->json, META_BYTES_MAX);
 	f->next = fe->flights;
@@ -92,6 +93,7 @@ static void release(struct fetch_flight *f)
 	if (f->step == FETCH_RENDERING)
 		metainfo_json_end(&f->w);
 	buf_free(&f->json);
+	fe->held -= f->held;
 	free(f->bytes);
 	free(f->link);
 	free(f);
@@ -107,7 +109,7 @@ static void let_go(struct fetch_flight *f, int found)
 		return;
 	w->meta = 0;
 	if (found && c->kid.conf.metadata_seeding && !f->m.is_private) /* BEP 27 */
-		w->seed_until_ms = clock_ms() + c->kid.conf.metadata_seed_time_ms;
+		fetch_seed(w, f);
 	else if (w->waiters == 0 && swarm_ids_asked(w) == 0)
 		jobs_leave(c, w);
 }
@@ -187,6 +189,8 @@ int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,
 	}
 	free(f->bytes);
 	f->bytes = bytes;
+	f->c->fetch->held += len - f->held;
+	f->held = len;
 	join_flights(f);
 	fetch_render(f);
 	return 0;
@@ -214,7 +218,8 @@ void fetch_found(struct coll *c, const struct lt_event *e)
 	size_t len;
 	char *info;
 
-	if (!f || lt_metadata_take(c->lt, e->id, &info, &len) != 0)
+	if (!f || c->fetch->held >= FETCH_HELD_MAX ||
+	    lt_metadata_take(c->lt, e->id, &info, &len) != 0)
 		return; /* asked for again in a second */
 	if (fetch_has(f, info, info, len, &e->ids) != 0)
 		fetch_end(f, LANE_FAILED);
@@ -222,14 +227,47 @@ void fetch_found(struct coll *c, const struct lt_event *e)
 
 /* ---- the swarm ------------------------------------------------------------------------ */
 
-static void ask_trackers(const struct fetch_flight *f, const struct swarm *w)
+static int is_configured(const struct conf *conf, const char *url)
 {
-	uint32_t most = (uint32_t)f->c->kid.conf.swarm_max_trackers;
+	char one[MAGNET_URL_MAX];
 
-	for (uint32_t i = 0; i < f->link->ntrackers && i < most; i++)
-		lt_add_tracker(f->c->lt, w->id, magnet_tracker(f->link, i));
-	if (f->link->ntrackers > most)
-		stat_add(STAT_trackers_left_out, f->link->ntrackers - most);
+	for (const char *at = conf->swarm_trackers;
+	     (at = conf_list_next(at, one, sizeof(one))) != NULL;)
+		if (strcmp(one, url) == 0)
+			return 1;
+	return 0;
+}
+
+/* Those of a link, beside those of the configuration. */
+static void ask_trackers(struct fetch_flight *f, struct swarm *w,
+			 const struct magnet *link)
+{
+	const struct conf *conf = &f->c->kid.conf;
+
+	for (uint32_t i = 0; i < link->ntrackers; i++) {
+		const char *url = magnet_tracker(link, i);
+
+		if (is_configured(conf, url))
+			continue;
+		if (f->ntrackers >= (uint32_t)conf->swarm_max_trackers) {
+			stat_inc(trackers_left_out);
+			continue;
+		}
+		f->ntrackers++;
+		lt_add_tracker(f->c->lt, w->id, url);
+		if (w->trackers_expected < SWARM_TRACKERS)
+			w->trackers_expected++;
+	}
+}
+
+/* The session's list was made anew (jobs.c, a reload), and these are not in it. */
+static void ask_again(struct fetch_flight *f, struct swarm *w)
+{
+	if (!f->unasked || w->trackers_at_ms)
+		return;
+	f->unasked = 0;
+	f->ntrackers = 0;
+	ask_trackers(f, w, f->link);
 }
 
 /* LANE_OK: it is in the session. */
@@ -251,7 +289,9 @@ static enum lane_rc enter(struct fetch_flight *f)
 	w->control = 0;
 	w->meta = 1;
 	w->asked_ms = clock_ms();
-	ask_trackers(f, w);
+	f->ntrackers = 0;
+	f->unasked = w->trackers_at_ms != 0;
+	ask_trackers(f, w, f->link);
 	f->step = FETCH_IN_SWARM;
 	lt_metadata(c->lt, w->id);
 	return LANE_OK;
@@ -348,10 +388,7 @@ static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
 		return;
 	given_sift(f->c, w, client, &link->given);
 	given_take(f->c, w, &link->given);
-	for (uint32_t i = 0; i < link->ntrackers && f->link->ntrackers == 0 &&
-			     i < (uint32_t)f->c->kid.conf.swarm_max_trackers;
-	     i++)
-		lt_add_tracker(f->c->lt, w->id, magnet_tracker(link, i));
+	ask_trackers(f, w, link);
 }
 
 static struct fetch_flight *of_link(const struct coll *c, const struct magnet *link)
@@ -479,8 +516,11 @@ static void tick(struct fetch_flight *f)
 		late(f);
 	} else if (!w) {
 		enter_or_end(f); /* it was left for another reason */
-	} else if (w->pieces) {  /* it is there; the word of it was lost */
+	} else if (
+		w->pieces) { /* it is there; the word of it was lost, or there was no room */
 		lt_metadata(f->c->lt, w->id);
+	} else {
+		ask_again(f, w);
 	}
 }
 
@@ -537,4 +577,6 @@ void fetch_close(struct coll *c)
 void fetch_configure(struct coll *c)
 {
 	fetch_keep_configure(c);
+	for (struct fetch_flight *f = c->fetch->flights; f; f = f->next)
+		f->unasked = f->step == FETCH_IN_SWARM;
 }

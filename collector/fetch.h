@@ -27,6 +27,10 @@
 #define FETCH_REDIS_WAIT_MS 200
 #define FETCH_REDIS_MAX (1u << 20)
 #define FETCH_REDIS_TTL_MS 86400000
+/* Info dicts of all flights, bytes: more of them wait, but one alone may always be. And those
+ * of swarms that we stay in. */
+#define FETCH_HELD_MAX (64u << 20)
+#define FETCH_SEED_MAX (64u << 20)
 #define FETCH_STEP_FILES 512 /* rendered in one turn of the loop */
 #define FETCH_UP_KEEP_S 600  /* an upload that nobody took is removed */
 #define FETCH_UP_SWEEP_MS 60000

@@ -30,8 +30,12 @@ struct fetch_flight {
 	 * place is wanted by a question. */
 	int idle;
 	uint64_t idle_ms;
+	uint64_t began_ms;
+	uint32_t ntrackers; /* of links, that its swarm asks */
+	int unasked;        /* those of its own are to be said again */
 	struct redis_get *get;
 	char *bytes;       /* ours: an info dict, or a whole .torrent */
+	size_t held;       /* bytes of them */
 	struct metainfo m; /* of bytes */
 	struct lt_ids ids;
 	int from_redis;
@@ -43,6 +47,7 @@ struct fetch_flight {
 struct fetch {
 	struct fetch_flight *flights; /* newest first; metadata.flights at most */
 	uint32_t nflights;
+	size_t held; /* bytes of all flights */
 	uint64_t last; /* number */
 	struct metadead *dead;
 	/* What an earlier metadata.cache_dir still writes is waited for, then closed. */
@@ -86,6 +91,8 @@ void fetch_keep_close(struct fetch *fe);
 void fetch_keep_configure(struct coll *c);
 void fetch_render(struct fetch_flight *f);
 void fetch_keep_tick(struct coll *c);
+/* What f found stays in its swarm for others. */
+void fetch_seed(struct swarm *w, const struct fetch_flight *f);
 int fetch_key(char out[64], const uint8_t key[IH_LEN]); /* of Redis */
 
 /* --- fetch_up.c --- */

@@ -139,6 +139,7 @@ static void stored(struct coll *c, const struct metastore_done *done)
 		return;
 	if (done->rc == METADISK_OK) {
 		stat_inc(meta_found);
+		stat_add(STAT_meta_found_ms, clock_ms() - f->began_ms);
 		metadead_found(c->fetch->dead, f->key);
 	}
 	fetch_end(f, done->rc != METADISK_OK ? LANE_META_DISK
@@ -249,7 +250,7 @@ void fetch_keep_configure(struct coll *c)
 /* ---- for others --------------------------------------------------------------------------- */
 
 struct seeds {
-	uint64_t now_ms;
+	uint64_t now_ms, bytes;
 	uint32_t n;
 	struct swarm *first; /* whose time is over first */
 };
@@ -261,17 +262,25 @@ static void count_seed(struct swarm *w, void *arg)
 	if (w->seed_until_ms <= s->now_ms)
 		return;
 	s->n++;
+	s->bytes += w->seed_bytes;
 	if (!s->first || w->seed_until_ms < s->first->seed_until_ms)
 		s->first = w;
 }
 
-/* The last metadata.seed_count stay. */
+void fetch_seed(struct swarm *w, const struct fetch_flight *f)
+{
+	w->seed_until_ms = clock_ms() + f->c->kid.conf.metadata_seed_time_ms;
+	w->seed_bytes = (uint32_t)f->m.info.len;
+}
+
+/* The last metadata.seed_count stay, if they are no more than FETCH_SEED_MAX. */
 static void bound_seeds(struct coll *c)
 {
 	struct seeds s = {.now_ms = clock_ms()};
 
 	swarms_each(c->swarms, count_seed, &s);
-	while (s.n > (uint32_t)c->kid.conf.metadata_seed_count) {
+	while (s.n > (uint32_t)c->kid.conf.metadata_seed_count ||
+	       (s.n && s.bytes > FETCH_SEED_MAX)) {
 		s.first->seed_until_ms = 0;
 		s = (struct seeds){.now_ms = s.now_ms};
 		swarms_each(c->swarms, count_seed, &s);

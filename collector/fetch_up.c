@@ -99,7 +99,7 @@ static void land(struct coll *c, const struct shm_job *job, const char *name, ch
 		wait_answer(c, job->token, LANE_FAILED);
 		return;
 	}
-	f = fetch_begin(c, key);
+	f = c->fetch->held < FETCH_HELD_MAX ? fetch_begin(c, key) : NULL;
 	if (!f) {
 		free(bytes);
 		wait_answer(c, job->token, LANE_BUSY);

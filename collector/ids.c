@@ -258,8 +258,10 @@ static void take_over(struct coll *c, struct swarm *w, struct swarm *from)
 		w->asked_ms = from->asked_ms;
 	w->control = w->control && from->control;
 	w->meta |= from->meta;
-	if (from->seed_until_ms > w->seed_until_ms)
+	if (from->seed_until_ms > w->seed_until_ms) {
 		w->seed_until_ms = from->seed_until_ms;
+		w->seed_bytes = from->seed_bytes;
+	}
 	memcpy(ids, from->ids, sizeof(ids));
 	swarms_remove(c->swarms, from);
 	for (uint32_t i = 0; i < SWARM_IDS; i++) {

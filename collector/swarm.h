@@ -140,6 +140,7 @@ struct swarm {
 	uint8_t published_verdict, published_path;	/* of the newest version */
 	int meta;			/* its metadata is waited for (fetch.c) */
 	uint64_t seed_until_ms;		/* monotonic; it serves its metadata to others; 0 */
+	uint32_t seed_bytes;		/* of that */
 	int control;			/* a probe of ours, not a question of anybody's */
 	int round_done;			/* the first round is over: stays set */
 	int joined, quiet;		/* in the session; and there announced nowhere */

@@ -22,8 +22,6 @@
  * HOW     what a reload (HUP) does with a changed value
  * RELOAD  taken at once
  * RESTART the whole reload is refused, naming the key
- * LATER   fixed by the design so that one file serves all versions, but nothing
- *         in this version reads it: a warning says so when it is set
  */
 #ifndef PEERSCOPE_COMMON_CONF_H
 #define PEERSCOPE_COMMON_CONF_H
@@ -165,7 +163,7 @@ enum conf_type {
 	CONF_STR, CONF_SECRET, CONF_MS, CONF_SIZE, CONF_INT, CONF_BOOL,
 	CONF_REDIS_MODE, CONF_LOG_LEVEL, CONF_LOG_FORMAT,
 };
-enum conf_how { CONF_RELOAD, CONF_RESTART, CONF_LATER };
+enum conf_how { CONF_RELOAD, CONF_RESTART };
 
 enum conf_redis_mode { REDIS_BUNDLED = 0, REDIS_EXTERNAL = 1, REDIS_OFF = 2 };
 enum conf_log_format { LOG_TEXT = 0, LOG_JSON = 1 };

@@ -329,22 +329,6 @@ static void check_sizes(struct config_load *l)
 			  "more than swarm.max_peers, which bounds it");
 }
 
-/* Fixed by the design so that one file serves all versions, but not read by this one. */
-static void check_later(struct config_load *l)
-{
-	static const char what[] = "this version does not do that yet; no effect";
-	char text[CONFIG_WHERE_MAX * 2];
-	const struct conf_key *k = conf_keys(NULL);
-
-	for (int i = 0; i < CONFIG_KEY_N; i++, k++) {
-		if (k->how != CONF_LATER || !check_set(l, i))
-			continue;
-		conf_text(&l->cfg->conf, k, text, sizeof(text));
-		if (strcmp(text, k->def) != 0)
-			check_say(l, CONFIG_WARNING, i, what);
-	}
-}
-
 void config_check(struct config_load *l)
 {
 	const struct conf *c = &l->cfg->conf;
@@ -366,5 +350,4 @@ void config_check(struct config_load *l)
 	check_names(l);
 	check_lsd(l);
 	check_sizes(l);
-	check_later(l);
 }

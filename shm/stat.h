@@ -135,6 +135,7 @@ X(ace_past_lost, "engines that did not answer forgotten early: too many of them"
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
 X(meta_flights, "torrents whose metadata was looked for") \
 X(meta_found, "of these, found and in the cache") \
+X(meta_found_ms, "milliseconds that these took, in all") \
 X(meta_none, "of these, that nobody had in time") \
 X(meta_redis_hits, "of these, found in Redis") \
 X(meta_rejected, "metadata that was not believed: another torrent's, or no true one") \

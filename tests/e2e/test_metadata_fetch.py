@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import signal
 import time
 
 import pytest
@@ -64,6 +65,51 @@ def test_by_the_trackers_of_the_link(fetching, swarm, tracker):
     d = fetching()
     assert post(d, link(s.infohash, (), t.udp)).status == 200
     assert t.announces(s.infohash, 'started')
+
+
+def test_trackers_of_every_link_are_asked(fetching, swarm, tracker):
+    """Whoever comes later may know more; but no more than swarm.max_trackers."""
+    one, two, three = tracker(), tracker(), tracker()
+    s = swarm([{'count': 1}])
+    three.set(s.infohash, peers=s.endpoints())
+    d = fetching({'swarm.max_trackers': 2, 'swarm.trackers': one.http, 'metadata.timeout': '20s'})
+    for t in one, two:
+        assert post(d, link(s.infohash, (), t.http), query='?timeout=100').status == 504
+    wait_until(lambda: two.announces(s.infohash), 10, 'the second one is asked')
+    assert len(one.announces(s.infohash, 'started')) == 1
+    assert post(d, link(s.infohash, (), three.http)).status == 200
+    d = fetching({'swarm.max_trackers': 1, 'metadata.timeout': '2s'})
+    assert post(d, link('ab' * 20, (), two.http, three.http)).status == 504
+    assert two.announces('ab' * 20) and not three.announces('ab' * 20)
+    assert counters(d)['trackers_left_out'] == 1
+
+
+def test_a_reload_does_not_forget_a_links_trackers(daemon, swarm, tracker, tmp_path):
+    text = '[swarm]\ntrackers = {}\n'
+    one, two, mine = tracker(), tracker(), tracker()
+    s = swarm([{'count': 1}])
+    d = daemon({'http.workers': 1, 'metadata.cache_dir': str(tmp_path), 'swarm.trackers': None,
+                'metadata.timeout': '20s'}, file=text.format(one.http))
+    mine.set(s.infohash, interval=3600)
+    assert post(d, link(s.infohash, (), mine.http), query='?timeout=100').status == 504
+    wait_until(lambda: mine.announces(s.infohash), 10, 'it is asked')
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(text.format(two.http))
+    mine.set(s.infohash, peers=s.endpoints())
+    d.kill(signal.SIGHUP)
+    wait_until(lambda: two.announces(s.infohash), 10, 'the new one is asked')
+    wait_until(lambda: d.get(f'{API}/{s.infohash}').status == 200, 10, 'mine as well')
+
+
+def test_a_swarm_that_is_known_already(fetching, swarm):
+    """Somebody asked for its peers before: the metadata is there."""
+    s = swarm([{'count': 1}])
+    d = fetching()
+    d.peers(s.infohash, **{'x.pe': '{}:{}'.format(*s.endpoints()[0])})
+    wait_until(lambda: s.totals()['metadata_requests'], 10, 'it got it')
+    s.ask('leave', peers=[0])
+    a = post(d, s.infohash)
+    assert a.status == 200 and a.json['source'] == 'dht'
 
 
 def test_who_lies_is_not_believed(fetching, swarm):
