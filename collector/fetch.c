@@ -433,38 +433,42 @@ out:
 }
 
 /* Half of them, so that there is room for those who wait. */
-static int may_last(const struct coll *c)
+int fetch_may_last(const struct coll *c, const uint8_t key[IH_LEN])
 {
-	uint32_t n = 0, max = (uint32_t)c->kid.conf.metadata_flights / 2;
+	uint32_t n = 0, busy = 0, max = (uint32_t)c->kid.conf.metadata_flights;
+	const struct fetch_flight *mine = fetch_of(c, key);
 
-	for (const struct fetch_flight *f = c->fetch->flights; f; f = f->next)
+	if (mine && mine->lasts)
+		return 1;
+	for (const struct fetch_flight *f = c->fetch->flights; f; f = f->next) {
 		n += f->lasts != 0;
-	return n < (max ? max : 1);
+		busy += !f->idle; /* others make room */
+	}
+	return n < (max > 1 ? max / 2 : 1) && (mine || busy < max);
 }
 
-enum lane_rc fetch_long(struct coll *c, struct magnet *link,
-			const uint8_t client[ADDR_LEN], uint64_t end_ms)
+void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
+		uint64_t end_ms)
 {
 	struct fetch_flight *f = of_link(c, link);
 	int fresh = !f;
 
 	if (fresh)
-		f = may_last(c) ? fetch_begin(c, magnet_key(link)) : NULL;
+		f = fetch_begin(c, magnet_key(link));
 	else
 		more(f, client, link);
-	if (f && f->end_ms < end_ms && (f->lasts || may_last(c))) {
+	if (f && (fresh || f->end_ms < end_ms)) {
 		f->end_ms = end_ms;
 		f->lasts = 1;
 		f->idle = 0;
 	}
 	if (!fresh || !f) {
 		free(link);
-		return f ? LANE_OK : LANE_BUSY;
+		return;
 	}
 	memcpy(f->client, client, ADDR_LEN);
 	f->link = link;
 	take_off(f);
-	return LANE_OK;
 }
 
 void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)

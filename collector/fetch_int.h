@@ -73,10 +73,12 @@ void fetch_hashes(struct lt_ids *out, const void *info, size_t len);
 
 /* Is it the torrent of this key that f looks for, or found? */
 int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN]);
-/* See that link is looked for until end_ms, though nobody waits: LANE_OK, and later_ended
- * will say how it ended, maybe before this returns; or LANE_BUSY. Takes link. */
-PS_MUST enum lane_rc fetch_long(struct coll *c, struct magnet *link,
-				const uint8_t client[ADDR_LEN], uint64_t end_ms);
+/* Is there room for a flight for key that lasts longer than metadata.timeout? */
+int fetch_may_last(const struct coll *c, const uint8_t key[IH_LEN]);
+/* If so: see that link is looked for until end_ms, though nobody waits. later_ended will say
+ * how it ended, maybe before this returns. Takes link. */
+void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
+		uint64_t end_ms);
 
 /* --- fetch_later.c --- */
 PS_MUST int later_open(struct coll *c, char err[ERRLEN]);

@@ -200,7 +200,9 @@ static int is_final(const struct entry *e, enum lane_rc rc)
 	case LANE_META_BADFILE:
 	case LANE_META_DISK:
 	case LANE_FAILED: return 1;
-	default: return clock_wall_ms() + LATER_AGAIN_MS >= e->j.until_ms;
+	default:
+		return e->j.until_ms != 0 &&
+		       clock_wall_ms() + LATER_AGAIN_MS >= e->j.until_ms;
 	}
 }
 
@@ -220,34 +222,40 @@ void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc)
 	show(c->fetch->later);
 }
 
-static uint64_t left_ms(const struct entry *e)
+/* Its time begins with its first turn. A clock that was set back makes it no longer. */
+static uint64_t begin_time(struct entry *e)
 {
 	uint64_t now = clock_wall_ms(), most = e->c->kid.conf.metadata_job_timeout_ms;
-	uint64_t left = e->j.until_ms > now ? e->j.until_ms - now : 0;
 
-	return left < most ? left : most; /* a clock that was set back, too */
+	if (e->j.until_ms == 0 || e->j.until_ms > now + most) {
+		e->j.until_ms = now + most;
+		jobfile_save(e->c->kid.run_dir, &e->j);
+	}
+	return e->j.until_ms > now ? e->j.until_ms - now : 0;
 }
 
-/* Look for it. It may have ended when this returns. */
-static void fly(struct entry *e)
+/* Look for it: 0, though it may have ended when this returns; or -1: there is no room for one
+ * more that lasts. */
+static int fly(struct entry *e)
 {
 	struct magnet *link;
 	char err[ERRLEN];
 
 	if (is_cached(e->c, e->j.key)) { /* who died before us had found it */
 		ended(e, LANE_OK);
-		return;
+		return 0;
 	}
+	if (!fetch_may_last(e->c, e->j.key))
+		return -1;
 	link = malloc(sizeof(*link));
 	if (!link || magnet_parse(link, e->j.link, strlen(e->j.link), err) != 0) {
 		free(link);
-		return;
+		e->again_ms = clock_ms() + LATER_AGAIN_MS;
+		return 0;
 	}
 	e->flies = 1; /* before later_ended may say otherwise */
-	if (fetch_long(e->c, link, e->j.client, clock_ms() + left_ms(e)) != LANE_OK) {
-		e->flies = 0;
-		e->again_ms = clock_ms() + LATER_AGAIN_MS;
-	}
+	fetch_long(e->c, link, e->j.client, clock_ms() + begin_time(e));
+	return 0;
 }
 
 /* ---- questions ---------------------------------------------------------------------- */
@@ -320,8 +328,7 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 		return;
 	}
 	j.created_ms = j.since_ms = now;
-	j.until_ms = now + (j.state == METAJOB_PENDING ? conf->metadata_job_timeout_ms
-						       : conf->metadata_job_keep_ms);
+	j.until_ms = j.state == METAJOB_PENDING ? 0 : now + conf->metadata_job_keep_ms;
 	e = entry_new(c, &j);
 	if (!e || jobfile_save(c->kid.run_dir, &j) != 0) {
 		if (e)
@@ -332,7 +339,7 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	stat_inc(meta_jobs);
 	wait_answer(c, job->token, LANE_OK);
 	if (e->j.state == METAJOB_PENDING)
-		fly(e);
+		(void)fly(e);
 	show(c->fetch->later);
 }
 
@@ -437,25 +444,26 @@ static void tick_ended(struct entry *e)
 		forget(e);
 }
 
-static void tick_pending(struct entry *e)
+/* full: nobody else has a turn now. */
+static void tick_pending(struct entry *e, int *full)
 {
-	if (e->flies)
-		return;
-	if (clock_wall_ms() >= e->j.until_ms)
+	/* The end of its flight comes first, if it has one of its own. */
+	if (e->j.until_ms && clock_wall_ms() >= e->j.until_ms + LATER_AGAIN_MS)
 		ended(e, LANE_META_NONE);
-	else if (clock_ms() >= e->again_ms)
-		fly(e);
+	else if (!e->flies && !*full && clock_ms() >= e->again_ms)
+		*full = fly(e) != 0;
 }
 
 void later_tick(struct coll *c)
 {
 	struct later *l = c->fetch->later;
 	struct entry *e, *next;
+	int full = 0;
 
 	for (e = TAILQ_FIRST(&l->all); e; e = next) {
 		next = TAILQ_NEXT(e, all);
 		if (e->j.state == METAJOB_PENDING)
-			tick_pending(e);
+			tick_pending(e, &full);
 		else
 			tick_ended(e);
 	}

@@ -108,7 +108,7 @@ X(metadata, seed_time, MS, "30m", 1000, 604800000, RELOAD, "for so long") \
 X(metadata, seed_count, INT, "50", 0, 5000, RELOAD, "in so many of them; the one whose time is over first leaves") \
 X(metadata, jobs, INT, "256", 1, 4096, RELOAD, "questions with async=1 that are remembered; more are answered 503") \
 X(metadata, job_timeout, MS, "10m", 1000, 86400000, RELOAD, "how long metadata is looked for when nobody waits: jobs, and what came too late for its asker") \
-X(metadata, job_keep, MS, "1h", 60000, 604800000, RELOAD, "how long it is told how such a question ended") \
+X(metadata, job_keep, MS, "1h", 1000, 604800000, RELOAD, "how long it is told how such a question ended") \
 X(metadata, webhook_secret, SECRET, "", 0, 200, RELOAD, "key that webhooks are signed with; empty: none are sent") \
 X(vpn, gluetun_url, STR, "", 0, 500, RELOAD, "control server of Gluetun, whose forwarded port is followed; empty: none") \
 X(vpn, api_key, SECRET, "", 0, 200, RELOAD, "its API key") \

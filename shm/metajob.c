@@ -196,8 +196,9 @@ void metajob_json(struct json *out, const struct metajob *j, const char *base)
 	json_str(out, "info_hash", key);
 	put_time(out, "created_at", j->created_ms);
 	put_time(out, "since", j->since_ms);
-	put_time(out, j->state == METAJOB_PENDING ? "deadline" : "expires_at",
-		 j->until_ms);
+	if (j->until_ms)
+		put_time(out, j->state == METAJOB_PENDING ? "deadline" : "expires_at",
+			 j->until_ms);
 	put_url(out, "status_url", base, "/api/v1/jobs/", j->id);
 	if (j->state == METAJOB_DONE)
 		put_url(out, "result_url", base, "/api/v1/metadata/", key);

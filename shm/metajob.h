@@ -42,7 +42,8 @@ struct metajob {
 	char id[METAJOB_ID + 1];
 	enum metajob_state state;
 	enum lane_rc rc;		/* of a failed one */
-	/* Wall clock. since: of the state; until: it is forgotten then (pending: given up). */
+	/* Wall clock. since: of the state; until: it is forgotten then (pending: given up; 0: it
+	 * waits for its turn, its time has not begun). */
 	uint64_t created_ms, since_ms, until_ms;
 	uint8_t key[IH_LEN];
 	uint8_t client[ADDR_LEN];

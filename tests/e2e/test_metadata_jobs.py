@@ -113,7 +113,7 @@ def test_a_swarm_that_comes_later_still_ends_in_the_cache(served, swarm):
     a = ask(d, s.infohash)
     assert a.status == 202 and int(a.headers['Retry-After']) > 0
     name = a.json['id']
-    assert a.json['state'] == 'pending' and 'deadline' in a.json
+    assert a.json['state'] == 'pending' and 'deadline' in job(d, name)
     assert 'result_url' not in a.json and 'expires_at' not in a.json
     assert ask(d, s.infohash, query='').status == 504       # who waits has waited enough
     assert job(d, name)['state'] == 'pending'
@@ -163,6 +163,33 @@ def test_full(served):
     assert job(d, first)['state'] == 'done'
     assert all(job(d, p)['state'] == 'pending' for p in pending)
     assert not os.listdir(f'{d.run_dir}/up') and len(os.listdir(f'{d.run_dir}/jobs')) == 3
+
+
+def test_what_ended_is_forgotten(served):
+    d = served({'metadata.job_keep': '1s'})
+    name = ask(d, KEY).json['id']
+    wait_until(lambda: d.get(f'/api/v1/jobs/{name}').status == 404, 10, 'its time is over')
+    assert not os.listdir(f'{d.run_dir}/jobs') and d.top()['gauges']['meta_jobs_kept'] == 0
+
+
+def test_jobs_leave_room_for_those_who_wait(served, swarm):
+    """Half of the flights are theirs; the others have their turn when these are over, and all
+    of their time then."""
+    d = served({'metadata.flights': 4, 'metadata.job_timeout': '6s', 'metadata.timeout': '10s'})
+    s = swarm([{'count': 1}])
+    names = [ask(d, f'{i:040x}').json['id'] for i in range(1, 6)]
+    late = ask(d, link(s)).json['id']
+    wait_until(lambda: d.top()['gauges']['meta_flying'] == 2, 10, 'two are looked for')
+    assert d.top()['gauges']['meta_jobs_pending'] == 6
+    assert [('deadline' in job(d, n)) for n in names] == [True, True, False, False, False]
+    assert ask(d, link(s), query='').status == 200          # and all who want it have it
+    until(d, late, 'done')
+    assert [job(d, n)['state'] for n in names] == ['pending'] * 5
+    until(d, names[1], 'failed', 30)
+    wait_until(lambda: 'deadline' in job(d, names[3]), 10, 'the next two')
+    assert job(d, names[3])['state'] == 'pending' and 'deadline' not in job(d, names[4])
+    until(d, names[4], 'failed', 60)
+    assert counters(d)['meta_full'] == 0 and counters(d)['meta_flights'] == 6
 
 
 # Webhooks -------------------------------------------------------------------------

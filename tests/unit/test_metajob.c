@@ -159,6 +159,10 @@ static void test_what_clients_are_told(void **state)
 	j.hook = METAJOB_NO_HOOK;
 	shown(&j, HEAD "pending\"," HASH TIMES "\"deadline\":\"2023-11-14T23:14:21Z\","
 		       "\"status_url\":\"http://b.test/api/v1/jobs/" ID "\"}");
+	j.until_ms = 0;
+	shown(&j, HEAD "pending\"," HASH TIMES
+		       "\"status_url\":\"http://b.test/api/v1/jobs/" ID "\"}");
+	j.until_ms = 1700003661000;
 	j.state = METAJOB_DONE;
 	j.hook = METAJOB_HOOK_SENT;
 	shown(&j, HEAD "done\"," HASH TIMES "\"expires_at\":\"2023-11-14T23:14:21Z\","
