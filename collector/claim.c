@@ -264,5 +264,6 @@ void claim_forget(struct coll *c)
 	if (!c->redis)
 		return;
 	claim_close(c);
+	tier_clock_forget(c);
 	swarms_each(c->swarms, forget, c);
 }

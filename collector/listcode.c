@@ -139,6 +139,29 @@ static void host_put(void *p, size_t size, uint64_t v)
 	}
 }
 
+/* ---- another clock ----------------------------------------------------------------- */
+
+static void shift(const struct field *f, size_t n, void *record, int64_t seconds)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *p = (uint8_t *)record + f[i].at;
+		uint64_t v = f[i].kind == SECONDS || f[i].kind == MILLIS
+				     ? host_get(p, f[i].size)
+				     : 0;
+		int64_t to = (int64_t)v + (f[i].kind == MILLIS ? 1000 : 1) * seconds;
+
+		if (v)
+			host_put(p, f[i].size, to > 0 ? (uint64_t)to : 1);
+	}
+}
+
+void listcode_shift(struct shm_swarm *s, struct shm_peer *peer, int64_t seconds)
+{
+	shift(swarm_fields, PS_ARRAY_LEN(swarm_fields), s, seconds);
+	for (uint32_t i = 0; i < s->npeers; i++)
+		shift(peer_fields, PS_ARRAY_LEN(peer_fields), &peer[i], seconds);
+}
+
 /* ---- writing ----------------------------------------------------------------------- */
 
 /* References in use, in order, without doubles; number[i] is what ref[i] is called. */

@@ -55,6 +55,8 @@ struct listcode {
 /* The list of id out of exactly len bytes. now_ms: wall. -1: it is not one, or not true. */
 PS_MUST int listcode_read(struct listcode *out, const uint8_t id[IH_LEN], const void *p,
 			  size_t len, uint64_t now_ms);
+/* All times of a list, to a clock that is so far ahead of theirs. What is 0 stays. */
+void listcode_shift(struct shm_swarm *s, struct shm_peer *peer, int64_t seconds);
 /* Bytes as they came, without a NUL; i from 1 on. */
 const char *listcode_text(const struct listcode *l, uint32_t i, size_t *len);
 void listcode_place(const struct listcode *l, uint32_t i, struct place *out);

@@ -301,6 +301,7 @@ int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved 
 
 void tier_tick(struct coll *c)
 {
+	tier_clock_tick(c);
 	claim_tick(c);
 }
 
@@ -352,6 +353,7 @@ void tier_close(struct coll *c)
 		return;
 	for (size_t i = 0; i < TIER_FLIGHTS; i++)
 		redis_get_cancel(&t->flight[i].get);
+	tier_clock_forget(c);
 	claim_close(c);
 	if (t->poll)
 		event_free(t->poll);

@@ -16,6 +16,11 @@
  * A node's name is the same in each of its lives, so it never waits for itself. Only with
  * redis.mode = external: a bundled Redis has no other node.
  *
+ * Nodes' clocks differ: times in a list are those of Redis' clock, from which each node knows
+ * how far its own is away. Where that is not known, one that is ahead by more than
+ * LISTCODE_SKEW_MS writes lists that nobody believes, and one that is behind writes old ones:
+ * then everybody joins.
+ *
  * Redis is never waited for longer than TIER_WAIT_MS before somebody joins. A claim is a
  * wish to be polite, not a lock: where it can't be had or trusted, a node joins.
  * Proof: tests/e2e/test_tier.py.
@@ -73,6 +78,9 @@ struct tier {
 		uint64_t sent_ms;
 		struct redis_get *get;
 	} batch;
+	int64_t ahead_s;		/* of our clock: that of Redis */
+	uint64_t clock_ms;		/* monotonic; asked for it last, 0: never */
+	struct redis_get *clock;
 	struct buf out;			/* scratch, as are all below */
 	struct listcode list;
 	uint32_t text[LISTCODE_TEXTS + 1], place[CONF_SLOT_PEERS + 1];
@@ -106,6 +114,16 @@ int tier_is_seen(const struct shm_swarm *s);
 int tier_may_share(const struct coll *c, const struct swarm *w, const struct shm_swarm *s);
 /* A version of w that was put into the table: for others. id: its slot. */
 void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN]);
+
+/* --- tierclock.c --- */
+/* Clocks that differ by no more than this are the same (LISTCODE_SKEW_MS is for two such);
+ * by more than a day, nothing that they say is believed. */
+#define TIER_CLOCK_SAME_S 2
+#define TIER_CLOCK_MAX_S 86400
+/* Milliseconds since 1970, as Redis said them when ours was at wall_ms. -1: it did not. */
+PS_MUST int tier_clock_read(int64_t *ahead_s, const char *text, size_t len, uint64_t wall_ms);
+void tier_clock_tick(struct coll *c);		/* once a second */
+void tier_clock_forget(struct coll *c);		/* another Redis will be used */
 
 /* --- claim.c --- */
 enum claim_state {

@@ -123,18 +123,21 @@ static enum tier_age age_of(const struct coll *c, const struct shm_swarm *s, uin
 	return age < conf->cache_ttl_ms + conf->cache_grace_ms ? TIER_STALE : TIER_NONE;
 }
 
-enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN],
-			const char *value, size_t len)
+/* ahead_s: of our clock, that of its times. */
+static enum tier_age take(struct tier_flight *f, const uint8_t key[IH_LEN],
+			  const char *value, size_t len, int64_t ahead_s)
 {
 	struct coll *c = f->c;
 	struct tier *t = c->tier;
 	struct shm_swarm *s = &t->list.s;
 	uint64_t now = clock_wall_ms();
 
-	if (listcode_read(&t->list, key, value, len, now) != 0) {
+	if (listcode_read(&t->list, key, value, len, now + (uint64_t)(ahead_s * 1000)) !=
+	    0) {
 		stat_inc(tier_bad);
 		return TIER_NONE;
 	}
+	listcode_shift(s, t->list.peer, -ahead_s);
 	if (!is_answer(f, s) || swarms_find(c->swarms, f->asked))
 		return TIER_NONE;
 	if (memcmp(key, f->asked, IH_LEN) != 0) {
@@ -156,6 +159,13 @@ enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN],
 	return age_of(c, s, now);
 }
 
+enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN],
+			const char *value, size_t len)
+{
+	return take(f, key, value, len, f->c->tier->ahead_s);
+}
+
+/* Its writer's clock is nobody's but its own. */
 enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t len)
 {
 	struct tier *t = f->c->tier;
@@ -165,7 +175,7 @@ enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t le
 		stat_inc(tier_bad);
 		return TIER_NONE;
 	}
-	return tier_take(f, f->asked, t->out.p, t->out.len);
+	return take(f, f->asked, t->out.p, t->out.len, 0);
 }
 
 /* ---- out --------------------------------------------------------------------------- */
@@ -205,6 +215,7 @@ void tier_write(struct coll *c, const struct swarm *w, const uint8_t id[IH_LEN])
 	if (ptab_get(c->ptab, id, CONF_SLOT_PEERS, copy) != PTAB_OK ||
 	    copy->s.phase == SWARM_JOINING || !tier_may_share(c, w, &copy->s))
 		return;
+	listcode_shift(&copy->s, copy->peer, c->tier->ahead_s);
 	write_as(c, copy);
 	if (w->claim != CLAIM_HELD || (e && e->asked_ms))
 		return;

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -205,6 +206,69 @@ def test_a_node_without_a_way_out_answers_from_the_others(node, swarm, tracker):
     nothing = second.peers(s.infohashes[1])
     assert nothing['peers'] == [] and 'tun77' in nothing['error']
     assert node.db.keys(CLAIM + s.infohashes[1]) == [], 'it claims nothing that it can not join'
+
+
+# ---- another clock ------------------------------------------------------------------------
+
+SKEW = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	int rc;
+
+	if (!real)
+		real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	rc = real(id, ts);
+	if (id == CLOCK_REALTIME && getenv("SKEW_S"))
+		ts->tv_sec += atol(getenv("SKEW_S"));
+	return rc;
+}
+'''
+
+
+@pytest.fixture(scope='module')
+def clock(tmp_path_factory):
+    """clock(seconds): the environment of a daemon whose clock is so far ahead."""
+    lib = str(tmp_path_factory.mktemp('skew') / 'skew.so')
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', lib, '-x', 'c', '-'], input=SKEW, text=True,
+                   check=True)
+    asan = os.environ.get('ASAN_OPTIONS', '')
+    return lambda seconds: {'LD_PRELOAD': lib, 'SKEW_S': str(seconds),
+                            'ASAN_OPTIONS': f'{asan}:verify_asan_link_order=0'}
+
+
+@pytest.mark.parametrize('reader, writer', [(900, 0), (-900, 0), (0, 5000), (-5000, 5000), (4, 0)])
+def test_nodes_whose_clocks_differ(node, swarm, tracker, clock, reader, writer):
+    """By more than cache.ttl and cache.grace: the list is as old as it is."""
+    t, s = scripted(swarm, tracker, count=10)
+    conf = {'swarm.trackers': t.http, 'cache.ttl': '60s', 'cache.grace': '1s'}
+    first, second = node(conf, env=clock(writer)), node(conf, env=clock(reader))
+    for d, skew in (first, writer), (second, reader):
+        if skew:
+            wait_until(lambda d=d: d.log_lines('lists go by its clock'), what='it knows')
+    began = time.time()
+    one = first.peers(s.infohash)
+    stored(node, s.infohash)
+    r = second.get(f'/peers/{s.infohash}')
+    assert counter(second, 'joins') == 0 and counter(second, 'tier_bad') == 0
+    assert r.json['peer_count'] == one['peer_count'] == 10
+    assert 0 <= int(r.headers['Age']) <= 3 * slow()
+    assert began - 3 < r.json['cached_at'] - reader < time.time() + 3
+    assert all(began - 3 < p['last_seen'] - reader < time.time() + 3 for p in r.json['peers'])
+    assert began - 3 < one['cached_at'] - writer < time.time() + 3
+
+
+def test_a_clock_that_is_years_off_harms_nobody(node, swarm, tracker, clock):
+    t, s = scripted(swarm, tracker)
+    conf = {'swarm.trackers': t.http}
+    first, second = node(conf, env=clock(10 ** 8)), node(conf)
+    for d in first, second:
+        assert d.peers(s.infohash)['peer_count'] == 10
+    assert counter(second, 'joins') == 1 and counter(second, 'tier_bad') >= 1
 
 
 # ---- another life -----------------------------------------------------------------------

@@ -361,6 +361,34 @@ static void test_another_clock(void **state)
 	assert_true(reads_changed());
 }
 
+static void test_shifted(void **state)
+{
+	static struct shm_peer were[3];
+	struct shm_swarm was;
+
+	(void)state;
+	stage_list(&swarm, peers, 3);
+	swarm.motion_s = 0;
+	peers[1].told_s = 0;
+	was = swarm;
+	memcpy(were, peers, sizeof(were));
+	listcode_shift(&swarm, peers, 3600);
+	assert_true(swarm.cached_at_ms == was.cached_at_ms + 3600000);
+	assert_int_equal(swarm.joined_at_s, was.joined_at_s + 3600);
+	assert_int_equal(swarm.motion_s, 0);
+	assert_int_equal(peers[2].last_seen_s, were[2].last_seen_s + 3600);
+	assert_int_equal(peers[1].told_s, 0);
+	assert_int_equal(peers[1].version, were[1].version);
+	assert_false(reads_changed());
+	listcode_shift(&swarm, peers, -3600);
+	assert_memory_equal(&swarm, &was, sizeof(was));
+	assert_memory_equal(peers, were, sizeof(were));
+	assert_true(reads_changed());
+	swarm.joined_at_s = 5;
+	listcode_shift(&swarm, peers, -3600);
+	assert_int_equal(swarm.joined_at_s, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_values_that_cannot_be),
 		cmocka_unit_test(test_no_such_place),
 		cmocka_unit_test(test_another_clock),
+		cmocka_unit_test(test_shifted),
 	};
 
 	return cmocka_run_group_tests_name("listcode", tests, NULL, NULL);

@@ -43,6 +43,22 @@ uint64_t clock_ms(void)
 	return now;
 }
 
+uint64_t clock_wall_ms(void)
+{
+	return now;
+}
+
+struct redis_get *redis_eval(struct redis *r, const struct redis_script *s, uint64_t ms,
+			     redis_get_fn *fn, void *arg)
+{
+	(void)r;
+	(void)s;
+	(void)ms;
+	(void)fn;
+	(void)arg;
+	return NULL;
+}
+
 static uint64_t counted[STAT_COUNTER_N];
 
 void stat_add(enum stat_counter counter, uint64_t n)
@@ -560,6 +576,33 @@ static void test_redis_goes_while_somebody_waits(void **state)
 	assert_int_equal(joins, 1);
 }
 
+/* ---- whose clock ------------------------------------------------------------------------- */
+
+static void test_clocks(void **state)
+{
+	static const uint64_t wall = 1790000000000ull;
+	static const char *const bad[] = {"",
+					  "179",
+					  "1790000000000000",
+					  "17900000000x0",
+					  "-1790000000000",
+					  "1690000000000",
+					  "1890000000000"};
+	int64_t s = 7;
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad); i++)
+		assert_int_equal(tier_clock_read(&s, bad[i], strlen(bad[i]), wall), -1);
+	assert_int_equal(tier_clock_read(&s, "1790000002400", 13, wall), 0);
+	assert_int_equal(s, 0);
+	assert_int_equal(tier_clock_read(&s, "1789999997600", 13, wall), 0);
+	assert_int_equal(s, 0);
+	assert_int_equal(tier_clock_read(&s, "1790000089600", 13, wall), 0);
+	assert_int_equal(s, 90);
+	assert_int_equal(tier_clock_read(&s, "1789996400400", 13, wall), 0);
+	assert_int_equal(s, -3600);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -577,6 +620,7 @@ int main(void)
 		TEST(test_the_claim_is_about_the_swarm_that_is_meant),
 		TEST(test_a_wait_ends_before_the_worker_does),
 		TEST(test_redis_goes_while_somebody_waits),
+		TEST(test_clocks),
 	};
 
 	return cmocka_run_group_tests_name("tier", tests, NULL, NULL);
