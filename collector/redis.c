@@ -29,6 +29,7 @@
 
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
+#define STEADY_MS 5000u /* who is up and down again sooner is left alone for longer */
 #define PING_MS 5000u
 #define COMPLAIN_MS 60000u
 
@@ -48,12 +49,11 @@ struct redis {
 	size_t bytes;       /* of values in them */
 	uint64_t oldest_ms; /* when the oldest unanswered command left */
 	int slow;           /* somebody waited in vain, and nothing has come since */
-	uint64_t backoff_ms;
+	uint64_t backoff_ms, up_ms;
 	int complained;   /* one warning per outage */
 	uint64_t said_ms; /* that it answers with errors; 0: never */
 	enum redis_how how;
-	uint64_t write_ms,
-		write_wait_ms; /* writes were refused: the next one, not before */
+	uint64_t write_ms, write_wait_ms; /* refused: the next one, not before */
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -82,6 +82,8 @@ static void go_down(struct redis *r, enum redis_how how, const char *why)
 	if (!r->complained)
 		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
+	if (r->state == R_UP && clock_ms() - r->up_ms >= STEADY_MS)
+		r->backoff_ms = BACKOFF_MIN_MS;
 	is_how(r, how, why);
 	r->state = R_DOWN;
 	r->ctx = NULL;
@@ -226,11 +228,11 @@ static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 	if (r->state != R_UP) {
 		log_notice("redis", "connected to %s", r->name);
 		is_how(r, REDISHOW_UP, "");
+		r->up_ms = clock_ms();
 		r->write_ms = 0; /* it may be another one */
 		r->write_wait_ms = BACKOFF_MIN_MS;
 	}
 	r->state = R_UP;
-	r->backoff_ms = BACKOFF_MIN_MS;
 	r->complained = 0;
 	stat_set(redis_up, 1);
 	arm(r, r->inflight ? r->timeout_ms : PING_MS);
