@@ -300,8 +300,10 @@ static enum lane_rc admit(struct coll *c, const struct shm_job *job,
 		*retry_s = LATER_FULL_S;
 		return LANE_BUSY;
 	}
-	if (j->state != METAJOB_PENDING || fetch_of(c, j->key) ||
-	    swarms_find(c->swarms, j->key))
+	/* A webhook is something that we do for him in the world, too. */
+	if (j->hook == METAJOB_NO_HOOK &&
+	    (j->state != METAJOB_PENDING || fetch_of(c, j->key) ||
+	     swarms_find(c->swarms, j->key)))
 		return LANE_OK;
 	*retry_s = jobs_cold_s(c, job);
 	return *retry_s ? LANE_LIMITED : LANE_OK;
