@@ -50,9 +50,7 @@ extern "C" {
 #include <libtorrent/session_params.hpp>
 #include <libtorrent/session_stats.hpp>
 #include <libtorrent/torrent_flags.hpp>
-#include <libtorrent/torrent.hpp>
 #include <libtorrent/torrent_handle.hpp>
-#include <libtorrent/tracker_manager.hpp>
 #include <libtorrent/torrent_status.hpp>
 
 namespace
@@ -1172,7 +1170,7 @@ class visits
 			p.extensions.emplace_back(&lt::create_ut_metadata_plugin);
 		p.flags |= lt::torrent_flags::disable_dht |
 			   lt::torrent_flags::disable_lsd |
-			   lt::torrent_flags::disable_pex;
+			   lt::torrent_flags::disable_pex | lt::torrent_flags::paused;
 		session_of(way).async_add_torrent(std::move(p));
 		return v;
 	}
@@ -1188,6 +1186,7 @@ class visits
 		for (const auto &ep : v.next)
 			h.connect_peer(ep);
 		v.next.clear();
+		h.resume(); /* as in added(); the first time */
 		return true;
 	}
 
@@ -1381,20 +1380,6 @@ bool other_hash(joined &join, const lt_ids &ids)
 	return renamed;
 }
 
-/* What a tracker names is dialled at once (torrent_connect_boost), what libtorrent is told in
- * another way with its next second. So it hears an empty answer of no tracker: by a virtual
- * call, for its library shows none of these functions. What it says of it is passed over. */
-void dial_at_once(const lt::torrent_handle &handle)
-{
-	on_its_thread(handle, [](const lt::torrent_handle &h) {
-		const auto torrent = h.native_handle();
-
-		if (torrent)
-			static_cast<lt::request_callback &>(*torrent)
-				.tracker_response({}, {}, {}, {});
-	});
-}
-
 void metadata_event(struct lt_session *l, const joined &join)
 {
 	const lt_event e = swarm_event(l, LT_METADATA, join.at->id);
@@ -1523,10 +1508,11 @@ void added(struct lt_session *l, const lt::add_torrent_alert &a)
 	for (const auto &ep : it->second.given)
 		a.handle.connect_peer(ep);
 	it->second.given.clear();
-	dial_at_once(a.handle);
 	for (const auto &url : it->second.trackers)
 		a.handle.add_tracker(lt::announce_entry(url));
 	it->second.trackers.clear();
+	/* Resumed, it calls the peers that it knows; else they wait up to a second for a tick. */
+	a.handle.resume();
 	early_events(l, a.handle, k);
 }
 
@@ -1542,8 +1528,6 @@ void torrent_events(struct lt_session *l, const lt::alert *a)
 		if (x->event != lt::event_t::stopped)
 			tracker_event(l, *x, k, LT_TRACKER_ASKED, 0);
 	} else if (const auto *r = lt::alert_cast<lt::tracker_reply_alert>(a)) {
-		if (!*r->tracker_url()) /* dial_at_once() */
-			return;
 		tracker_event(l, *r, k, LT_TRACKER_OK, r->num_peers);
 		if (k)
 			ask_scrape(l, *r, *k);
@@ -1777,6 +1761,8 @@ int lt_join(struct lt_session *l, const uint8_t id[IH_LEN], const struct lt_ids 
 			p.flags |= libtorrent::torrent_flags::disable_dht |
 				   libtorrent::torrent_flags::disable_lsd;
 		p.peers = endpoints_of(known, n);
+		if (n)
+			p.flags |= libtorrent::torrent_flags::paused; /* see added() */
 		/* No swarm may take all connections from the others. */
 		p.max_connections = std::max(lt_connections(c) / 4 * 3, 2);
 		bound_dials(l);
@@ -1846,8 +1832,6 @@ int lt_give(struct lt_session *l, const uint8_t id[IH_LEN],
 			else if (join->given.size() < GIVEN_EARLY_MAX)
 				join->given.push_back(ep);
 		}
-		if (join->handle.is_valid())
-			dial_at_once(join->handle);
 	});
 }
 
