@@ -56,6 +56,9 @@ X(key, NUM, KEY_CONTENT)
 
 #define PLACE_TEXTS(X) \
 X(country) X(city) X(region) X(timezone) X(isp) X(source) X(code)
+/* As write_place has them. */
+#define PLACE_NUMBERS(X) \
+X(has_point) X(lat_e5) X(lon_e5) X(asn) X(accuracy_km)
 /* clang-format on */
 
 #define X(name, kind, max) +sizeof(((struct shm_swarm *)0)->name)
@@ -65,8 +68,8 @@ _Static_assert(0 SWARM_FIELDS(X) == sizeof(struct shm_swarm), "a field is forgot
 _Static_assert(0 PEER_FIELDS(X) == sizeof(struct shm_peer), "a field is forgotten");
 #undef X
 #define X(name) +sizeof(((struct place *)0)->name)
-#define PLACE_NUMBERS (1 + 4 * 4) /* has_point, lat_e5, lon_e5, asn, accuracy_km */
-_Static_assert(5 * 4 PLACE_TEXTS(X) == sizeof(struct place), "a field is forgotten");
+_Static_assert(0 PLACE_TEXTS(X) PLACE_NUMBERS(X) == sizeof(struct place),
+	       "a field is forgotten");
 #undef X
 
 struct field {
