@@ -9,18 +9,14 @@
  * the connection ends, so ctx is set to NULL in the disconnect callback, and no
  * other pointer to it is kept.
  */
-#include "collector/redis.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
 #include <event2/util.h>
-#include <hiredis/async.h>
-#include <hiredis/hiredis.h>
 
 #include "collector/redis_guard.h"
+#include "collector/redis_int.h"
 #include "collector/resolver.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -29,32 +25,8 @@
 
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
-#define STEADY_MS 5000u /* who is up and down again sooner is left alone for longer */
 #define PING_MS 5000u
 #define COMPLAIN_MS 60000u
-
-enum redis_state { R_DOWN, R_RESOLVING, R_CONNECTING, R_HELLO, R_UP };
-
-struct redis {
-	struct event_base *base;
-	struct redis_target target;
-	char name[272]; /* host:port or path, for the log */
-	uint64_t timeout_ms;
-	enum redis_state state;
-	redisAsyncContext *ctx; /* hiredis's, see above */
-	struct event *timer;    /* back-off, step time-out, or next PING */
-	struct resolver_query *lookup;
-	unsigned dials; /* by name */
-	unsigned inflight;
-	size_t bytes;       /* of values in them */
-	uint64_t oldest_ms; /* when the oldest unanswered command left */
-	int slow;           /* somebody waited in vain, and nothing has come since */
-	uint64_t backoff_ms, up_ms;
-	int complained;   /* one warning per outage */
-	uint64_t said_ms; /* that it answers with errors; 0: never */
-	enum redis_how how;
-	uint64_t write_ms, write_wait_ms; /* refused: the next one, not before */
-};
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 static void redis_dial(struct redis *r, const char *address);
@@ -82,8 +54,6 @@ static void go_down(struct redis *r, enum redis_how how, const char *why)
 	if (!r->complained)
 		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
-	if (r->state == R_UP && clock_ms() - r->up_ms >= STEADY_MS)
-		r->backoff_ms = BACKOFF_MIN_MS;
 	is_how(r, how, why);
 	r->state = R_DOWN;
 	r->ctx = NULL;
@@ -107,15 +77,14 @@ static void sent(struct redis *r)
 	stat_inc(redis_commands);
 }
 
-/* The same, when it is up: its answer is due. */
-static void sent_up(struct redis *r)
+void redis_sent(struct redis *r)
 {
 	sent(r);
 	if (r->inflight == 1)
 		arm(r, r->timeout_ms);
 }
 
-/* The same for the end of it that hiredis saw; *why is its word. */
+/* hiredis saw the end of the connection; why is its word. */
 static void ended(struct redis *r, const char *why)
 {
 	enum redis_how how = redis_guard_error(why);
@@ -123,9 +92,7 @@ static void ended(struct redis *r, const char *why)
 	go_down(r, how == REDISHOW_ERROR ? REDISHOW_DOWN : how, why);
 }
 
-/* Full, a replica, another type under our key: it may say so for each command. Where it wants
- * a password now, or loads, it is greeted anew until it does not. */
-static void complain(struct redis *r, const char *bad)
+void redis_complain(struct redis *r, const char *bad)
 {
 	enum redis_how how = redis_guard_error(bad);
 	uint64_t now = clock_ms();
@@ -141,10 +108,8 @@ static void complain(struct redis *r, const char *bad)
 	log_warn("redis", "%s answers: %s", r->name, bad);
 }
 
-/* One answer came: whose, and was it an error (text in *bad)? NULL: the connection is
- * ending, and go_down has seen to it or will. */
-static struct redis *take_reply(const redisAsyncContext *ctx, const redisReply *rep,
-				const char **bad)
+struct redis *redis_take_reply(const redisAsyncContext *ctx, const redisReply *rep,
+			       const char **bad)
 {
 	struct redis *r = ctx->data;
 	const char *wrong;
@@ -185,7 +150,7 @@ static void write_taken(struct redis *r)
 static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 {
 	const char *bad = NULL;
-	struct redis *r = take_reply(ctx, reply, &bad);
+	struct redis *r = redis_take_reply(ctx, reply, &bad);
 
 	if (!r)
 		return;
@@ -196,14 +161,14 @@ static void on_reply(redisAsyncContext *ctx, void *reply, void *arg)
 	}
 	if (!r->write_ms)
 		hold_writes(r);
-	complain(r, bad);
+	redis_complain(r, bad);
 }
 
 /* AUTH or SELECT: without it, nothing may be sent. */
 static void on_hello(redisAsyncContext *ctx, void *reply, void *arg)
 {
 	const char *bad = NULL;
-	struct redis *r = take_reply(ctx, reply, &bad);
+	struct redis *r = redis_take_reply(ctx, reply, &bad);
 
 	(void)arg;
 	if (r && bad)
@@ -215,7 +180,7 @@ static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 {
 	const redisReply *rep = reply;
 	const char *bad = NULL;
-	struct redis *r = take_reply(ctx, reply, &bad);
+	struct redis *r = redis_take_reply(ctx, reply, &bad);
 
 	(void)arg;
 	if (!r)
@@ -228,11 +193,11 @@ static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 	if (r->state != R_UP) {
 		log_notice("redis", "connected to %s", r->name);
 		is_how(r, REDISHOW_UP, "");
-		r->up_ms = clock_ms();
 		r->write_ms = 0; /* it may be another one */
 		r->write_wait_ms = BACKOFF_MIN_MS;
 	}
 	r->state = R_UP;
+	r->backoff_ms = BACKOFF_MIN_MS;
 	r->complained = 0;
 	stat_set(redis_up, 1);
 	arm(r, r->inflight ? r->timeout_ms : PING_MS);
@@ -438,8 +403,7 @@ int redis_takes(const struct redis *r)
 	return redis_up(r) && clock_ms() >= r->write_ms;
 }
 
-/* Can a command be sent now, with so many bytes of a value? */
-static int may_send(const struct redis *r, size_t bytes)
+int redis_may_send(const struct redis *r, size_t bytes)
 {
 	return redis_up(r) && r->inflight < REDIS_INFLIGHT_MAX &&
 	       r->bytes + bytes <= REDIS_UNSENT_MAX;
@@ -450,7 +414,7 @@ void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *
 {
 	unsigned long long ttl_s = ttl_ms < 1000 ? 1 : ttl_ms / 1000;
 
-	if (!may_send(r, len) || !redis_takes(r) ||
+	if (!redis_may_send(r, len) || !redis_takes(r) ||
 	    redisAsyncCommand(r->ctx, on_reply, (void *)(uintptr_t)len,
 			      "SETEX %s %llu %b", key, ttl_s, value, len) != REDIS_OK) {
 		stat_inc(redis_skipped);
@@ -459,141 +423,11 @@ void redis_setex(struct redis *r, const char *key, uint64_t ttl_ms, const char *
 	r->bytes += len;
 	if (r->write_ms)
 		hold_writes(r); /* but for this one */
-	sent_up(r);
+	redis_sent(r);
 }
 
 void redis_flush(struct redis *r)
 {
 	if (redis_up(r))
 		redisAsyncHandleWrite(r->ctx);
-}
-
-/* ---- questions ------------------------------------------------------------------ */
-
-/* hiredis calls back for each command in the end, with a reply or with none when the
- * connection is over: that call frees it. Before, the caller may have lost interest, or
- * been told that it is too late: then fn is NULL. */
-struct redis_get {
-	struct redis *r;
-	redis_get_fn *fn;
-	void *arg;
-	size_t max;
-	struct event *late;
-};
-
-static void get_done(struct redis_get *g, const char *value, size_t len)
-{
-	redis_get_fn *fn = g->fn;
-
-	g->fn = NULL;
-	if (fn)
-		fn(g->arg, value, len);
-}
-
-static void on_late(evutil_socket_t fd, short what, void *arg)
-{
-	struct redis_get *g = arg;
-
-	(void)fd;
-	(void)what;
-	g->r->slow = 1;
-	stat_inc(redis_gets_late);
-	get_done(g, NULL, 0);
-}
-
-static void on_got(redisAsyncContext *ctx, void *reply, void *arg)
-{
-	const redisReply *rep = reply;
-	struct redis_get *g = arg;
-	const char *bad = NULL;
-	int fits = rep && rep->type == REDIS_REPLY_STRING && rep->len > 0 &&
-		   rep->len <= g->max;
-	struct redis *r = take_reply(ctx, rep, &bad);
-
-	if (r && bad)
-		complain(r, bad);
-	event_del(g->late);
-	get_done(g, fits ? rep->str : NULL, fits ? rep->len : 0);
-	event_free(g->late);
-	free(g);
-}
-
-/* NULL: nobody is to be asked. */
-static struct redis_get *get_new(struct redis *r, size_t max, redis_get_fn *fn, void *arg)
-{
-	struct redis_get *g = may_send(r, 0) && !r->slow ? calloc(1, sizeof(*g)) : NULL;
-
-	if (g && !(g->late = evtimer_new(r->base, on_late, g))) {
-		free(g);
-		g = NULL;
-	}
-	if (!g)
-		return NULL;
-	g->r = r;
-	g->fn = fn;
-	g->arg = arg;
-	g->max = max;
-	return g;
-}
-
-/* rc: of queueing its command. */
-static struct redis_get *get_sent(struct redis_get *g, int rc, uint64_t timeout_ms)
-{
-	struct timeval tv = {(time_t)(timeout_ms / 1000),
-			     (suseconds_t)(timeout_ms % 1000) * 1000};
-
-	if (rc != REDIS_OK) {
-		event_free(g->late);
-		free(g);
-		return NULL;
-	}
-	event_add(g->late, &tv);
-	sent_up(g->r);
-	return g;
-}
-
-/* Not GET: hiredis would hold a value of half a gigabyte before it could be refused. */
-struct redis_get *redis_get(struct redis *r, const char *key, uint64_t timeout_ms,
-			    size_t max, redis_get_fn *fn, void *arg)
-{
-	struct redis_get *g = get_new(r, max, fn, arg);
-
-	if (g)
-		g = get_sent(g,
-			     redisAsyncCommand(r->ctx, on_got, g, "GETRANGE %s 0 %llu",
-					       key, (unsigned long long)max),
-			     timeout_ms);
-	if (!g)
-		stat_inc(redis_skipped);
-	return g;
-}
-
-struct redis_get *redis_eval(struct redis *r, const struct redis_script *s,
-			     uint64_t timeout_ms, redis_get_fn *fn, void *arg)
-{
-	const char *argv[3 + REDIS_KEYS_MAX + REDIS_ARGS_MAX] = {"EVAL", s->text};
-	struct redis_get *g = get_new(r, REDIS_KEYS_MAX, fn, arg);
-	char nkeys[16];
-	int n = 3;
-
-	PS_ASSERT(s->nkeys <= REDIS_KEYS_MAX && s->nargs <= REDIS_ARGS_MAX);
-	snprintf(nkeys, sizeof(nkeys), "%u", s->nkeys);
-	argv[2] = nkeys;
-	for (unsigned i = 0; i < s->nkeys; i++)
-		argv[n++] = s->key[i];
-	for (unsigned i = 0; i < s->nargs; i++)
-		argv[n++] = s->arg[i];
-	if (g)
-		g = get_sent(g, redisAsyncCommandArgv(r->ctx, on_got, g, n, argv, NULL),
-			     timeout_ms);
-	if (!g)
-		stat_inc(redis_skipped);
-	return g;
-}
-
-void redis_get_cancel(struct redis_get **gp)
-{
-	if (*gp)
-		(*gp)->fn = NULL;
-	*gp = NULL;
 }
