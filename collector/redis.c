@@ -25,6 +25,7 @@
 
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
+#define STEADY_MS 5000u /* who is up and down again sooner is left alone for longer */
 #define PING_MS 5000u
 #define COMPLAIN_MS 60000u
 
@@ -47,10 +48,29 @@ static void is_how(struct redis *r, enum redis_how how, const char *why)
 	note_set(NOTE_redis_detail, why);
 }
 
+/* One that greets and hangs up is dialled as seldom as one that is not there, and as quietly;
+ * one that stayed is another matter when it ends. */
+static void forgive(struct redis *r)
+{
+	if (r->state != R_UP || r->forgiven || clock_ms() - r->up_ms < STEADY_MS)
+		return;
+	r->forgiven = 1;
+	r->backoff_ms = BACKOFF_MIN_MS;
+	r->complained = 0;
+	if (r->flaps)
+		log_notice("redis", "%s stays, after it had ended %u times", r->name,
+			   r->flaps);
+	r->flaps = 0;
+}
+
 static void go_down(struct redis *r, enum redis_how how, const char *why)
 {
 	redisAsyncContext *ctx = r->ctx;
 
+	forgive(r);
+	r->flaps += r->state == R_UP && !r->forgiven;
+	r->forgiven = 0;
+	stat_inc(redis_lost);
 	if (!r->complained)
 		log_warn("redis", "%s: %s; trying again behind the scenes", r->name, why);
 	r->complained = 1;
@@ -116,6 +136,7 @@ struct redis *redis_take_reply(const redisAsyncContext *ctx, const redisReply *r
 
 	if (!r || r->ctx != ctx || !rep)
 		return NULL;
+	forgive(r);
 	r->inflight--;
 	r->slow = 0;
 	r->oldest_ms = clock_ms(); /* answers come in order: the next one starts now */
@@ -191,14 +212,14 @@ static void on_pong(redisAsyncContext *ctx, void *reply, void *arg)
 		return;
 	}
 	if (r->state != R_UP) {
-		log_notice("redis", "connected to %s", r->name);
+		if (!r->flaps)
+			log_notice("redis", "connected to %s", r->name);
+		r->up_ms = clock_ms();
 		is_how(r, REDISHOW_UP, "");
 		r->write_ms = 0; /* it may be another one */
 		r->write_wait_ms = BACKOFF_MIN_MS;
 	}
 	r->state = R_UP;
-	r->backoff_ms = BACKOFF_MIN_MS;
-	r->complained = 0;
 	stat_set(redis_up, 1);
 	arm(r, r->inflight ? r->timeout_ms : PING_MS);
 }
@@ -240,7 +261,7 @@ static void on_disconnect(const redisAsyncContext *ctx, int status)
 	if (!r || r->ctx != ctx)
 		return;
 	r->ctx = NULL; /* freed after this call */
-	ended(r, status == REDIS_OK ? "closed" : ctx->errstr);
+	ended(r, status == REDIS_OK ? "closed" : redis_guard_end(ctx));
 }
 
 /* In place of hiredis' own: not all that comes is for it. */

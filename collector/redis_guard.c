@@ -14,6 +14,7 @@
 #include <hiredis/hiredis.h>
 
 static const char UNASKED[] = "speaks without being asked: it is no Redis";
+#define ARRAY "answers with an array: it is no Redis"
 
 /* ---- errors ------------------------------------------------------------------------- */
 
@@ -48,7 +49,7 @@ static const struct {
 	{"Multi-bulk length", REDISHOW_GARBAGE},
 	{"Bulk string length", REDISHOW_GARBAGE},
 	{"No support for nested", REDISHOW_GARBAGE},
-	{"Out of memory", REDISHOW_GARBAGE}, /* the array that it is not given */
+	{ARRAY, REDISHOW_GARBAGE}, /* redis_guard_end */
 };
 
 static int is_code(const char *text, const char *code)
@@ -80,10 +81,13 @@ enum redis_how redis_guard_error(const char *text)
 
 /* ---- bytes -------------------------------------------------------------------------- */
 
+/* hiredis takes the NULL for a lack of memory, so it is noted that it is none. */
 static void *no_array(const redisReadTask *task, int elements)
 {
-	(void)task;
+	redisReader *reader = task->privdata;
+
 	(void)elements;
+	reader->privdata = NULL;
 	return NULL;
 }
 
@@ -94,6 +98,12 @@ static void refuse_arrays(redisReader *reader)
 	fn = *reader->fn;
 	fn.createArray = no_array;
 	reader->fn = &fn;
+	reader->privdata = reader; /* what no_array finds in each task */
+}
+
+const char *redis_guard_end(const struct redisAsyncContext *ctx)
+{
+	return ctx->c.reader->privdata ? ctx->errstr : ARRAY;
 }
 
 int redis_guard_attach(struct redisAsyncContext *ctx, struct event_base *base,

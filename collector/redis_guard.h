@@ -32,5 +32,7 @@ PS_MUST int redis_guard_attach(struct redisAsyncContext *ctx, struct event_base 
 PS_MUST const char *redis_guard_read(const struct redisAsyncContext *ctx, unsigned due);
 /* The same in the callback of a reply, behind which due more are to come. */
 PS_MUST const char *redis_guard_reply(const struct redisAsyncContext *ctx, unsigned due);
+/* The connection ended with an error: which. */
+const char *redis_guard_end(const struct redisAsyncContext *ctx);
 
 #endif

@@ -31,6 +31,9 @@ struct redis {
 	uint64_t oldest_ms;		/* when the oldest unanswered command left */
 	int slow;			/* somebody waited in vain, and nothing has come since */
 	uint64_t backoff_ms;
+	uint64_t up_ms;			/* since then it answers */
+	int forgiven;			/* it did so for STEADY_MS: the back-off begins anew */
+	unsigned flaps;			/* ends before that, one after the other */
 	int complained;			/* one warning per outage */
 	uint64_t said_ms;		/* that it answers with errors; 0: never */
 	enum redis_how how;

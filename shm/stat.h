@@ -95,6 +95,7 @@ X(redis_commands, "Redis commands sent") \
 X(redis_errors, "Redis commands that failed or timed out") \
 X(redis_skipped, "Redis commands not sent: down or too many under way") \
 X(redis_connects, "Redis connections made") \
+X(redis_lost, "Redis connections that ended, were given up, or could not be made") \
 X(vpn_ports, "forwarded ports taken from Gluetun") \
 X(redis_gets_late, "Redis answers that came too late for who asked") \
 X(tier_hits, "cold questions answered from a list in Redis, without a join") \

@@ -205,10 +205,11 @@ static void redis(struct json *j, const struct worker *w)
 	static const struct {
 		const char *key;
 		enum stat_counter counter;
-	} said[] = {{"hits", STAT_tier_hits},        {"misses", STAT_tier_misses},
-		    {"bad", STAT_tier_bad},          {"late", STAT_tier_late},
-		    {"errors", STAT_redis_errors},   {"skipped", STAT_redis_skipped},
-		    {"claims_won", STAT_claims_won}, {"claims_lost", STAT_claims_lost}};
+	} said[] = {{"hits", STAT_tier_hits},         {"misses", STAT_tier_misses},
+		    {"bad", STAT_tier_bad},           {"late", STAT_tier_late},
+		    {"errors", STAT_redis_errors},    {"skipped", STAT_redis_skipped},
+		    {"lost", STAT_redis_lost},        {"claims_won", STAT_claims_won},
+		    {"claims_lost", STAT_claims_lost}};
 
 	json_obj(j, "redis");
 	json_str(j, "state",

@@ -223,7 +223,7 @@ def pongs(c, data):
 def later(c, data):
     pongs(c, data)
     time.sleep(0.2)             # nothing is due any more
-    c.sendall(b'+hello\r\n' * 50)
+    c.sendall(b'+hello\r\n')
 
 
 def endless(c, data):
@@ -232,6 +232,11 @@ def endless(c, data):
         c.sendall(b'x' * 65536)
 
 
+ARRAYS = {
+    'an array': (says(b'*1\r\n$4\r\nPONG\r\n'),),
+    'an empty array': (says(b'*0\r\n'),),
+    'a huge array': (says(b'*1000000000\r\n'),),
+}
 NO_REDIS = {
     'POP3': (says(b'-ERR what?\r\n'), lambda c: c.sendall(b'+OK POP3 ready\r\n')),
     'SSH': (says(b''), lambda c: c.sendall(b'SSH-2.0-OpenSSH_9.2\r\n')),
@@ -242,7 +247,7 @@ NO_REDIS = {
     'another answer': (says(b'+OK\r\n'),),
     'a number': (says(b':1\r\n'),),
     'nothing': (says(b'$-1\r\n'),),
-    'a huge array': (says(b'*1000000000\r\n'),),
+    **ARRAYS,
     'half a gigabyte': (endless,),
     'noise': (lambda c, data: c.sendall(b'\x16\x03\x01' + os.urandom(2000)),),
 }
@@ -256,13 +261,44 @@ def test_what_is_no_redis_harms_nobody(daemon, swarm, tracker, wrong, what):
     d = daemon({'redis.mode': 'external', 'redis.url': server.url, 'redis.timeout': '20s',
                 'swarm.trackers': t.udp})
     collector = d.roles()['collector']
-    wait_until(lambda: (r := d.get('/health').json['redis'])['state'] == 'garbage' and r['error'],
-               what='/health says so')
+    error = wait_until(lambda: (r := d.get('/health').json['redis'])['state'] == 'garbage' and
+                       r['error'], what='/health says so')
     cold_answer(d, s, 0)
+    assert 'memory' not in error
+    assert ('with an array' in error) == (what in ('an echo', *ARRAYS))
     wait_until(lambda: server.dials >= 4, 20, 'it is tried again')
+    assert d.get('/health').json['redis']['lost'] >= 3, 'each end is counted'
     cold_answer(d, s, 1)
     assert state(d) in ('garbage', 'up') and d.roles()['collector'] == collector
     assert server.dials < 8, 'at 0, 0.1, 0.3, 0.7, 1.5, 3.1 s'
+
+
+def test_one_that_greets_and_hangs_up(daemon, wrong):
+    """It is dialled as seldom as one that is not there, in two lines; until it stays."""
+    stays = threading.Event()
+
+    def greet(c, data):
+        pongs(c, data)
+        c.sendall(b'$-1\r\n' * data.count(b'EVAL'))
+        if not stays.is_set():
+            time.sleep(0.2)
+            c.shutdown(socket.SHUT_RDWR)
+
+    server = wrong(greet)
+    d = daemon({'redis.mode': 'external', 'redis.url': server.url})
+    wait_until(lambda: server.dials >= 5, 20, 'it is tried again')
+    began, dials = time.monotonic(), server.dials
+    wait_until(lambda: time.monotonic() - began > 5, 20, 'a while')
+    assert server.dials - dials <= 3, 'it was 2 each second'
+    lost = d.get('/health').json['redis']['lost']
+    assert server.dials - 1 <= lost <= server.dials
+    assert len(d.log_lines('connected to')) == len(d.log_lines('behind the scenes')) == 1
+    stays.set()
+    wait_until(lambda: d.log_lines(f'stays, after it had ended {server.dials - 1} times'), 40,
+               'it stays')
+    assert redis_is(d, True) and server.dials < 12
+    server.held[-1].shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: len(d.log_lines('connected to')) == 2, 5, 'that is forgiven')
 
 
 def test_one_that_is_loading_is_waited_for_behind_the_scenes(daemon, swarm, tracker, wrong):
