@@ -186,17 +186,28 @@ build/fuzz/fuzz_meta: tests/fuzz/fuzz_meta.c $(FUZZ_META) tests/unit/meta_stage.
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)
 
-# A third of the time for each.
-FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 3)) -max_len=4096 -timeout=10 \
+# libmaxminddb is Debian's, without instrumentation.
+FUZZ_MMDB := $(addprefix geo/,file.c layout.c country.c walk.c) \
+	$(addprefix common/,file.c thread.c clock.c addr.c err.c)
+build/fuzz/fuzz_mmdb: tests/fuzz/fuzz_mmdb.c $(FUZZ_MMDB) tests/unit/mmdb_stage.h \
+		$(wildcard tests/fuzz/*.h geo/*.h common/*.h)
+	@mkdir -p $(@D)
+	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
+		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libmaxminddb libsodium) -lm
+
+# A quarter of the time for each.
+FUZZ_RUN = -max_total_time=$$(($(FUZZ_SECONDS) / 4)) -max_len=4096 -timeout=10 \
 	-artifact_prefix=build/fuzz/ -print_final_stats=1
-fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list build/fuzz/fuzz_meta
-	@mkdir -p build/fuzz/ace.corpus build/fuzz/list.corpus build/fuzz/meta.corpus
+fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list build/fuzz/fuzz_meta build/fuzz/fuzz_mmdb
+	@mkdir -p $(addprefix build/fuzz/,ace.corpus list.corpus meta.corpus mmdb.corpus)
 	FUZZ_SEEDS=build/fuzz/ace.corpus build/fuzz/fuzz_ace
 	build/fuzz/fuzz_ace $(FUZZ_RUN) build/fuzz/ace.corpus
 	FUZZ_SEEDS=build/fuzz/list.corpus build/fuzz/fuzz_list
 	build/fuzz/fuzz_list $(FUZZ_RUN) build/fuzz/list.corpus
 	FUZZ_SEEDS=build/fuzz/meta.corpus build/fuzz/fuzz_meta
 	build/fuzz/fuzz_meta $(FUZZ_RUN) build/fuzz/meta.corpus
+	FUZZ_SEEDS=build/fuzz/mmdb.corpus build/fuzz/fuzz_mmdb
+	build/fuzz/fuzz_mmdb $(FUZZ_RUN) -max_len=65536 build/fuzz/mmdb.corpus
 
 # SLOW='-k ids' picks tests.
 SLOW ?=

@@ -16,15 +16,14 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "geo/layout.h"
+#include "geo/walk.h"
 
 /* Five times the largest that is sold: what is longer is something else. */
 #define FILE_MAX_BYTES (2ll << 30)
 #define COPY_STEP (128u << 10)
-/* A whole walk of 63 MB takes about a second; after this long the rest is sampled. */
+/* All of 63 MB takes two seconds; after this long records are walked, but few looked up. */
 #define VERIFY_MS 60000
 #define VERIFY_SAMPLES 1024
-
-static const char leaving[] = "not read: we are leaving";
 
 struct geo_file {
 	MMDB_s db;
@@ -119,7 +118,7 @@ static enum copied copy_to(int to, int from, const struct file_id *id, char *ste
 		ssize_t n = pread(from, step, COPY_STEP, at);
 
 		if (stop && atomic_load(stop))
-			return copy_failed(COPY_CHANGED, leaving, err);
+			return copy_failed(COPY_CHANGED, walk_word(WALK_STOPPED), err);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -193,66 +192,100 @@ static enum copied copy_of(int from, const struct file_id *id, int *fd, int *in_
 struct verify {
 	const MMDB_s *db;
 	const struct layout *layout;
-	uint64_t seen;     /* rows that led somewhere */
-	uint64_t *visited; /* a bit for each byte of the data section */
+	struct walk walk;
+	uint64_t seen; /* rows that led somewhere */
+	uint64_t
+		*visited; /* a bit for each byte of the data section: records that were */
 	uint64_t bits;
+	int look_up; /* not only walk */
 };
 
 /* Records are shared by many nodes: each is looked at once. */
-static int verify_entry(struct verify *v, MMDB_entry_s *e, uint8_t type)
+static enum walk_rc verify_entry(struct verify *v, MMDB_entry_s *e, uint8_t type)
 {
+	enum walk_rc rc;
 	uint64_t bit;
 
 	if (type == MMDB_RECORD_TYPE_INVALID)
-		return -1;
+		return WALK_DAMAGED;
 	if (type != MMDB_RECORD_TYPE_DATA)
-		return 0;
+		return WALK_OK;
 	if (e->offset >= v->bits)
-		return -1;
+		return WALK_DAMAGED;
 	bit = 1ull << (e->offset & 63);
 	if (v->visited[e->offset / 64] & bit)
-		return 0;
+		return WALK_OK;
 	v->visited[e->offset / 64] |= bit;
-	return layout_probe(v->layout, e, &v->seen);
+	rc = walk_value(&v->walk, e->offset);
+	if (rc == WALK_OK && v->look_up && layout_probe(v->layout, e, &v->seen) != 0)
+		return WALK_DAMAGED;
+	return rc;
 }
 
-/* 0; 1: time was over, so only samples of the rest were looked at; -1: damaged, -2: stop. */
-static int verify_nodes(struct verify *v, const atomic_int *stop)
+static enum walk_rc verify_node(struct verify *v, uint32_t i)
+{
+	MMDB_search_node_s node;
+	enum walk_rc rc;
+
+	if (MMDB_read_node(v->db, i, &node) != MMDB_SUCCESS)
+		return WALK_DAMAGED;
+	rc = verify_entry(v, &node.left_record_entry, node.left_record_type);
+	if (rc != WALK_OK)
+		return rc;
+	return verify_entry(v, &node.right_record_entry, node.right_record_type);
+}
+
+/* *sampled: time was over, so that only samples of the rest were looked up. */
+static enum walk_rc verify_nodes(struct verify *v, int *sampled)
 {
 	uint32_t n = v->db->metadata.node_count, step = 1;
 	uint64_t until = clock_ms() + VERIFY_MS;
-	MMDB_search_node_s node;
+	enum walk_rc rc = WALK_OK;
 
-	for (uint64_t i = 0; i < n; i += step) {
-		if (MMDB_read_node(v->db, (uint32_t)i, &node) != MMDB_SUCCESS ||
-		    verify_entry(v, &node.left_record_entry, node.left_record_type) !=
-			    0 ||
-		    verify_entry(v, &node.right_record_entry, node.right_record_type) !=
-			    0)
-			return -1;
-		if (i % 1024 == 0 && stop && atomic_load(stop))
-			return -2;
-		if (step == 1 && i % 1024 == 0 && clock_ms() > until)
-			step = (uint32_t)((n - i) / VERIFY_SAMPLES + 2);
+	for (uint32_t i = 0; i < n && rc == WALK_OK; i++) {
+		v->look_up = i % step == 0;
+		rc = verify_node(v, i);
+		if (i % 1024 != 0)
+			continue;
+		if (v->walk.stop && atomic_load(v->walk.stop))
+			return WALK_STOPPED;
+		if (step == 1 && clock_ms() > until)
+			step = (n - i) / VERIFY_SAMPLES + 2;
 	}
-	return step > 1;
+	*sampled = step > 1;
+	return rc;
+}
+
+/* A bit for each byte; *a is NULL if there is no memory for both. */
+static void make_bits(uint64_t bits, uint64_t **a, uint64_t **b)
+{
+	*a = calloc(bits / 64 + 1, sizeof(**a));
+	*b = *a ? calloc(bits / 64 + 1, sizeof(**b)) : NULL;
+	if (*b)
+		return;
+	free(*a);
+	*a = NULL;
 }
 
 /* Every node and every record of the file, so that no lookup meets a damaged one. */
 static enum file_rc verify(struct geo_file *f, const atomic_int *stop, char err[ERRLEN])
 {
 	struct verify v = {.db = &f->db, .layout = &f->layout};
-	int rc;
+	int sampled = 0;
+	enum walk_rc rc;
+	uint64_t *met;
 
 	v.bits = f->db.data_section_size;
-	v.visited = calloc(v.bits / 64 + 1, sizeof(*v.visited));
+	make_bits(v.bits, &v.visited, &met);
 	if (!v.visited)
 		return failed(FILE_LATER, "out of memory", err);
-	rc = verify_nodes(&v, stop);
+	walk_begin(&v.walk, f->db.data_section, v.bits, met, stop);
+	rc = verify_nodes(&v, &sampled);
 	free(v.visited);
-	if (rc < 0)
-		return failed(FILE_BAD, rc == -1 ? "damaged" : leaving, err);
-	if (rc == 0)
+	free(met);
+	if (rc != WALK_OK)
+		return failed(FILE_BAD, walk_word(rc), err);
+	if (!sampled)
 		layout_keep(&f->layout, f->layout.rows & v.seen);
 	if (v.seen == 0) {
 		(void)err_set(err, "it holds no places: %.*s",
@@ -267,6 +300,25 @@ static enum file_rc verify(struct geo_file *f, const atomic_int *stop, char err[
 }
 
 /* --- open, close -------------------------------------------------------------- */
+
+/* Its metadata is as it should be, or there is none: MMDB_open says so. */
+static enum file_rc walk_end(int fd, char err[ERRLEN])
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	off_t from = size > WALK_META_BYTES ? size - (off_t)WALK_META_BYTES : 0;
+	uint8_t *tail = malloc(WALK_META_BYTES);
+	enum file_rc rc = FILE_OK;
+	enum walk_rc shape;
+
+	if (!tail)
+		return failed(FILE_LATER, "out of memory", err);
+	if (size < 0 || pread(fd, tail, (size_t)(size - from), from) != size - from)
+		rc = failed(FILE_LATER, "our copy can't be read", err);
+	else if ((shape = walk_meta(tail, (size_t)(size - from))) != WALK_OK)
+		rc = failed(FILE_BAD, walk_word(shape), err);
+	free(tail);
+	return rc;
+}
 
 /* Of our own copy, so what the system refuses is a want of something. */
 static enum file_rc open_mmdb(struct geo_file *f, int fd, char err[ERRLEN])
@@ -289,9 +341,11 @@ static enum file_rc open_mmdb(struct geo_file *f, int fd, char err[ERRLEN])
 static enum file_rc open_copy(struct geo_file *f, int fd, const atomic_int *stop,
 			      char err[ERRLEN])
 {
-	enum file_rc rc = open_mmdb(f, fd, err);
+	enum file_rc rc = walk_end(fd, err);
 	const char *type;
 
+	if (rc == FILE_OK)
+		rc = open_mmdb(f, fd, err);
 	close(fd);
 	if (rc != FILE_OK)
 		return rc;
