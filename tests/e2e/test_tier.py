@@ -808,5 +808,5 @@ def test_trouble_with_redis_is_nobodys(node, swarm, tracker, trouble):
     finally:
         load.stop()
     assert load.failures == []
-    quiet, worst = load.p99(began, at), load.p99(at, over)
-    assert worst < 3 * quiet + 0.005 * slow(), f'p99 {quiet * 1000:.1f} -> {worst * 1000:.1f} ms'
+    # Who waits for Redis waits for 200 ms at least; how fast it is without is for the bench.
+    assert load.p99(began, at) < 0.2 * slow() and load.p99(at, over) < 0.2 * slow()
