@@ -199,7 +199,7 @@ def test_without_seeding_the_swarm_is_left(fetching, swarm):
 # Who leaves; what is kept -----------------------------------------------------------
 
 def test_a_client_that_leaves_costs_nothing(fetching, swarm):
-    s = swarm([{'count': 1, 'delay_ms': 1500}])
+    s = swarm([{'count': 1, 'absent': True}])
     d = fetching()
     body = metacache.asking(link(s.infohash, s.endpoints())).encode()
     asked = f'POST {API} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n'.encode()
@@ -208,6 +208,8 @@ def test_a_client_that_leaves_costs_nothing(fetching, swarm):
             c.sendall(asked + body)
             wait_until(lambda: gauges(d)['meta_flying'] == 1, 10, 'it flies')
     wait_until(lambda: gauges(d)['waiters'] == 0, 10, 'nobody waits')
+    s.ask('join', peers=[0])
+    s.ask('dial', peers=[0], to=[d.address, 42069], infohash=s.infohash)
     wait_until(lambda: d.get(f'{API}/{s.infohash}').status == 200, 15, 'it is in the cache')
     assert counters(d)['meta_flights'] == 1
 
