@@ -96,7 +96,7 @@ void metainfo_end(struct metainfo_iter *it);
 
 /* ---- what stands beside the info dict -------------------------------------------------- */
 
-/* Of a .torrent or a magnet link; all zero: nothing is known. URLs are as of magnet.h. */
+/* Of a .torrent; all zero: nothing is known. URLs are as of magnet.h. */
 struct metainfo_beside {
 	uint32_t ntrackers, nseeds;
 	struct metainfo_tracker {
@@ -110,8 +110,6 @@ struct metainfo_beside {
 	uint32_t left_out;		/* trackers and web seeds of no use, or too many */
 };
 
-/* Borrows the link. */
-void metainfo_of_magnet(struct metainfo_beside *b, const struct magnet *link);
 /* A whole .torrent into its one info dict, which still is to be read, and the rest. Borrows
  * the bytes. 0, or -1 with what is wrong. */
 PS_MUST int metainfo_split(struct benc *info, struct metainfo_beside *b, const void *torrent,

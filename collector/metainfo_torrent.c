@@ -95,22 +95,6 @@ static void take_seeds(struct metainfo_beside *b, struct benc list)
 		add_seed(b, benc_str(v));
 }
 
-void metainfo_of_magnet(struct metainfo_beside *b, const struct magnet *link)
-{
-	memset(b, 0, sizeof(*b));
-	for (uint32_t i = 0; i < link->ntrackers; i++) {
-		const char *url = magnet_tracker(link, i);
-
-		add_tracker(b, (struct benc_span){(const uint8_t *)url, strlen(url)}, i);
-	}
-	for (uint32_t i = 0; i < link->nseeds; i++) {
-		const char *url = magnet_seed(link, i);
-
-		add_seed(b, (struct benc_span){(const uint8_t *)url, strlen(url)});
-	}
-	b->left_out += link->left_out;
-}
-
 /* ---- taken apart ---------------------------------------------------------------------- */
 
 struct torrent_dict {

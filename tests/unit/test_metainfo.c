@@ -570,25 +570,6 @@ static void test_layers(void **state)
 	assert_null(strstr(out.p, "piece layers"));
 }
 
-static void test_of_magnet(void **state)
-{
-	static const char link[] = "magnet:?xt=urn:btih:" V1_HEX
-				   "&tr=udp://a:1&tr=http://b/&tr=x:&ws=http://w/";
-	static struct metainfo_beside b;
-	static struct magnet mag;
-	char err[ERRLEN];
-
-	(void)state;
-	assert_int_equal(magnet_parse(&mag, link, strlen(link), err), 0);
-	metainfo_of_magnet(&b, &mag);
-	assert_int_equal(b.ntrackers, 2);
-	expect_tracker(&b, 1, "http://b/", 1);
-	assert_int_equal(b.nseeds, 1);
-	assert_int_equal(b.left_out, 1);
-	assert_int_equal(b.created_s, 0);
-	assert_null(b.comment.p);
-}
-
 /* ---- JSON ------------------------------------------------------------------------------ */
 
 static const char *rendering(const struct metainfo_beside *b, const uint8_t *v1,
@@ -633,6 +614,29 @@ static void test_json_whole(void **state)
 		"\"private\":false,\"magnet_uri\":\"magnet:?xt=urn:btih:" V1_HEX
 		"&dn=n&tr=http%3A%2F%2Fb%2F&tr=udp%3A%2F%2Fa%3A1&tr=udp%3A%2F%2Fd%3A1"
 		"&tr=http%3A%2F%2Fe%2F&ws=https%3A%2F%2Fw%2F\",\"verified\":true}");
+}
+
+/* What an uploader is told beside what others are told, too: no member is in both. */
+static void test_json_beside(void **state)
+{
+	static struct metainfo_beside b;
+
+	(void)state;
+	stage_add(&in, WHOLE);
+	splitting(&b);
+	buf_reset(&out);
+	metainfo_json_beside(&out, &b);
+	assert_string_equal(
+		out.p,
+		"{\"created_by\":\"me_\",\"created_at\":\"2023-11-14T22:13:20Z\","
+		"\"comment\":\"\xc3\xa9 \\\"x\\\"\",\"trackers\":[\"http://b/\","
+		"\"udp://a:1\",\"udp://d:1\",\"http://e/\"],\"web_seeds\":[\"https://w/\"]}");
+	rendering(&none, V1, NULL, 9);
+	assert_null(strstr(out.p, "trackers"));
+	assert_null(strstr(out.p, "created"));
+	buf_reset(&out);
+	metainfo_json_beside(&out, &none);
+	assert_string_equal(out.p, "{}");
 }
 
 /* What is not known is absent; steps of any size write the same text. */
@@ -715,12 +719,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_single),    T(test_files),        T(test_any_order),
-		T(test_refused),   T(test_v2),           T(test_v2_refused),
-		T(test_hybrid),    T(test_bounds),       T(test_hygiene),
-		T(test_distinct),  T(test_all_alike),    T(test_long),
-		T(test_split),     T(test_split_others), T(test_layers),
-		T(test_of_magnet), T(test_json_whole),   T(test_json_bare),
+		T(test_single),      T(test_files),        T(test_any_order),
+		T(test_refused),     T(test_v2),           T(test_v2_refused),
+		T(test_hybrid),      T(test_bounds),       T(test_hygiene),
+		T(test_distinct),    T(test_all_alike),    T(test_long),
+		T(test_split),       T(test_split_others), T(test_layers),
+		T(test_json_beside), T(test_json_whole),   T(test_json_bare),
 		T(test_json_odd),
 	};
 

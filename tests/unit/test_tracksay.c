@@ -114,6 +114,27 @@ static void trackers_are_counted_once_each(void **state)
 	}
 }
 
+static void routers_are_read_one_by_one(void **state)
+{
+	static const struct {
+		const char *host;
+		uint16_t port;
+	} want[] = {{"a.example", 6881}, {"::1", 25401}, {"b", 0}, {"c", 0}, {"d", 0}};
+	const char *at = " a.example:6881, [::1]:25401,b,c:0,d:65536";
+	char host[LT_ROUTER_MAX];
+	uint16_t port;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		at = lt_router_next(at, host, &port);
+		assert_non_null(at);
+		assert_string_equal(host, want[i].host);
+		assert_int_equal(port, want[i].port);
+	}
+	assert_null(lt_router_next(at, host, &port));
+	assert_null(lt_router_next("", host, &port));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +143,7 @@ int main(void)
 		cmocka_unit_test(a_word_is_said_once_in_a_while),
 		cmocka_unit_test(a_full_table_makes_room),
 		cmocka_unit_test(trackers_are_counted_once_each),
+		cmocka_unit_test(routers_are_read_one_by_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
