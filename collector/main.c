@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/redishow.h"
+#include "shm/selfpage.h"
 
 #define EVENT_BATCH 256
 #define EVENT_TURNS 16 /* batches before lanes and timers have a turn */
@@ -257,6 +258,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	beat(c, clock_ms());
 	atomic_store(&page->busy, swarms_count(c->swarms));
 	atomic_store(&page->parked, c->nwaiters);
+	selfpage_write(page);
 }
 
 /* ---- configuration ------------------------------------------------------------- */
@@ -532,6 +534,7 @@ int collector_main(const struct kid *k)
 		log_fatal("collector", "%s", err);
 		return 1;
 	}
+	selfpage_write(seg_page(c->seg, (uint32_t)c->nlanes));
 	beat(c, clock_ms()); /* who stops before its first second hangs, too */
 	if (kid_send(k->chan_fd, KID_M_READY, 0, -1) != 0) {
 		log_fatal("collector", "the master is gone");

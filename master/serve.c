@@ -26,6 +26,7 @@
 #include "common/log.h"
 #include "master/config.h"
 #include "master/master.h"
+#include "shm/selfpage.h"
 #include "shm/stat.h"
 
 extern char **environ;
@@ -188,6 +189,7 @@ static void look_at_beats(struct master *m)
 	if (now < m->look_ms)
 		return;
 	m->look_ms = now + SUP_LOOK_MS;
+	selfpage_write(seg_page(m->seg, 2 * (uint32_t)m->sup.nworkers + 2));
 	for (int i = 0; i < SUP_ROWS; i++)
 		if (sup_beats(&m->sup, i))
 			look(m, i);

@@ -40,11 +40,19 @@ uint32_t lane_token_seq(uint64_t token)
 	return (uint32_t)token;
 }
 
-int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN])
+static uint8_t *lane_at(const struct seg *seg, uint32_t slot)
 {
 	const struct shm_dims *d = seg_dims_of(seg);
 	size_t stride = sizeof(struct shm_lane) + d->lane_bytes +
 			(size_t)d->lane_done * sizeof(struct shm_done);
+
+	PS_ASSERT(slot < d->worker_slots);
+	return (uint8_t *)seg_at(seg, SHM_LANES) + stride * slot;
+}
+
+int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN])
+{
+	const struct shm_dims *d = seg_dims_of(seg);
 	struct lane *l;
 	uint8_t *at;
 
@@ -53,7 +61,7 @@ int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN])
 	l = calloc(1, sizeof(*l));
 	if (l == NULL)
 		return err_set(err, "lane %d: out of memory", slot);
-	at = (uint8_t *)seg_at(seg, SHM_LANES) + stride * (size_t)slot;
+	at = lane_at(seg, (uint32_t)slot);
 	l->at = (struct shm_lane *)at;
 	l->jobs = at + sizeof(struct shm_lane);
 	l->done = (struct shm_done *)(l->jobs + d->lane_bytes);
@@ -133,13 +141,27 @@ nonsense:
 	return -1;
 }
 
+/* What lies between two counts; never more than there is room for. */
+static uint32_t between(const shm_u32 *head, const shm_u32 *tail, uint32_t room)
+{
+	uint32_t from = atomic_load_explicit(head, memory_order_acquire);
+	uint32_t n = atomic_load_explicit(tail, memory_order_acquire) - from;
+
+	return n <= room ? n : room;
+}
+
 uint32_t lane_depth(const struct lane *l)
 {
-	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
-	uint32_t depth =
-		atomic_load_explicit(&l->at->job_tail, memory_order_acquire) - head;
+	return between(&l->at->job_head, &l->at->job_tail, l->job_bytes);
+}
 
-	return depth <= l->job_bytes ? depth : l->job_bytes;
+void lane_look(const struct seg *seg, uint32_t slot, uint32_t *job_bytes, uint32_t *done)
+{
+	const struct shm_lane *at = (const struct shm_lane *)lane_at(seg, slot);
+	const struct shm_dims *d = seg_dims_of(seg);
+
+	*job_bytes = between(&at->job_head, &at->job_tail, d->lane_bytes);
+	*done = between(&at->done_head, &at->done_tail, d->lane_done);
 }
 
 uint32_t lane_done_room(const struct lane *l)

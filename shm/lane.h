@@ -95,5 +95,7 @@ uint32_t lane_done_room(const struct lane *l);
 void lane_done_push(struct lane *l, uint64_t token, enum lane_rc rc, uint32_t retry_s);
 
 uint32_t lane_depth(const struct lane *l);	/* bytes of jobs not yet taken */
+/* Any side: that, and the completions not yet taken, of any slot. */
+void lane_look(const struct seg *seg, uint32_t slot, uint32_t *job_bytes, uint32_t *done);
 
 #endif

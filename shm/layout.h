@@ -23,7 +23,7 @@
 #include "common/kid.h"
 
 #define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
-#define SHM_VERSION 4u
+#define SHM_VERSION 5u
 #define SHM_LINE 64
 #define SHM_PAGE 4096
 #define SHM_STEP (1u << 20)			/* growth of the pool */
@@ -36,7 +36,7 @@ typedef _Atomic uint32_t shm_u32;	/* the one exception to "no typedefs": */
 typedef _Atomic uint64_t shm_u64;	/* a word that other processes read */
 
 enum shm_section {
-	SHM_PAGES = 0,		/* struct shm_page per worker slot, and two more */
+	SHM_PAGES = 0,		/* struct shm_page per worker slot, and three more */
 	SHM_LANES = 1,		/* struct shm_lane per worker slot */
 	SHM_STATS = 2,		/* counters per process, and the retired ones */
 	SHM_BOARD = 3,		/* gauges and notes: what the collector says of itself */
@@ -82,7 +82,7 @@ struct shm_head {
 };
 _Static_assert(sizeof(struct shm_head) <= SHM_PAGE, "the header is one page");
 
-/* One per process: 0 .. 2N-1 workers, then collector, then Redis.
+/* One per process: 0 .. 2N-1 workers, then collector, Redis, master.
  * First line: the master. Second line: the process itself. */
 struct shm_page {
 	alignas(SHM_LINE) shm_u32 pid;	/* 0: nobody */
@@ -94,6 +94,9 @@ struct shm_page {
 	alignas(SHM_LINE) shm_u64 beat_ms;	/* monotonic; the loop turned last */
 	shm_u32 busy;			/* worker: connections; collector: torrents */
 	shm_u32 parked;			/* worker: parked requests; collector: waiters */
+	shm_u64 cpu_ms;			/* selfpage.h: of all its threads, since it began */
+	shm_u64 rss_bytes;		/* resident, shared pages too */
+	shm_u32 fds, max_fds;		/* open descriptors, and how many it may have */
 };
 _Static_assert(sizeof(struct shm_page) == 2 * SHM_LINE, "two lines");
 

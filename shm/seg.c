@@ -66,7 +66,7 @@ void seg_dims(struct shm_dims *out, const struct conf *c, int nworkers)
 static uint64_t section_bytes(const struct shm_dims *d, enum shm_section s)
 {
 	switch (s) {
-	case SHM_PAGES: return (d->worker_slots + 2ull) * sizeof(struct shm_page);
+	case SHM_PAGES: return (d->worker_slots + 3ull) * sizeof(struct shm_page);
 	case SHM_LANES:
 		return (uint64_t)d->worker_slots *
 		       (sizeof(struct shm_lane) + d->lane_bytes +
@@ -109,16 +109,29 @@ void seg_sizes(const struct shm_dims *d, uint64_t *total, uint64_t *at_start)
 static uint64_t shape(void)
 {
 	static const uint32_t sizes[] = {
-		sizeof(struct shm_head),  sizeof(struct shm_page),
-		sizeof(struct shm_job),   sizeof(struct shm_done),
-		sizeof(struct shm_lane),  sizeof(struct shm_peer),
-		sizeof(struct shm_chunk), sizeof(struct shm_swarm),
-		sizeof(struct shm_slot),  sizeof(struct shm_place),
-		sizeof(struct shm_names), sizeof(struct shm_pool),
-		sizeof(struct shm_stats), SHM_SECTIONS,
-		SHM_CHUNK_PEERS,          CONF_SLOT_PEERS,
-		STAT_COUNTER_N,           STAT_GAUGE_N,
-		sizeof(struct shm_note),  NOTE_N,
+		sizeof(struct shm_head),
+		sizeof(struct shm_page),
+		sizeof(struct shm_job),
+		sizeof(struct shm_done),
+		sizeof(struct shm_lane),
+		sizeof(struct shm_peer),
+		sizeof(struct shm_chunk),
+		sizeof(struct shm_swarm),
+		sizeof(struct shm_slot),
+		sizeof(struct shm_place),
+		sizeof(struct shm_names),
+		sizeof(struct shm_pool),
+		sizeof(struct shm_stats),
+		SHM_SECTIONS,
+		SHM_CHUNK_PEERS,
+		CONF_SLOT_PEERS,
+		STAT_COUNTER_N,
+		STAT_GAUGE_N,
+		HTTPSTAT_ROUTES,
+		HTTPSTAT_CODES,
+		HTTPSTAT_BUCKETS,
+		sizeof(struct shm_note),
+		NOTE_N,
 	};
 	uint64_t h = 0xcbf29ce484222325ull;
 
@@ -453,7 +466,7 @@ size_t seg_len(const struct seg *seg, enum shm_section s)
 
 struct shm_page *seg_page(const struct seg *seg, uint32_t index)
 {
-	PS_ASSERT(index < seg->dims.worker_slots + 2);
+	PS_ASSERT(index < seg->dims.worker_slots + 3);
 	return (struct shm_page *)seg->map[SHM_PAGES] + index;
 }
 

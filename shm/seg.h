@@ -56,7 +56,8 @@ struct shm_head *seg_head_rw(struct seg *seg);	/* SEG_MASTER only, asserted */
 /* Start of a section; read-only memory where the side may not write. */
 void *seg_at(const struct seg *seg, enum shm_section s);
 size_t seg_len(const struct seg *seg, enum shm_section s);
-/* Page of a process: worker slot, or dims.worker_slots (collector), + 1 (Redis). */
+/* Page of a process: worker slot, or dims.worker_slots (collector), + 1 (Redis),
+ * + 2 (master: its second line only). */
 struct shm_page *seg_page(const struct seg *seg, uint32_t index);
 /* Collector: make sure [from, upto) of a growing section is really there. -1: no
  * room. What is there already stays as it is. */

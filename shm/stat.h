@@ -5,13 +5,15 @@
  * master while the process is dead: it folds the block into `retired` and zeroes
  * it, so that totals never go backwards over a respawn). A gauge says how things
  * are now; the collector owns all of them (the board). One row declares, names,
- * documents, sums.
+ * documents, sums; `peerscope top` and GET /metrics show its text, which must be
+ * clear alone.
  */
 #ifndef PEERSCOPE_SHM_STAT_H
 #define PEERSCOPE_SHM_STAT_H
 
 #include <stdint.h>
 
+#include "shm/httpstat.h"
 #include "shm/layout.h"
 #include "shm/seg.h"
 
@@ -85,9 +87,9 @@ X(geo_missing, "times a database of places was not there") \
 X(geo_put_off, "databases of places not read for want of room, memory or a sound disk: tried again") \
 X(geo_again, "peers looked up again: a database is another one") \
 X(geo_online_asked, "addresses that the web service was asked about") \
-X(geo_online_answered, "of these, answered: with a place, or that there is none") \
-X(geo_online_failed, "of these, not answered, or not well") \
-X(geo_online_limited, "of these, refused because we ask too much") \
+X(geo_online_answered, "addresses that the web service answered for: with a place, or that there is none") \
+X(geo_online_failed, "addresses that the web service did not answer for, or not well") \
+X(geo_online_limited, "addresses that the web service refused because we ask too much") \
 X(geo_online_redis, "addresses whose place was known from Redis") \
 X(geo_online_dropped, "addresses that waited to be asked about and gave way to others") \
 X(geo_online_evicted, "answers of the web service dropped from memory for room") \
@@ -105,7 +107,7 @@ X(tier_late, "cold questions that did not wait any longer for Redis") \
 X(tier_full, "cold questions that did not ask Redis: too many did already") \
 X(claims_won, "swarms that we join for all nodes") \
 X(claims_lost, "cold questions that waited for another node's list") \
-X(claims_idle, "such questions that got none in time, so that we joined") \
+X(claims_idle, "cold questions that got no list of another node in time, so that we joined") \
 X(engine_asked, "ids that the AceStream engine was asked about") \
 X(engine_failed, "questions that the engine did not answer, or not well") \
 X(engine_known, "ids whose meaning was known from memory") \
@@ -135,34 +137,34 @@ X(ace_replayed, "node ids not believed: signed for another address than ours") \
 X(ace_past_lost, "engines that did not answer forgotten early: too many of them") \
 X(ace_failed, "calls not made for want of a descriptor, memory or random bytes") \
 X(meta_flights, "torrents whose metadata was looked for") \
-X(meta_found, "of these, found and in the cache") \
-X(meta_found_ms, "milliseconds that these took, in all") \
-X(meta_none, "of these, that nobody had in time") \
-X(meta_redis_hits, "of these, found in Redis") \
+X(meta_found, "torrents whose metadata was found and is in the cache") \
+X(meta_found_ms, "time that finding meta_found took, all together; in top in milliseconds") \
+X(meta_none, "torrents whose metadata nobody had in time") \
+X(meta_redis_hits, "torrents whose metadata was found in Redis") \
 X(meta_rejected, "metadata that was not believed: another torrent's, or no true one") \
 X(meta_dead, "questions for metadata that nobody had lately") \
 X(meta_full, "questions for metadata refused at metadata.flights") \
 X(meta_idle_dropped, "torrents nobody waited for, given up for a question at metadata.flights") \
 X(meta_uploads, "uploaded .torrent files read") \
-X(meta_bad_uploads, "of these, no torrents") \
+X(meta_bad_uploads, "uploaded files that were no torrents") \
 X(meta_stored, "torrents whose metadata was written to disk") \
-X(meta_refused, "the same, not written: too many under way, or no room in the cache") \
+X(meta_refused, "torrents whose metadata was not written: too many under way, or no room in the cache") \
 X(meta_failed, "times the disk of the metadata cache refused") \
 X(meta_evicted, "cached metadata removed for room") \
 X(meta_bad, "damaged files of the metadata cache removed") \
 X(meta_leftovers, "unfinished files of the metadata cache removed") \
-X(meta_jobs, "questions for metadata that nobody waits for") \
-X(meta_jobs_full, "the same, answered 503 at metadata.jobs") \
-X(meta_jobs_failed, "of these, ended without metadata") \
-X(meta_jobs_resumed, "the same, taken over from a collector that died") \
-X(meta_jobs_early, "ends of such questions forgotten early: metadata.jobs") \
-X(meta_jobs_unsaved, "times the file of such a question could not be written") \
+X(meta_jobs, "async questions for metadata: nobody waits for them") \
+X(meta_jobs_full, "async questions answered 503 at metadata.jobs") \
+X(meta_jobs_failed, "async questions that ended without metadata") \
+X(meta_jobs_resumed, "async questions taken over from a collector that died") \
+X(meta_jobs_early, "ends of async questions forgotten early: metadata.jobs") \
+X(meta_jobs_unsaved, "times the file of an async question could not be written") \
 X(webhooks, "webhooks tried") \
-X(webhooks_delivered, "of these, answered 2xx") \
-X(webhooks_denied, "of these, to an address that may not be asked") \
+X(webhooks_delivered, "webhooks answered 2xx") \
+X(webhooks_denied, "webhooks to an address that may not be asked") \
 X(webhooks_given_up, "webhooks that no try delivered") \
 X(meta_batches, "batches of questions for metadata") \
-X(meta_batches_full, "of these, answered 503: too many items of others were under way") \
+X(meta_batches_full, "batches answered 503: too many items of others were under way") \
 X(meta_served, "answers from the metadata cache") \
 X(meta_damaged, "files of the metadata cache that a worker found to be damaged") \
 X(web_requests, "outgoing HTTP requests") \
@@ -184,22 +186,22 @@ X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
 X(redis_up, "1: Redis answers") \
 X(redis_state, "0 off, 1 connecting, 2 up, 3 down, 4 silent, 5 password, 6 denied, 7 loading, 8 full, 9 read-only, 10 cluster, 11 garbage, 12 another error") \
-X(vpn_state, "0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
-X(vpn_since_s, "when that began, seconds since 1970") \
+X(vpn_state, "the VPN: 0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
+X(vpn_since_s, "when vpn_state became so, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
 X(engine_state, "AceStream engine: 0 off, 1 unknown, 2 up, 3 down") \
 X(engine_since_s, "when engine_state became so") \
-X(ace_leaving, "calls that are over, but for the end of the other side") \
+X(ace_leaving, "calls to AceStream engines that are over, but for the end of the other side") \
 X(ace_open, "AceStream engines being called") \
 X(claims_held, "swarms joined for all nodes") \
-X(redis_mode, "0 bundled, 1 external, 2 off") \
+X(redis_mode, "Redis: 0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
-X(interface_why, "why not: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
+X(interface_why, "why swarm.interface cannot be used: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
 X(path, "verdict on the path: 0 unknown, 1 open, 2 blocked, 3 down") \
-X(path_cause, "0 unknown, 1 no tracker's name is found, 2 swarm.interface, 3 the VPN") \
-X(path_udp, "the same for UDP: trackers, DHT, uTP") \
-X(path_tcp, "the same for TCP: HTTP trackers, peers") \
-X(path_since_s, "when the verdict became what it is") \
+X(path_cause, "why the path is blocked or down: 0 unknown, 1 no tracker's name is found, 2 swarm.interface, 3 the VPN") \
+X(path_udp, "verdict on UDP (trackers, DHT, uTP): 0 unknown, 1 open, 2 blocked, 3 down") \
+X(path_tcp, "verdict on TCP (HTTP trackers, peers): 0 unknown, 1 open, 2 blocked, 3 down") \
+X(path_since_s, "when the verdict on the path became what it is") \
 X(path_reach, "can others call us: 0 unknown, 1 they do, 2 nobody does, 3 disconnected") \
 X(path_udp_tracker_s, "last answer of a UDP tracker, 0: never") \
 X(path_http_tracker_s, "last answer of an HTTP tracker") \
@@ -208,29 +210,29 @@ X(path_tcp_s, "last handshake with a peer that we dialled over TCP") \
 X(path_utp_s, "last handshake over uTP") \
 X(path_incoming_s, "last peer that called us") \
 X(path_failed_s, "last failure of a tracker") \
-X(path_failure, "1 silent, 2 name not found, 3 refused, 4 no way there, 5 an error answered, 6 garbage answered") \
+X(path_failure, "how a tracker failed last: 1 silent, 2 name not found, 3 refused, 4 no way there, 5 an error answered, 6 garbage answered") \
 X(path_udp_unanswered, "announces over UDP since anything came over UDP") \
 X(path_tcp_unanswered, "announces and dials over TCP since anything came over TCP") \
 X(path_dht_unanswered, "DHT messages sent since one came") \
 X(path_names_failed, "trackers whose name was not found since one answered") \
 X(path_control, "last control probe: 0 none yet, 1 answered, 2 silent, 3 under way") \
-X(path_control_s, "when it ended") \
+X(path_control_s, "when the last control probe ended") \
 X(geo_databases, "databases of places in use") \
 X(geo_city_built_s, "build time of the City database, 0: none") \
 X(geo_asn_built_s, "build time of the ASN database, 0: none") \
 X(geo_online_state, "web service for places: 0 off, 1 ready, 2 limited, 3 down, 4 spent") \
 X(geo_online_waiting, "addresses that wait to be asked about") \
-X(geo_online_known, "its answers in memory") \
+X(geo_online_known, "answers of the web service for places in memory") \
 X(geo_online_left, "questions left of geo.online_daily") \
-X(geo_online_used, "questions of the day") \
-X(geo_online_day, "which day that is, counted from 1970") \
+X(geo_online_used, "questions that the web service for places was asked that day") \
+X(geo_online_day, "the day of geo_online_used, counted from 1970") \
 X(meta_flying, "torrents whose metadata is looked for") \
-X(meta_idle, "of these, that nobody waits for any more") \
-X(meta_jobs_kept, "questions that nobody waits for, ended ones too") \
-X(meta_jobs_pending, "of these, not ended") \
+X(meta_idle, "torrents whose metadata is looked for though nobody waits any more") \
+X(meta_jobs_kept, "async questions for metadata, ended ones too") \
+X(meta_jobs_pending, "async questions for metadata that have not ended") \
 X(meta_seeds, "swarms in which others get their metadata of us") \
 X(meta_bytes, "bytes of the metadata cache on disk, in whole blocks of 4096") \
-X(meta_entries, "torrents in it; a hybrid counts for each of its hashes") \
+X(meta_entries, "torrents in the metadata cache; a hybrid counts for each of its hashes") \
 X(slots_used, "slots of the peer table in use") \
 X(chunks_used, "chunks of peers in use") \
 X(chunks_reserved, "chunks whose memory is reserved") \
@@ -268,9 +270,10 @@ struct stat_meta {
 extern const struct stat_meta stat_counters[STAT_COUNTER_N];
 extern const struct stat_meta stat_gauges[STAT_GAUGE_N];
 
-/* Bytes of one process's block: whole cache lines. */
+/* One process's block: counters, then the cells of httpstat.h; whole cache lines. */
+#define STAT_BLOCK_WORDS (STAT_COUNTER_N + HTTPSTAT_CELLS)
 #define STAT_BLOCK_BYTES \
-	((STAT_COUNTER_N * 8 + SHM_LINE - 1) / SHM_LINE * SHM_LINE)
+	((STAT_BLOCK_WORDS * 8 + SHM_LINE - 1) / SHM_LINE * SHM_LINE)
 
 /* Whose block this process writes; worker slot, dims.worker_slots (collector),
  * + 1 (master). Before the call, and after it with NULL, counts go nowhere. */
@@ -283,6 +286,11 @@ void stat_gauge_set(enum stat_gauge g, uint64_t v);	/* collector */
 /* Sum over all blocks and the retired one; any side. */
 uint64_t stat_total(const struct seg *seg, enum stat_counter c);
 uint64_t stat_gauge_get(const struct seg *seg, enum stat_gauge g);
+/* A gauge that is seconds since 1970: its name ends in _s. */
+int stat_is_time(enum stat_gauge g);
+/* For httpstat.c: the cells of our block, and their sums over all blocks. */
+void stat_cell_add(uint32_t cell, uint64_t n);
+void stat_cells(const struct seg *seg, uint64_t out[HTTPSTAT_CELLS]);
 /* Master: the owner of a block was reaped. */
 void stat_retire(struct seg *seg, uint32_t block);
 

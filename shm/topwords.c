@@ -59,15 +59,6 @@ static const char *state_word(enum stat_gauge g, uint64_t v)
 	}
 }
 
-/* Seconds since 1970, by the name. */
-static int is_time(enum stat_gauge g)
-{
-	const char *name = stat_gauges[g].name;
-	size_t len = strlen(name);
-
-	return len > 2 && strcmp(name + len - 2, "_s") == 0;
-}
-
 const char *topwords_gauge(char out[TOPWORDS_MAX], enum stat_gauge g, uint64_t v,
 			   uint64_t wall_ms)
 {
@@ -76,7 +67,7 @@ const char *topwords_gauge(char out[TOPWORDS_MAX], enum stat_gauge g, uint64_t v
 
 	if (word)
 		return word;
-	if (!is_time(g))
+	if (!stat_is_time(g))
 		snprintf(out, TOPWORDS_MAX, "%" PRIu64, v);
 	else if (v == 0)
 		snprintf(out, TOPWORDS_MAX, "never");
@@ -97,7 +88,7 @@ const char *topwords_help(char out[128], enum stat_gauge g)
 	if (strncmp(help, "1: ", 3) == 0) {
 		help += 3;
 		len -= 3;
-	} else if (is_time(g)) {
+	} else if (stat_is_time(g)) {
 		len = strcspn(help, ",");
 	} else if (state_word(g, 0)) {
 		len = strcspn(help, "0123456789");

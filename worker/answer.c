@@ -199,7 +199,7 @@ static void hot_unchanged(struct worker *w, struct gate_conn *c, const struct bo
 			 gate_date(w->gate));
 
 	PS_ASSERT(n > 0 && (size_t)n < sizeof head);
-	status_count(304);
+	gate_count(c, 304);
 	gate_send(c, head, (size_t)n, NULL, 0, NULL, NULL);
 }
 
@@ -236,7 +236,7 @@ int peers_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 		return 1;
 	}
 	hot_head(w, body, now, age / 1000);
-	status_count(200);
+	gate_count(c, 200);
 	body_ref(body);
 	gate_send(c, body->head, body->head_len, body->json, body->len, body_unref_cb,
 		  body);

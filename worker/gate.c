@@ -121,7 +121,7 @@ void gate_answer(struct gate_conn *c, struct evhttp_request *req, int status,
 	}
 	c->req = NULL;
 	c->replied = 1;
-	status_count(status);
+	gate_count(c, status);
 	evhttp_send_reply(req, status, status_phrase(status), body);
 	if (g->asking == c) /* evhttp is below us on the stack: later */
 		return;
@@ -276,6 +276,11 @@ int gate_draining(const struct gate *g)
 uint32_t gate_connections(const struct gate *g)
 {
 	return g->newborn + g->open + g->lingering;
+}
+
+void gate_set_route(struct gate_conn *c, uint32_t route)
+{
+	c->route = route;
 }
 
 const struct strict *gate_request(const struct gate_conn *c)

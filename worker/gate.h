@@ -36,6 +36,7 @@ struct gate_conf {
 	uint64_t idle_ms;		/* without a request */
 	uint64_t write_ms;		/* without a byte of the answer taken */
 	uint32_t max_connections;
+	uint32_t hot_route;		/* number of the hot verb's route, for its counts */
 };
 
 struct gate_hooks {
@@ -70,6 +71,11 @@ void gate_answer(struct gate_conn *c, struct evhttp_request *req, int status,
  * Without a body, unref is NULL. */
 void gate_send(struct gate_conn *c, const char *head, size_t head_len, const char *body,
 	       size_t body_len, evbuffer_ref_cleanup_cb unref, void *ref);
+
+/* Which route the request under way has, for its counts (httpstat.h); before its answer. */
+void gate_set_route(struct gate_conn *c, uint32_t route);
+/* One answer is given: from the hot hook, with gate_send; gate_answer counts by itself. */
+void gate_count(struct gate_conn *c, int status);
 
 const struct strict *gate_request(const struct gate_conn *c);	/* the one under way */
 /* The body of that one is not needed any more: its memory is free for others. */

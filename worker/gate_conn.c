@@ -233,6 +233,16 @@ done:
 		unref(body, body_len, ref);
 }
 
+void gate_count(struct gate_conn *c, int status)
+{
+	status_count(status);
+	if (c->began_us)
+		httpstat_answered(c->route, status, clock_us() - c->began_us);
+	else
+		httpstat_refused(status);
+	c->began_us = 0;
+}
+
 /* The gate's own answer, always the last of its connection. */
 void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const char *why)
 {
@@ -255,7 +265,7 @@ void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const c
 	if (c->in.method != HTTP_HEAD)
 		evbuffer_add(c->out, body.p, body.len);
 	buf_free(&body);
-	status_count(status);
+	gate_count(c, status);
 	c->closes = 1;
 	c->state = CONN_FLUSHING;
 	gate_conn_until(c, 0);
@@ -291,6 +301,7 @@ static void conn_to_evhttp(struct gate_conn *c)
 	struct gate *g = c->gate;
 	struct buf out;
 
+	c->route = 0;
 	buf_init(&out, g->conf.limits.uri + 2 * g->conf.limits.header +
 			       g->conf.limits.body + 4096);
 	strict_rewrite(&c->in, &out, c->closes);
@@ -321,6 +332,8 @@ static void conn_ask(struct gate_conn *c)
 	struct gate *g = c->gate;
 
 	c->timing = 0;
+	c->began_us = clock_us();
+	c->route = g->conf.hot_route;
 	c->closes = !c->in.keep_alive || g->draining;
 	if (c->closes || !g->hooks.hot || !g->hooks.hot(g->hooks.arg, c, &c->in))
 		conn_to_evhttp(c);

@@ -51,6 +51,8 @@ struct gate_conn {
 	size_t nheld;
 	struct evbuffer *out; /* our own answer, if the socket did not take it at once */
 	int readable, peer_closed, closes, timing, again;
+	uint64_t began_us; /* the whole request is here; 0: there is none */
+	uint32_t route;    /* of it */
 	uint64_t deadline_ms, armed_ms; /* monotonic; the timer is set lazily */
 	size_t dropped;
 };

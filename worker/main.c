@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "shm/selfpage.h"
 #include "shm/stat.h"
 #include "worker/bodies.h"
 #include "worker/metabatch.h"
@@ -19,6 +20,7 @@
 #include "worker/park.h"
 #include "worker/peers.h"
 #include "worker/pick.h"
+#include "worker/route.h"
 
 #define WORKER_FDS_KEPT 64  /* log, segment, bells, epoll, channel, spare */
 #define WORKER_LEAVE_MS 500 /* be gone this long before the master kills */
@@ -130,6 +132,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	atomic_store_explicit(&p->beat_ms, clock_ms(), memory_order_relaxed);
 	atomic_store_explicit(&p->busy, gate_connections(w->gate), memory_order_relaxed);
+	selfpage_write(p);
 	park_bell(w); /* a new collector, or a bell that was not heard */
 }
 
@@ -191,6 +194,7 @@ static int make_gate(struct worker *w, char err[ERRLEN])
 		.idle_ms = c->http_idle_timeout_ms,
 		.write_ms = c->http_write_timeout_ms,
 		.max_connections = max_connections(w->kid),
+		.hot_route = route_number(peers_get),
 	};
 	struct gate_hooks hooks = {w, route_request, http_gone, peers_hot, leave};
 

@@ -1,25 +1,30 @@
 /* route.c -- which function answers what; see route.h. */
 #include <string.h>
 
+#include "shm/httpstat.h"
 #include "worker/health.h"
 #include "worker/metabatch.h"
 #include "worker/metadata.h"
 #include "worker/metalater.h"
+#include "worker/metrics.h"
 #include "worker/peers.h"
 #include "worker/route.h"
 
 static const struct route routes[] = {
 	{"/api/v1/health", ROUTE_GET | ROUTE_CORS, metadata_health},
-	{"/api/v1/jobs/{}", ROUTE_GET | ROUTE_CORS, metalater_get},
+	{"/api/v1/jobs/{id}", ROUTE_GET | ROUTE_CORS, metalater_get},
 	{METADATA_PATH, ROUTE_POST | ROUTE_CORS, metadata_post},
 	{METADATA_BATCH_PATH, ROUTE_POST | ROUTE_CORS, metabatch_post},
-	{"/api/v1/metadata/{}", ROUTE_GET | ROUTE_CORS, metadata_get},
-	{"/download/{}", ROUTE_GET | ROUTE_CORS, metadata_download},
+	{"/api/v1/metadata/{hash}", ROUTE_GET | ROUTE_CORS, metadata_get},
+	{"/download/{hash}", ROUTE_GET | ROUTE_CORS, metadata_download},
 	{"/health", ROUTE_GET, health_get},
+	{"/metrics", ROUTE_GET, metrics_get},
 	{"/livez", ROUTE_GET, health_livez},
 	{"/readyz", ROUTE_GET, health_readyz},
-	{"/peers/{}", ROUTE_GET, peers_get},
+	{"/peers/{id}", ROUTE_GET, peers_get},
 };
+
+_Static_assert(PS_ARRAY_LEN(routes) < HTTPSTAT_ROUTES, "each is counted apart");
 
 /* Segment by segment, each decoded alone, so that an escaped slash is no separator. */
 static int matches(const char *pattern, const char *path, size_t len,
@@ -40,7 +45,7 @@ static int matches(const char *pattern, const char *path, size_t len,
 		/* Too long for a part: the handler sees "", which is nobody's id. */
 		if (http_decode(text, sizeof text, path, have, 0) != HTTP_TEXT_OK)
 			text[0] = '\0';
-		if (want == 2 && memcmp(pattern, "{}", 2) == 0)
+		if (*pattern == '{')
 			memcpy(part, text, sizeof text);
 		else if (strlen(text) != want || memcmp(text, pattern, want) != 0)
 			return 0;
@@ -64,13 +69,32 @@ enum route_rc route_find(const struct route *table, size_t n, const char *target
 	for (size_t i = 0; i < n; i++) {
 		if (!matches(table[i].pattern, target, len, part))
 			continue;
-		*allowed |= table[i].methods;
-		if (table[i].methods & method) {
+		if (*allowed == 0 || table[i].methods & method)
 			*out = &table[i];
+		*allowed |= table[i].methods;
+		if (table[i].methods & method)
 			return ROUTE_OK;
-		}
 	}
 	return *allowed ? ROUTE_METHOD : ROUTE_NONE;
+}
+
+uint32_t route_count(void)
+{
+	return PS_ARRAY_LEN(routes);
+}
+
+const char *route_pattern(uint32_t number)
+{
+	PS_ASSERT(number >= 1 && number <= PS_ARRAY_LEN(routes));
+	return routes[number - 1].pattern;
+}
+
+uint32_t route_number(void (*handle)(struct ask *a))
+{
+	for (uint32_t i = 0; i < PS_ARRAY_LEN(routes); i++)
+		if (routes[i].handle == handle)
+			return i + 1;
+	return 0;
 }
 
 static void allow(struct ask *a, unsigned allowed)
@@ -133,6 +157,8 @@ void route_request(void *arg, struct gate_conn *c, struct evhttp_request *req)
 		a.query = q + 1;
 	rc = route_find(routes, PS_ARRAY_LEN(routes), rq->target.p,
 			method_bit(rq->method), &r, &allowed, a.part);
+	if (r)
+		gate_set_route(c, (uint32_t)(r - routes) + 1);
 	if (allowed & ROUTE_CORS)
 		cors(&a);
 	if (rc == ROUTE_OK)

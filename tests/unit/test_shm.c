@@ -479,9 +479,11 @@ static void top_has_words_for_people(void **state)
 			    "0.0s ago");
 	assert_string_equal(topwords_gauge(out, GAUGE_dht_nodes, 40, now), "40");
 	assert_string_equal(topwords_help(help, GAUGE_path), "verdict on the path");
-	assert_string_equal(topwords_help(help, GAUGE_vpn_since_s), "when that began");
+	assert_string_equal(topwords_help(help, GAUGE_vpn_since_s),
+			    "when vpn_state became so");
 	assert_string_equal(topwords_help(help, GAUGE_redis_up), "Redis answers");
-	assert_string_equal(topwords_help(help, GAUGE_path_failure), "");
+	assert_string_equal(topwords_help(help, GAUGE_path_failure),
+			    "how a tracker failed last");
 	assert_string_equal(topwords_help(help, GAUGE_vpn_port),
 			    "port that Gluetun forwards, 0: none");
 }

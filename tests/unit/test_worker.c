@@ -22,7 +22,7 @@ static void handler(struct ask *a)
 
 static const struct route table[] = {
 	{"/health", ROUTE_GET, handler},
-	{"/peers/{}", ROUTE_GET, handler},
+	{"/peers/{id}", ROUTE_GET, handler},
 	{"/api/{}/x", ROUTE_POST, handler},
 	{"/api/{}/x", ROUTE_GET, handler},
 };
@@ -54,7 +54,7 @@ static void test_routes(void **state)
 		{"/peers/a/b", ROUTE_GET, ROUTE_NONE, 0, NULL, 0},
 		{"/api/q/x", ROUTE_GET, ROUTE_OK, 3, "q", 0},
 		{"/api/q/x", ROUTE_POST, ROUTE_OK, 2, "q", 0},
-		{"/api/q/x", 0, ROUTE_METHOD, 0, "q", ROUTE_GET | ROUTE_POST},
+		{"/api/q/x", 0, ROUTE_METHOD, 2, "q", ROUTE_GET | ROUTE_POST},
 		{"/api/q/y", ROUTE_GET, ROUTE_NONE, 0, NULL, 0},
 	};
 
@@ -71,8 +71,10 @@ static void test_routes(void **state)
 			assert_ptr_equal(r, &table[t[i].row]);
 			assert_string_equal(part, t[i].part);
 		}
-		if (t[i].rc == ROUTE_METHOD)
+		if (t[i].rc == ROUTE_METHOD) {
 			assert_int_equal(allowed, t[i].allowed);
+			assert_ptr_equal(r, &table[t[i].row]);
+		}
 	}
 }
 
