@@ -144,7 +144,22 @@ static void take_place(struct place *p, const cJSON *j)
 
 /* ---- the answer ------------------------------------------------------------------------- */
 
-/* The messages that the service documents; it may word them anew any day. */
+/* Of an address, whatever the question was: nobody has it, or nothing is known of it. The
+ * last one is ours (geosay_write). */
+static int is_of_an_address(const char *said)
+{
+	static const char *const known[] = {"invalid ip", "private range",
+					    "address not found", "ip not found",
+					    "not known"};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(known); i++)
+		if (strcasestr(said, known[i]))
+			return 1;
+	return 0;
+}
+
+/* The service may word its messages anew any day, so what is not known to be about the address
+ * is about us: "Invalid API key" would be the answer to each question, all day. */
 static enum geosay refusal(const cJSON *j, char err[ERRLEN])
 {
 	char said[128];
@@ -153,7 +168,9 @@ static enum geosay refusal(const cJSON *j, char err[ERRLEN])
 	(void)err_set(err, "it says: %s", said[0] ? said : "no");
 	if (strcasestr(said, "limit") || strcasestr(said, "quota"))
 		return GEOSAY_LIMITED;
-	return strcasestr(said, "reserved") ? GEOSAY_RESERVED : GEOSAY_NOTHING;
+	if (strcasestr(said, "reserved"))
+		return GEOSAY_RESERVED;
+	return is_of_an_address(said) ? GEOSAY_NOTHING : GEOSAY_NONSENSE;
 }
 
 /* One that speaks of another address, as a cache gone wrong would, or a portal. */
@@ -201,6 +218,37 @@ enum geosay geosay_read(struct place *out, const uint8_t addr[ADDR_LEN], const c
 
 	cJSON_Delete(j);
 	return what;
+}
+
+/* 401 and 403 are about who asks, whatever else is said. */
+static int is_of_address(int status, enum geosay what)
+{
+	return status != 401 && status != 403 &&
+	       (what == GEOSAY_NOTHING || what == GEOSAY_RESERVED);
+}
+
+enum geosay geosay_answer(struct place *p, const uint8_t addr[ADDR_LEN],
+			  const struct web_answer *a, char why[ERRLEN])
+{
+	enum geosay what = GEOSAY_NONSENSE;
+	char said[ERRLEN];
+
+	why[0] = '\0';
+	if (a->rc != WEB_OK) {
+		(void)err_set(why, "%s", a->error);
+		return GEOSAY_NONSENSE;
+	}
+	if (a->status == 429 || (a->status >= 400 && a->retry_after_ms))
+		what = GEOSAY_LIMITED;
+	else if (a->status == 200 || (a->status >= 400 && a->status < 500))
+		what = geosay_read(p, addr, a->body, a->len, why);
+	if (a->status == 200)
+		return what;
+	(void)err_set(said, "%s", what == GEOSAY_NONSENSE ? why : "");
+	(void)err_set(why, "it answers with HTTP status %d%s%s", a->status,
+		      said[0] ? ": " : "", said);
+	return what == GEOSAY_LIMITED || is_of_address(a->status, what) ? what
+									: GEOSAY_NONSENSE;
 }
 
 uint64_t geosay_ttl_ms(enum geosay what)

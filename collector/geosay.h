@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/web.h"
 #include "common/addr.h"
 #include "common/buf.h"
 #include "common/err.h"
@@ -24,7 +25,7 @@ enum geosay {
 	GEOSAY_NOTHING = 1,		/* the service knows nothing of the address */
 	GEOSAY_RESERVED = 2,		/* it says that nobody has the address */
 	GEOSAY_LIMITED = 3,		/* "You've hit the monthly limit" */
-	GEOSAY_NONSENSE = 4,		/* no answer to this question at all */
+	GEOSAY_NONSENSE = 4,		/* no answer to this question at all, or a refusal of us */
 };
 
 /* How long an answer is believed: an hour is what the contract promises. */
@@ -37,6 +38,11 @@ uint64_t geosay_ttl_ms(enum geosay what);	/* 0: not at all */
  * what is wrong with it; "" if it is a place. */
 enum geosay geosay_read(struct place *out, const uint8_t addr[ADDR_LEN],
 			const char *body, size_t len, char err[ERRLEN]);
+
+/* The same of a whole answer over HTTP, with its status. GEOSAY_NONSENSE: the question failed,
+ * in whatever way. */
+enum geosay geosay_answer(struct place *out, const uint8_t addr[ADDR_LEN],
+			  const struct web_answer *a, char err[ERRLEN]);
 
 /* For Redis: the nested form, with "source" and "until" (wall milliseconds) beside it. */
 void geosay_write(struct buf *out, const uint8_t addr[ADDR_LEN], enum geosay what,

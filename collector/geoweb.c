@@ -286,26 +286,6 @@ static void look_up(struct geoweb *g)
 
 /* ---- the service ------------------------------------------------------------------------------ */
 
-/* GEOSAY_NONSENSE: the question failed, in whatever way. */
-static enum geosay judge(struct place *p, const uint8_t addr[ADDR_LEN],
-			 const struct web_answer *a, char why[ERRLEN])
-{
-	enum geosay what = GEOSAY_NONSENSE;
-
-	if (a->rc != WEB_OK) {
-		(void)err_set(why, "%s", a->error);
-		return GEOSAY_NONSENSE;
-	}
-	if (a->status == 429 || (a->status >= 400 && a->retry_after_ms))
-		what = GEOSAY_LIMITED;
-	else if (a->status == 200 || (a->status >= 400 && a->status < 500))
-		what = geosay_read(p, addr, a->body, a->len, why);
-	if (a->status == 200)
-		return what;
-	(void)err_set(why, "it answers with HTTP status %d", a->status);
-	return what == GEOSAY_PLACE ? GEOSAY_NONSENSE : what;
-}
-
 static void take_verdict(struct geoweb *g, const struct flight *f, enum geosay what,
 			 const struct place *p, uint64_t retry_ms)
 {
@@ -336,7 +316,7 @@ static void on_answer(void *arg, const struct web_answer *a)
 	struct place p;
 
 	memset(at, 0, sizeof(*at));
-	what = judge(&p, f.addr, a, why);
+	what = geosay_answer(&p, f.addr, a, why);
 	if (what == GEOSAY_PLACE)
 		memcpy(p.source, g->source, sizeof(p.source));
 	take_verdict(g, &f, what, &p, a->retry_after_ms);

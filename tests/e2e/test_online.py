@@ -269,7 +269,7 @@ def test_the_service_says_how_long(world, form):
 
 
 @pytest.mark.parametrize('mode', ['close', 'status', 'garbage', 'portal', 'elsewhere', 'other',
-                                  'huge'])
+                                  'huge', 'key', 'denied'])
 def test_one_that_fails_is_left_alone(world, mode):
     """Three times in a row; another one (a HUP) is asked at once."""
     d, t, service = world({'geo.online_url': None},
@@ -278,7 +278,9 @@ def test_one_that_fails_is_left_alone(world, mode):
     service.mode = mode
     tell(t, some(40))
     d.peers(IDS[0])
-    assert len(until_state(d, 'down')['error']) > 5
+    error = until_state(d, 'down')['error']
+    assert {'key': 'Invalid API key', 'denied': 'status 403'}.get(mode, '') in error
+    assert len(error) > 5
     d.peers(IDS[0], wait='2s')
     assert 3 <= len(service.asked) <= 10
     assert not any(known(p) for p in d.peers(IDS[0])['peers'])

@@ -102,6 +102,8 @@ class IpWhoIs:
             'elsewhere': lambda: (b'', 302, {'Location': 'http://192.0.2.1/'}),
             'other': lambda: (nested('8.8.8.8'),),
             'huge': lambda: ({**nested(address), 'x': 'y' * 100000},),
+            'key': lambda: ({'success': False, 'message': 'Invalid API key'},),
+            'denied': lambda: ({'success': False, 'message': 'Invalid IP address'}, 403),
             'reserved': lambda: ({'ip': address, 'success': False,
                                   'message': 'Reserved range'},),
         }[self.mode]()

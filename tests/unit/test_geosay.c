@@ -209,12 +209,58 @@ static void test_refusals(void **state)
 			 GEOSAY_LIMITED);
 	assert_int_equal(read_text("{\"success\":false,\"message\":\"Quota exceeded\"}"),
 			 GEOSAY_LIMITED);
-	assert_int_equal(read_text("{\"success\":false}"), GEOSAY_NOTHING);
+	assert_int_equal(
+		read_text("{\"success\":false,\"message\":\"IP address not found\"}"),
+		GEOSAY_NOTHING);
+	/* of us, not of the address */
+	assert_int_equal(read_text("{\"success\":false,\"message\":\"Invalid API key\"}"),
+			 GEOSAY_NONSENSE);
+	assert_string_equal(said, "it says: Invalid API key");
+	assert_int_equal(read_text(
+				 "{\"success\":false,\"message\":\"API key not found\"}"),
+			 GEOSAY_NONSENSE);
+	assert_int_equal(read_text("{\"success\":false}"), GEOSAY_NONSENSE);
 	assert_int_equal(read_text("{\"success\":false,\"message\":[1]}"),
-			 GEOSAY_NOTHING);
+			 GEOSAY_NONSENSE);
 	assert_int_equal(read_text("{\"success\":false,\"message\":\"\\u001b]0;x\\n\"}"),
-			 GEOSAY_NOTHING);
+			 GEOSAY_NONSENSE);
 	assert_string_equal(said, "it says: ]0;x");
+}
+
+static enum geosay answered(int status, uint64_t retry_ms, const char *body)
+{
+	struct web_answer a = {.rc = WEB_OK,
+			       .status = status,
+			       .retry_after_ms = retry_ms,
+			       .body = body,
+			       .len = strlen(body)};
+
+	return geosay_answer(&place, addr, &a, said);
+}
+
+static void test_status(void **state)
+{
+	const char *bad_ip = "{\"success\":false,\"message\":\"Invalid IP address\"}";
+	const char *good = "{\"success\":true,\"country_code\":\"DE\"}";
+	const char *bad_key = "{\"success\":false,\"message\":\"Invalid API key\"}";
+
+	(void)state;
+	assert_int_equal(answered(200, 0, good), GEOSAY_PLACE);
+	assert_int_equal(answered(404, 0, good), GEOSAY_NONSENSE);
+	assert_int_equal(answered(500, 0, bad_ip), GEOSAY_NONSENSE);
+	assert_int_equal(answered(404, 0, bad_ip), GEOSAY_NOTHING);
+	assert_int_equal(answered(400, 0, bad_ip), GEOSAY_NOTHING);
+	assert_int_equal(answered(401, 0, bad_ip), GEOSAY_NONSENSE);
+	assert_int_equal(answered(403, 0, bad_ip), GEOSAY_NONSENSE);
+	assert_int_equal(answered(401, 0, bad_key), GEOSAY_NONSENSE);
+	assert_string_equal(said,
+			    "it answers with HTTP status 401: it says: Invalid API key");
+	assert_int_equal(answered(403, 0,
+				  "{\"success\":false,\"message\":\"over quota\"}"),
+			 GEOSAY_LIMITED);
+	assert_int_equal(answered(429, 0, ""), GEOSAY_LIMITED);
+	assert_string_equal(said, "it answers with HTTP status 429");
+	assert_int_equal(answered(503, 1000, ""), GEOSAY_LIMITED);
 }
 
 static void test_nonsense(void **state)
@@ -507,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_texts_are_cleaned),
 		cmocka_unit_test(test_country_codes),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_written_and_read),

@@ -235,7 +235,7 @@ static void test_an_hour(void **state)
 	assert_true(is_known(1));
 	w.status = 200;
 	until(3);
-	w.say = "{\"success\":false}";
+	w.say = "{\"success\":false,\"message\":\"Invalid IP address\"}";
 	forward_ms += GEOSAY_PLACE_MS;
 	assert_true(is_known(1));
 	until(4);
@@ -262,7 +262,8 @@ static void asked_again_after(const char *say, uint64_t ms)
 static void test_those_without_a_place(void **state)
 {
 	(void)state;
-	asked_again_after("{\"success\":false,\"message\":\"x\"}", GEOSAY_NOTHING_MS);
+	asked_again_after("{\"success\":false,\"message\":\"Invalid IP address\"}",
+			  GEOSAY_NOTHING_MS);
 	asked_again_after("{\"success\":false,\"message\":\"Reserved range\"}",
 			  GEOSAY_RESERVED_MS);
 	asked_again_after("garbage", GEOWEB_FAILED_MS);
