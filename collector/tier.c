@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "collector/coll.h"
@@ -318,17 +319,20 @@ static void read_boot_id(char out[64])
 		fclose(f);
 }
 
-/* The same in each life: of this host since its start, this directory and this segment. */
+/* The same in each life: of this host since its start, and of the directory that one master
+ * at most has locked. Not only its path: two containers may have one hostname, too. */
 static void name_node(struct coll *c)
 {
 	char host[HOST_NAME_MAX + 1] = "", boot[64], all[1024];
+	struct stat dir = {.st_ino = 0};
 	uint8_t hash[16];
 
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	read_boot_id(boot);
-	snprintf(all, sizeof(all), "%s\n%s\n%s\n%s", boot, host, c->kid.run_dir,
-		 c->kid.conf.shm_name);
+	(void)stat(c->kid.run_dir, &dir); /* the master has made it */
+	snprintf(all, sizeof(all), "%s\n%s\n%ju\n%ju\n%s", boot, host,
+		 (uintmax_t)dir.st_dev, (uintmax_t)dir.st_ino, c->kid.run_dir);
 	crypto_generichash(hash, sizeof(hash), (const uint8_t *)all, strlen(all), NULL,
 			   0);
 	sodium_bin2hex(c->tier->node, sizeof(c->tier->node), hash, sizeof(hash));

@@ -13,7 +13,12 @@
  *
  * Keys: peerscope:list:<id> (listcode.h) and peerscope:claim:<infohash>, whose value is a
  * node and which ends by itself (redis.claim) unless the node renews it, while it is joined.
- * A node's name is the same in each of its lives, so it never waits for itself. Only with
+ * A node's name is that of its run_dir: device, inode and path, on this host since it was
+ * started. A master holds that directory's lock, so no two living nodes have one name, also
+ * not two containers with one hostname and the default paths; and a life that follows in the
+ * directory does not wait for its own dead claim. Who is killed and comes back in another one
+ * (a container made anew, a RuntimeDirectory) waits for itself as for any dead holder, at most
+ * until redis.claim is over; one that is stopped gives its claims back. Only with
  * redis.mode = external: a bundled Redis has no other node.
  *
  * Nodes' clocks differ: times in a list are those of Redis' clock, from which each node knows

@@ -11,6 +11,7 @@ import time
 import pytest
 import redis as client
 from acecheck import FAST, told_by
+from daemon import BIN
 from load import Load
 from oldlist import service_json
 from procs import slow, wait_until
@@ -417,6 +418,28 @@ def test_two_nodes_asked_at_once_join_once(node, swarm, tracker):
     assert sum(counter(d, 'joins') for d in nodes) == 10
     assert sum(counter(d, 'claims_won') for d in nodes) == 10
     assert sum(counter(d, 'tier_hits') for d in nodes) == 10
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='needs root, to mount')
+def test_two_containers_that_look_alike(node, swarm, tracker, tmp_path):
+    """One hostname, one run_dir, one segment's name; what is mounted there is not one thing."""
+    t, s = scripted(swarm, tracker, torrents=3, count=60, delay_ms=150)
+    run, wrap = tmp_path / 'run', tmp_path / 'wrap'
+    run.mkdir(mode=0o700)
+    wrap.write_text(f'''#!/bin/sh
+exec unshare -m sh -c 'mount -t tmpfs -o mode=700 none {run} &&
+mount -t tmpfs none /dev/shm && exec {BIN} "$@"' sh "$@"
+''')
+    wrap.chmod(0o755)
+    conf = {'swarm.trackers': t.http, 'master.run_dir': str(run), 'shm.name': '/alike'}
+    nodes = [node(conf, binary=str(wrap)) for _ in range(2)]
+    for infohash in s.infohashes:
+        for answer in at_once(nodes, infohash, limit=100):
+            assert answer['peer_count'] == 60
+        assert joins_of(t, infohash) == 1, 'exactly one of them joined'
+    nodes[0].stop()
+    left = nodes[1].get('/health').json['redis']['claims_held']
+    assert len(node.db.keys(CLAIM + '*')) == left, 'it gave back its own, and no other'
 
 
 def test_the_holder_is_killed_and_the_other_takes_over(node, swarm, tracker):
