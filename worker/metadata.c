@@ -254,6 +254,7 @@ void metadata_health(struct ask *a)
 	json_str(&j, "collector", health_collector(w));
 	json_uint(&j, "dht_nodes", runs ? stat_gauge_get(w->seg, GAUGE_dht_nodes) : 0);
 	json_uint(&j, "queue", runs ? stat_gauge_get(w->seg, GAUGE_waiters) : 0);
+	json_uint(&j, "jobs", runs ? stat_gauge_get(w->seg, GAUGE_meta_jobs_pending) : 0);
 	json_str(&j, "version", PEERSCOPE_VERSION);
 	json_obj_end(&j);
 	http_header(a, "Cache-Control", "no-store");

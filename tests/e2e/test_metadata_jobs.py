@@ -181,6 +181,7 @@ def test_jobs_leave_room_for_those_who_wait(served, swarm):
     late = ask(d, link(s)).json['id']
     wait_until(lambda: d.top()['gauges']['meta_flying'] == 2, 10, 'two are looked for')
     assert d.top()['gauges']['meta_jobs_pending'] == 6
+    assert d.get('/api/v1/health').json['jobs'] == 6
     assert [('deadline' in job(d, n)) for n in names] == [True, True, False, False, False]
     assert ask(d, link(s), query='').status == 200          # and all who want it have it
     until(d, late, 'done')
