@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define MAPPED 0x0000ffff00000000ull /* low half of ::ffff:0:0/96 */
+#define NAT64 0x0064ff9b00000000ull  /* high half of 64:ff9b::/96: RFC 6052 */
+#define SIX_TO_FOUR 0x2002ull        /* the first 16 bits: RFC 3056 */
 #define V4(a, b, c, d, bits) \
 	0, MAPPED | (uint64_t)(a) << 24 | (b) << 16 | (c) << 8 | (d), 96 + (bits)
 
@@ -20,24 +22,24 @@ struct addr_block {
  * exception stands before the block it is cut out of.
  */
 static const struct addr_block addr_blocks[] = {
-	{V4(0, 0, 0, 0, 8), 0},         /* this network: RFC 791 */
-	{V4(10, 0, 0, 0, 8), 0},        /* private: RFC 1918 */
-	{V4(100, 64, 0, 0, 10), 0},     /* shared, CGNAT: RFC 6598 */
-	{V4(127, 0, 0, 0, 8), 0},       /* loopback */
-	{V4(169, 254, 0, 0, 16), 0},    /* link-local: RFC 3927 */
-	{V4(172, 16, 0, 0, 12), 0},     /* private: RFC 1918 */
-	{V4(192, 0, 0, 9, 32), 1},      /* PCP anycast: RFC 7723 */
-	{V4(192, 0, 0, 10, 32), 1},     /* TURN anycast: RFC 8155 */
-	{V4(192, 0, 0, 0, 24), 0},      /* protocol assignments: RFC 6890 */
-	{V4(192, 0, 2, 0, 24), 0},      /* documentation: RFC 5737 */
-	{V4(192, 88, 99, 0, 24), 0},    /* 6to4 relay, given up: RFC 7526 */
-	{V4(192, 168, 0, 0, 16), 0},    /* private: RFC 1918 */
-	{V4(198, 18, 0, 0, 15), 0},     /* benchmarking: RFC 2544 */
-	{V4(198, 51, 100, 0, 24), 0},   /* documentation: RFC 5737 */
-	{V4(203, 0, 113, 0, 24), 0},    /* documentation: RFC 5737 */
-	{V4(224, 0, 0, 0, 3), 0},       /* multicast, and 240/4: reserved, broadcast */
-	{V4(0, 0, 0, 0, 0), 1},         /* the rest of IPv4 */
-	{0x0064ff9b00000000, 0, 96, 1}, /* NAT64: RFC 6052; addr_is_global knows better */
+	{V4(0, 0, 0, 0, 8), 0},          /* this network: RFC 791 */
+	{V4(10, 0, 0, 0, 8), 0},         /* private: RFC 1918 */
+	{V4(100, 64, 0, 0, 10), 0},      /* shared, CGNAT: RFC 6598 */
+	{V4(127, 0, 0, 0, 8), 0},        /* loopback */
+	{V4(169, 254, 0, 0, 16), 0},     /* link-local: RFC 3927 */
+	{V4(172, 16, 0, 0, 12), 0},      /* private: RFC 1918 */
+	{V4(192, 0, 0, 9, 32), 1},       /* PCP anycast: RFC 7723 */
+	{V4(192, 0, 0, 10, 32), 1},      /* TURN anycast: RFC 8155 */
+	{V4(192, 0, 0, 0, 24), 0},       /* protocol assignments: RFC 6890 */
+	{V4(192, 0, 2, 0, 24), 0},       /* documentation: RFC 5737 */
+	{V4(192, 88, 99, 0, 24), 0},     /* 6to4 relay, given up: RFC 7526 */
+	{V4(192, 168, 0, 0, 16), 0},     /* private: RFC 1918 */
+	{V4(198, 18, 0, 0, 15), 0},      /* benchmarking: RFC 2544 */
+	{V4(198, 51, 100, 0, 24), 0},    /* documentation: RFC 5737 */
+	{V4(203, 0, 113, 0, 24), 0},     /* documentation: RFC 5737 */
+	{V4(224, 0, 0, 0, 3), 0},        /* multicast, and 240/4: reserved, broadcast */
+	{V4(0, 0, 0, 0, 0), 1},          /* the rest of IPv4 */
+	{NAT64, 0, 96, 1},               /* by the address inside: addr_is_global */
 	{0x2001000100000000, 1, 128, 1}, /* PCP anycast: RFC 7723 */
 	{0x2001000100000000, 2, 128, 1}, /* TURN anycast: RFC 8155 */
 	{0x2001000100000000, 3, 128, 1}, /* DNS-SD anycast: RFC 9665 */
@@ -89,9 +91,9 @@ int addr_is_global(const uint8_t a[ADDR_LEN])
 	uint64_t hi = addr_half(a), lo = addr_half(a + 8);
 
 	/* NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address inside. */
-	if (hi == 0x0064ff9b00000000 && lo >> 32 == 0)
+	if (hi == NAT64 && lo >> 32 == 0)
 		return addr_block_global(0, MAPPED | lo);
-	if (hi >> 48 == 0x2002)
+	if (hi >> 48 == SIX_TO_FOUR)
 		return addr_block_global(0, MAPPED | (hi >> 16 & 0xffffffff));
 	return addr_block_global(hi, lo);
 }
@@ -104,14 +106,43 @@ static void addr_fill(uint8_t out[ADDR_LEN], uint64_t hi, uint64_t lo)
 	}
 }
 
+/* Where a block of IPv4 lies in 6to4 or NAT64. */
+static struct addr_block addr_inside(const struct addr_block *b, int nat64)
+{
+	uint64_t v4 = b->lo & 0xffffffff;
+
+	if (nat64)
+		return (struct addr_block){NAT64, v4, b->bits, b->global};
+	return (struct addr_block){SIX_TO_FOUR << 48 | v4 << 16, 0, b->bits - 80,
+				   b->global};
+}
+
+/* From the least to the most exact: the table, then IPv4 once more as 6to4 and as NAT64. */
+static int addr_nth(struct addr_block *out, size_t i)
+{
+	size_t n = PS_ARRAY_LEN(addr_blocks), n4 = 0;
+
+	if (i < n) {
+		*out = addr_blocks[n - 1 - i];
+		return 0;
+	}
+	while (addr_blocks[n4].lo >> 32 == MAPPED >> 32)
+		n4++;
+	i -= n;
+	if (i >= 2 * n4)
+		return -1;
+	*out = addr_inside(&addr_blocks[n4 - 1 - i / 2], i % 2);
+	return 0;
+}
+
 int addr_range(size_t i, uint8_t first[ADDR_LEN], uint8_t last[ADDR_LEN])
 {
-	const struct addr_block *b;
+	struct addr_block block;
+	const struct addr_block *b = &block;
 	int low;
 
-	if (i >= PS_ARRAY_LEN(addr_blocks))
+	if (addr_nth(&block, i) != 0)
 		return -1;
-	b = &addr_blocks[PS_ARRAY_LEN(addr_blocks) - 1 - i];
 	low = b->bits > 64 ? b->bits - 64 : 0;
 	addr_fill(first, b->hi, b->lo);
 	addr_fill(last, b->bits < 64 ? b->hi | UINT64_MAX >> b->bits : b->hi,

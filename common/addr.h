@@ -20,9 +20,8 @@ int addr_is_v4(const uint8_t a[ADDR_LEN]);
 /* Not loopback, private (RFC 1918, 4193), CGNAT (6598), link-local, documentation
  * (5737, 3849), benchmarking, multicast, reserved or unspecified. */
 int addr_is_global(const uint8_t a[ADDR_LEN]);
-/* The same as ranges, for who filters by such (of NAT64 and 6to4 all are global then): the
- * i-th from 0 on, and whether it is global; -1: there is none. Of two that hold an address
- * the later one is right. */
+/* The same as ranges, for who filters by such: the i-th from 0 on, and whether it is global;
+ * -1: there is none. Of two that hold an address the later one is right. */
 int addr_range(size_t i, uint8_t first[ADDR_LEN], uint8_t last[ADDR_LEN]);
 /* Text without brackets; IPv4 in dotted form. */
 void addr_text(char out[ADDR_TEXT_MAX], const uint8_t a[ADDR_LEN]);

@@ -316,14 +316,18 @@ static void test_addr_ranges(void **state)
 				a[k] = (uint8_t)carry;
 				carry = carry < 0 ? -1 : carry >> 8;
 			}
-			if (a[0] == 0 && a[1] == 0x64)
-				continue; /* NAT64: by the address inside */
 			assert_int_equal(by_ranges(a), addr_is_global(a));
 		}
 	assert_int_equal(addr_parse(a, "64:ff9b::8.8.8.8"), 0);
 	assert_int_equal(by_ranges(a), 1);
 	assert_int_equal(addr_parse(a, "64:ff9b:1::1"), 0);
 	assert_int_equal(by_ranges(a), 0);
+	assert_int_equal(addr_parse(a, "64:ff9b::10.0.0.5"), 0);
+	assert_int_equal(by_ranges(a), 0);
+	assert_int_equal(addr_parse(a, "2002:7f00:1::1"), 0);
+	assert_int_equal(by_ranges(a), 0);
+	assert_int_equal(addr_parse(a, "2002:808:808::1"), 0);
+	assert_int_equal(by_ranges(a), 1);
 }
 
 int main(void)
