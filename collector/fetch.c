@@ -227,49 +227,6 @@ void fetch_found(struct coll *c, const struct lt_event *e)
 
 /* ---- the swarm ------------------------------------------------------------------------ */
 
-static int is_configured(const struct conf *conf, const char *url)
-{
-	char one[MAGNET_URL_MAX];
-
-	for (const char *at = conf->swarm_trackers;
-	     (at = conf_list_next(at, one, sizeof(one))) != NULL;)
-		if (strcmp(one, url) == 0)
-			return 1;
-	return 0;
-}
-
-/* Those of a link, beside those of the configuration. */
-static void ask_trackers(struct fetch_flight *f, struct swarm *w,
-			 const struct magnet *link)
-{
-	const struct conf *conf = &f->c->kid.conf;
-
-	for (uint32_t i = 0; i < link->ntrackers; i++) {
-		const char *url = magnet_tracker(link, i);
-
-		if (is_configured(conf, url))
-			continue;
-		if (f->ntrackers >= (uint32_t)conf->swarm_max_trackers) {
-			stat_inc(trackers_left_out);
-			continue;
-		}
-		f->ntrackers++;
-		lt_add_tracker(f->c->lt, w->id, url);
-		if (w->trackers_expected < SWARM_TRACKERS)
-			w->trackers_expected++;
-	}
-}
-
-/* The session's list was made anew (jobs.c, a reload), and these are not in it. */
-static void ask_again(struct fetch_flight *f, struct swarm *w)
-{
-	if (!f->unasked || w->trackers_at_ms)
-		return;
-	f->unasked = 0;
-	f->ntrackers = 0;
-	ask_trackers(f, w, f->link);
-}
-
 /* LANE_OK: it is in the session. */
 static enum lane_rc enter(struct fetch_flight *f)
 {
@@ -289,9 +246,7 @@ static enum lane_rc enter(struct fetch_flight *f)
 	w->control = 0;
 	w->meta = 1;
 	w->asked_ms = clock_ms();
-	f->ntrackers = 0;
-	f->unasked = w->trackers_at_ms != 0;
-	ask_trackers(f, w, f->link);
+	fetch_trackers(c, w, f->link);
 	f->step = FETCH_IN_SWARM;
 	lt_metadata(c->lt, w->id);
 	return LANE_OK;
@@ -388,7 +343,8 @@ static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
 		return;
 	given_sift(f->c, w, client, &link->given);
 	given_take(f->c, w, &link->given);
-	ask_trackers(f, w, link);
+	fetch_trackers_again(f->c, w, f->link);
+	fetch_trackers(f->c, w, link);
 }
 
 static struct fetch_flight *of_link(const struct coll *c, const struct magnet *link)
@@ -524,7 +480,7 @@ static void tick(struct fetch_flight *f)
 		w->pieces) { /* it is there; the word of it was lost, or there was no room */
 		lt_metadata(f->c->lt, w->id);
 	} else {
-		ask_again(f, w);
+		fetch_trackers_again(f->c, w, f->link);
 	}
 }
 
@@ -581,6 +537,4 @@ void fetch_close(struct coll *c)
 void fetch_configure(struct coll *c)
 {
 	fetch_keep_configure(c);
-	for (struct fetch_flight *f = c->fetch->flights; f; f = f->next)
-		f->unasked = f->step == FETCH_IN_SWARM;
 }

@@ -1,6 +1,6 @@
 /*
- * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_keep.c (JSON, disk,
- * seeding) and fetch_up.c (uploads) share. See fetch.h.
+ * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_track.c (trackers of links),
+ * fetch_keep.c (JSON, disk, seeding) and fetch_up.c (uploads) share. See fetch.h.
  */
 #ifndef PEERSCOPE_COLLECTOR_FETCH_INT_H
 #define PEERSCOPE_COLLECTOR_FETCH_INT_H
@@ -31,8 +31,6 @@ struct fetch_flight {
 	int idle;
 	uint64_t idle_ms;
 	uint64_t began_ms;
-	uint32_t ntrackers; /* of links, that its swarm asks */
-	int unasked;        /* those of its own are to be said again */
 	struct redis_get *get;
 	char *bytes;       /* ours: an info dict, or a whole .torrent */
 	size_t held;       /* bytes of them */
@@ -79,6 +77,12 @@ int fetch_may_last(const struct coll *c, const uint8_t key[IH_LEN]);
  * how it ended, maybe before this returns. Takes link. */
 void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
 		uint64_t end_ms);
+
+/* --- fetch_track.c --- */
+/* Those of link are asked in w, too, up to swarm.max_trackers. */
+void fetch_trackers(struct coll *c, struct swarm *w, const struct magnet *link);
+/* If the session's list was made anew (jobs.c: a reload, a join), so that none is in it. */
+void fetch_trackers_again(struct coll *c, struct swarm *w, const struct magnet *link);
 
 /* --- fetch_later.c --- */
 PS_MUST int later_open(struct coll *c, char err[ERRLEN]);

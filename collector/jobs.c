@@ -70,6 +70,7 @@ void jobs_suspend(struct coll *c)
 static void apply_sources(struct swarm *w, const struct conf *conf)
 {
 	w->dht = conf->swarm_dht;
+	w->nlinked = 0;
 	w->trackers_expected =
 		swarm_ace_alone(w) || w->trackers_at_ms ? 0 : lt_tracker_count(conf);
 }
@@ -84,6 +85,7 @@ static void apply_conf(struct swarm *w, const struct conf *conf)
 static void ask_trackers(struct coll *c, struct swarm *w)
 {
 	w->trackers_at_ms = 0;
+	w->nlinked = 0;
 	w->trackers_expected = lt_tracker_count(&c->kid.conf);
 	lt_ask_trackers(c->lt, w->id, &c->kid.conf);
 }
@@ -438,7 +440,7 @@ struct reconfigured {
 /* Others are asked now, at once (lt_configure). */
 static void forget_trackers(struct swarm *w, const struct conf *conf)
 {
-	w->ntrackers = 0;
+	w->ntrackers = w->nlinked = 0;
 	w->said = 0;
 	w->trackers_at_ms = 0;
 	w->trackers_expected = lt_tracker_count(conf);
@@ -514,7 +516,7 @@ static void unjoin(struct coll *c, struct swarm *w)
 /* Its trackers are others from now on: the session's, or acefind's. */
 static void forget_answers(struct swarm *w)
 {
-	w->ntrackers = w->trackers_expected = 0;
+	w->ntrackers = w->nlinked = w->trackers_expected = 0;
 	w->said = w->counted_by = 0;
 }
 

@@ -114,6 +114,10 @@ struct swarm {
 	uint32_t said, said_by;		/* text of the last failure (names table), and whose */
 	uint32_t title;			/* by an engine (names table); 0: none */
 	uint32_t trackers_expected;	/* to be asked now; 0 while trackers_at_ms is in the way */
+	/* Of links (fetch_track.c): hashes of the URLs that the session's list has beside those of
+	 * the configuration; whoever makes that list anew, or expects others, begins with 0. */
+	uint64_t linked[SWARM_TRACKERS];
+	uint32_t nlinked;
 	uint64_t announced_ms;		/* monotonic; a tracker was asked last; 0: never */
 	uint64_t trackers_at_ms;	/* trackers are asked then, not before; 0: they are */
 	int dht;			/* the DHT is asked too */

@@ -394,7 +394,7 @@ static int is_said_by_ours(const struct swarm *w)
 void swarm_ace_unjoined(struct swarm *w)
 {
 	swarm_hang_up(w); /* shaken_ms stays: it says in which protocol who answered */
-	w->ntrackers = w->trackers_expected = 0;
+	w->ntrackers = w->nlinked = w->trackers_expected = 0;
 	w->trackers_at_ms = 0;
 	if (!is_said_by_ours(w))
 		w->said = 0;

@@ -84,6 +84,23 @@ def test_trackers_of_every_link_are_asked(fetching, swarm, tracker):
     assert counters(d)['trackers_left_out'] == 1
 
 
+def test_the_same_trackers_are_asked_once(fetching, swarm, tracker):
+    """However many bring them: nobody waits for answers that never come, and there is room."""
+    empty, t = tracker(), tracker()
+    s = swarm([{'count': 2}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = fetching({'metadata.timeout': '20s', 'swarm.discovery_wait': '8s',
+                  'swarm.max_trackers': 2})
+    for _ in range(10):
+        assert post(d, link(s.infohash, (), empty.udp), query='?timeout=20').status == 504
+    wait_until(lambda: empty.announces(s.infohash), 10, 'it is asked')
+    began = time.monotonic()
+    d.get(f'/peers/{s.infohash}', timeout=60)
+    assert time.monotonic() - began < 4
+    assert post(d, link(s.infohash, (), t.udp)).status == 200
+    assert counters(d)['trackers_left_out'] == 0
+
+
 def test_a_reload_does_not_forget_a_links_trackers(daemon, swarm, tracker, tmp_path):
     text = '[swarm]\ntrackers = {}\n'
     one, two, mine = tracker(), tracker(), tracker()
