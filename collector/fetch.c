@@ -304,13 +304,13 @@ static void take_off(struct fetch_flight *f)
 
 /* ---- questions ------------------------------------------------------------------------ */
 
-/* Did nobody have it a moment ago? Then the answer is given. Peers that the question names
- * may know what others did not. */
+/* Did nobody have it a moment ago? Then the answer is given. Peers and trackers that the
+ * question names may know what others did not. */
 static int is_dead(struct coll *c, const struct shm_job *job, const struct magnet *link)
 {
 	uint32_t wait_s = metadead_wait_s(c->fetch->dead, job->id, clock_ms());
 
-	if (link->given.n || !wait_s)
+	if (!wait_s || link->given.n || fetch_trackers_new(c, job->id, link))
 		return 0;
 	stat_inc(meta_dead);
 	wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
@@ -452,8 +452,10 @@ static void late(struct fetch_flight *f)
 	ih_hex(hex, f->key);
 	log_info("metadata", "%s: nobody has its metadata", hex);
 	stat_inc(meta_none);
-	if (w && w->joined && !w->away)
+	if (w && w->joined && !w->away) {
 		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());
+		metadead_asked(c->fetch->dead, f->key, w->linked, w->nlinked);
+	}
 	if (f->lasts || f->idle_ms <= clock_ms()) {
 		fetch_end(f, LANE_META_NONE);
 		return;

@@ -83,6 +83,9 @@ void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_L
 void fetch_trackers(struct coll *c, struct swarm *w, const struct magnet *link);
 /* If the session's list was made anew (jobs.c: a reload, a join), so that none is in it. */
 void fetch_trackers_again(struct coll *c, struct swarm *w, const struct magnet *link);
+/* Does it name one that was not asked when nobody had that torrent (metadead.h)? */
+int fetch_trackers_new(const struct coll *c, const uint8_t key[IH_LEN],
+		       const struct magnet *link);
 
 /* --- fetch_later.c --- */
 PS_MUST int later_open(struct coll *c, char err[ERRLEN]);

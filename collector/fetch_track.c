@@ -50,6 +50,22 @@ static void add(struct coll *c, struct swarm *w, const char *url)
 		w->trackers_expected++;
 }
 
+/* Beyond swarm.max_trackers none would be asked, so those make no question a new one. */
+int fetch_trackers_new(const struct coll *c, const uint8_t key[IH_LEN],
+		       const struct magnet *link)
+{
+	uint32_t n = (uint32_t)c->kid.conf.swarm_max_trackers;
+
+	for (uint32_t i = 0; i < link->ntrackers && i < n; i++) {
+		const char *url = magnet_tracker(link, i);
+
+		if (!is_configured(&c->kid.conf, url) &&
+		    !metadead_was_asked(c->fetch->dead, key, mark_of(url)))
+			return 1;
+	}
+	return 0;
+}
+
 void fetch_trackers(struct coll *c, struct swarm *w, const struct magnet *link)
 {
 	for (uint32_t i = 0; i < link->ntrackers; i++)

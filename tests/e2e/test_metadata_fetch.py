@@ -173,6 +173,22 @@ def test_nobody_has_it(fetching):
     assert counters(d)['meta_dead'] == counters(d)['meta_flights'] == 1
 
 
+def test_a_hash_silences_no_link(fetching, swarm, tracker):
+    """Who asks with less knows less: trackers that were not asked are, but once."""
+    empty, t = tracker(), tracker()
+    s = swarm([{'count': 2}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = fetching({'metadata.timeout': '1s'})
+    assert post(d, s.infohash).status == 504
+    for magnet in link(s.infohash, (), empty.udp), link(s.infohash, (), empty.udp) + '&dn=x':
+        wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'its time is over')
+        a = post(d, magnet)
+        assert a.status == 504
+    assert a.json['code'] == 'nobody_has_it'
+    assert post(d, s.infohash).json['code'] == 'nobody_has_it'
+    assert post(d, link(s.infohash, (), t.udp)).status == 200
+
+
 def test_the_flight_outlives_its_asker(fetching, swarm):
     s = swarm([{'count': 1, 'absent': True}])
     t0 = time.monotonic()

@@ -84,6 +84,34 @@ static void test_oldest_makes_room(void **state)
 	assert_int_equal(metadead_wait_s(d, key(1), 0), 60);
 }
 
+static void test_asked_in_vain(void **state)
+{
+	uint64_t mark[METADEAD_TRACKERS];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(mark); i++)
+		mark[i] = i + 100;
+	metadead_asked(d, key(1), mark, 1); /* it has not failed */
+	assert_false(metadead_was_asked(d, key(1), 100));
+	(void)metadead_failed(d, key(1), 0);
+	metadead_asked(d, key(1), mark, 1);
+	metadead_asked(d, key(1), mark + 1, 1);
+	assert_true(metadead_was_asked(d, key(1), 100));
+	assert_true(metadead_was_asked(d, key(1), 101));
+	assert_false(metadead_was_asked(d, key(1), 102));
+	assert_false(metadead_was_asked(d, key(2), 100));
+	metadead_asked(d, key(1), mark, PS_ARRAY_LEN(mark)); /* the last failure's */
+	for (size_t i = 0; i < PS_ARRAY_LEN(mark); i++)
+		assert_true(metadead_was_asked(d, key(1), mark[i]));
+	metadead_asked(d, key(1), &(uint64_t){5}, 1);
+	assert_true(metadead_was_asked(d, key(1), 5));
+	assert_false(metadead_was_asked(d, key(1), 100));
+	metadead_found(d, key(1));
+	assert_false(metadead_was_asked(d, key(1), 5));
+	(void)metadead_failed(d, key(1), 0);
+	assert_false(metadead_was_asked(d, key(1), 5));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +120,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_ago_is_forgotten, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_oldest_makes_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_asked_in_vain, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
