@@ -260,20 +260,25 @@ static int fly(struct entry *e)
 
 /* ---- questions ---------------------------------------------------------------------- */
 
-/* Is it what a worker writes? 0, or -1. */
-static int take_question(struct coll *c, const struct shm_job *job, const uint8_t *text,
-			 struct metajob *j)
+/* 0, or -1: the text is no id. */
+static int take_id(char id[METAJOB_ID + 1], const struct shm_job *job,
+		   const uint8_t *text)
 {
-	char id[METAJOB_ID + 1], err[ERRLEN];
-	struct magnet *link;
-	int rc;
-
 	if (job->text_len != METAJOB_ID)
 		return -1;
 	memcpy(id, text, METAJOB_ID);
 	id[METAJOB_ID] = '\0';
-	if (!metajob_is_id(id) || find(c->fetch->later, id))
-		return -1;
+	return metajob_is_id(id) ? 0 : -1;
+}
+
+/* Is it what a worker writes? 0, or -1. */
+static int take_question(struct coll *c, const struct shm_job *job, const char *id,
+			 struct metajob *j)
+{
+	struct magnet *link;
+	char err[ERRLEN];
+	int rc;
+
 	rc = jobfile_read(j, c->kid.run_dir, META_UP, id, err);
 	jobfile_remove(c->kid.run_dir, META_UP, id);
 	if (rc != 0) {
@@ -315,10 +320,16 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	uint64_t now = clock_wall_ms();
 	struct entry *e = NULL;
 	struct metajob j;
+	char id[METAJOB_ID + 1];
 	uint32_t retry_s = 0;
 	enum lane_rc rc;
 
-	if (take_question(c, job, text, &j) != 0) {
+	if (take_id(id, job, text) == 0 && find(c->fetch->later, id)) {
+		/* Who died before us had it, and could not say so. */
+		wait_answer(c, job->token, LANE_OK);
+		return;
+	}
+	if (take_id(id, job, text) != 0 || take_question(c, job, id, &j) != 0) {
 		stat_inc(lane_bad);
 		wait_answer(c, job->token, LANE_FAILED);
 		return;

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import threading
 
 import pytest
 
@@ -151,6 +152,21 @@ def test_any_process_may_die(served, swarm):
     wait_until(lambda: counters(d)['meta_jobs_resumed'] == 1, 10, 'it goes on')
     d.request('POST', API, {}, metacache.asking(link(s)))     # names a peer of it
     until(d, name, 'done')
+
+
+def test_a_collector_that_could_not_say_that_it_has_it(served):
+    """It died between the job's file and its word: who asked hears it of the next one."""
+    d = served()
+    pid, got = d.collector(), []
+    os.kill(pid, signal.SIGSTOP)
+    asker = threading.Thread(target=lambda: got.append(ask(d, DEAD)))
+    asker.start()
+    name, = wait_until(lambda: os.listdir(f'{d.run_dir}/up'), 5, 'the question lies there')
+    os.rename(f'{d.run_dir}/up/{name}', f'{d.run_dir}/jobs/{name}')
+    os.kill(pid, signal.SIGKILL)
+    asker.join()
+    assert got[0].status == 202 and got[0].json['id'] == name
+    assert job(d, name)['state'] == 'pending' and counters(d)['meta_jobs_resumed'] == 1
 
 
 def test_full(served):
