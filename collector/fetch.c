@@ -49,8 +49,10 @@ static void wanted(struct fetch_flight *f)
 	uint64_t now = clock_ms();
 
 	f->idle_ms = now + conf->metadata_job_timeout_ms;
-	if (f->idle || !f->end_ms)
+	if (f->idle || !f->end_ms) {
 		f->end_ms = now + conf->metadata_timeout_ms;
+		f->since_ms = now;
+	}
 	f->idle = 0;
 }
 
@@ -247,6 +249,8 @@ static enum lane_rc enter(struct fetch_flight *f)
 	w->meta = 1;
 	w->asked_ms = clock_ms();
 	fetch_trackers(c, w, f->link);
+	if (f->step == FETCH_ASKING)
+		f->since_ms = clock_ms();
 	f->step = FETCH_IN_SWARM;
 	lt_metadata(c->lt, w->id);
 	return LANE_OK;
@@ -441,6 +445,23 @@ void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 
 /* ---- once a second -------------------------------------------------------------------- */
 
+/* Could somebody say that he has it, all the time? Else it is our network that nobody was
+ * heard, and says nothing of the torrent. Without trackers, DHT and peers there is nobody. */
+static int could_hear(const struct fetch_flight *f, const struct swarm *w)
+{
+	if (!w || !w->joined || w->away || w->joined_ms > f->since_ms)
+		return 0;
+	if (w->dht && f->c->dht_nodes)
+		return 1;
+	for (uint32_t i = 0; i < w->ntrackers; i++)
+		if (w->tracker[i].ok)
+			return 1;
+	for (uint32_t i = 0; i < w->npeers; i++)
+		if (w->peer[i].shaken_ms)
+			return 1;
+	return !w->dht && !w->trackers_expected && !w->npeers;
+}
+
 /* Nobody had it in time: who waits is told, and the swarm may still have it for the next
  * question. What was a job has had its minutes. */
 static void late(struct fetch_flight *f)
@@ -452,7 +473,7 @@ static void late(struct fetch_flight *f)
 	ih_hex(hex, f->key);
 	log_info("metadata", "%s: nobody has its metadata", hex);
 	stat_inc(meta_none);
-	if (w && w->joined && !w->away) {
+	if (could_hear(f, w) && !w->pieces) {
 		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());
 		metadead_asked(c->fetch->dead, f->key, w->linked, w->nlinked);
 	}

@@ -25,6 +25,7 @@ struct fetch_flight {
 	uint8_t client[ADDR_LEN];
 	struct magnet *link; /* ours; NULL of an upload */
 	uint64_t end_ms;     /* monotonic: then nobody has it, who waits is told */
+	uint64_t since_ms;   /* monotonic: it is looked for since */
 	int lasts;	     /* longer than metadata.timeout: somebody's job */
 	/* That is said, and it goes on until idle_ms for the cache's sake, unless its
 	 * place is wanted by a question. */

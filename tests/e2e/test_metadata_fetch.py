@@ -173,6 +173,22 @@ def test_nobody_has_it(fetching):
     assert counters(d)['meta_dead'] == counters(d)['meta_flights'] == 1
 
 
+def test_our_own_fault_is_not_the_torrents(fetching, tracker):
+    """Where nobody could be heard, nothing is known of it; the next question is a real one."""
+    silent = 'http://127.0.0.1:9/announce'
+    for conf, magnet in (({'swarm.dht': 'on', 'swarm.dht_bootstrap': '127.0.0.1:9'}, DEAD),
+                         ({}, link(DEAD, (), silent)), ({}, link(DEAD, [('127.0.0.1', 9)]))):
+        d = fetching({'metadata.timeout': '1s', **conf})
+        for n in 1, 2:
+            assert post(d, magnet).json['code'] == 'timeout'
+            wait_until(lambda n=n: counters(d)['meta_none'] == n, 10, 'its time is over')
+        assert counters(d)['meta_dead'] == 0
+    a = post(d, link(DEAD, (), silent, tracker().udp))      # one of them answers
+    assert a.json['code'] == 'timeout'
+    wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'its time is over')
+    assert post(d, DEAD).json['code'] == 'nobody_has_it'
+
+
 def test_a_hash_silences_no_link(fetching, swarm, tracker):
     """Who asks with less knows less: trackers that were not asked are, but once."""
     empty, t = tracker(), tracker()
@@ -204,10 +220,10 @@ def test_the_flight_outlives_its_asker(fetching, swarm):
     assert d.get('/api/v1/health').json['stats']['active_torrents'] >= 1
 
 
-def test_what_needs_minutes_ends_in_the_cache(fetching, swarm):
+def test_what_needs_minutes_ends_in_the_cache(fetching, swarm, tracker):
     s = swarm([{'count': 1, 'absent': True}])
-    d = fetching({'metadata.timeout': '500ms', 'swarm.discovery_wait': '300ms'})
-    a = post(d, link(s.infohash, s.endpoints()))
+    d = fetching({'metadata.timeout': '1s', 'swarm.discovery_wait': '300ms'})
+    a = post(d, link(s.infohash, s.endpoints(), tracker().udp))
     assert a.status == 504 and a.json['code'] == 'timeout'
     wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'nobody waits for it any more')
     assert post(d, s.infohash).json['code'] == 'nobody_has_it'
