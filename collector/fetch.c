@@ -407,8 +407,8 @@ int fetch_may_last(const struct coll *c, const uint8_t key[IH_LEN])
 	return n < (max > 1 ? max / 2 : 1) && (mine || busy < max);
 }
 
-void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
-		uint64_t end_ms)
+int fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
+	       uint64_t end_ms)
 {
 	struct fetch_flight *f = of_link(c, link);
 	int fresh = !f;
@@ -424,11 +424,12 @@ void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_L
 	}
 	if (!fresh || !f) {
 		free(link);
-		return;
+		return f ? 0 : -1;
 	}
 	memcpy(f->client, client, ADDR_LEN);
 	f->link = link;
 	take_off(f);
+	return 0;
 }
 
 void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)

@@ -75,9 +75,9 @@ int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN]);
 /* Is there room for a flight for key that lasts longer than metadata.timeout? */
 int fetch_may_last(const struct coll *c, const uint8_t key[IH_LEN]);
 /* If so: see that link is looked for until end_ms, though nobody waits. later_ended will say
- * how it ended, maybe before this returns. Takes link. */
-void fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LEN],
-		uint64_t end_ms);
+ * how it ended, maybe before this returns. Takes link. -1: there was no room, after all. */
+PS_MUST int fetch_long(struct coll *c, struct magnet *link,
+		       const uint8_t client[ADDR_LEN], uint64_t end_ms);
 
 /* --- fetch_track.c --- */
 /* Those of link are asked in w, too, up to swarm.max_trackers. */

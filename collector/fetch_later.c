@@ -26,6 +26,7 @@
 
 #define LATER_TOLD_MS 60000
 #define LATER_AGAIN_MS 5000 /* when a flight could not be had, or ended for our reasons */
+#define LATER_DISK_MS 60000 /* when it was found, and the disk had no place for it */
 #define LATER_FULL_S 30     /* Retry-After when there is no room */
 #define LATER_RESULT_MAX (1u << 20) /* bytes of metadata that a webhook has in it */
 
@@ -197,9 +198,7 @@ static int is_final(const struct entry *e, enum lane_rc rc)
 	switch (rc) {
 	case LANE_OK:
 	case LANE_META_REDIS:
-	case LANE_META_BADFILE:
-	case LANE_META_DISK:
-	case LANE_FAILED: return 1;
+	case LANE_META_BADFILE: return 1;
 	default:
 		return e->j.until_ms != 0 &&
 		       clock_wall_ms() + LATER_AGAIN_MS >= e->j.until_ms;
@@ -215,7 +214,8 @@ void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc)
 		if (e->j.state != METAJOB_PENDING || !fetch_is(f, e->j.key))
 			continue;
 		e->flies = 0;
-		e->again_ms = clock_ms() + LATER_AGAIN_MS;
+		e->again_ms = clock_ms() +
+			      (rc == LANE_META_DISK ? LATER_DISK_MS : LATER_AGAIN_MS);
 		if (is_final(e, rc))
 			ended(e, rc == LANE_META_REDIS ? LANE_OK : rc);
 	}
@@ -254,7 +254,10 @@ static int fly(struct entry *e)
 		return 0;
 	}
 	e->flies = 1; /* before later_ended may say otherwise */
-	fetch_long(e->c, link, e->j.client, clock_ms() + begin_time(e));
+	if (fetch_long(e->c, link, e->j.client, clock_ms() + begin_time(e)) != 0) {
+		e->flies = 0; /* fetch_may_last thought that somebody would make room */
+		e->again_ms = clock_ms() + LATER_AGAIN_MS;
+	}
 	return 0;
 }
 
@@ -305,12 +308,16 @@ static enum lane_rc admit(struct coll *c, const struct shm_job *job,
 		*retry_s = LATER_FULL_S;
 		return LANE_BUSY;
 	}
-	/* A webhook is something that we do for him in the world, too. */
-	if (j->hook == METAJOB_NO_HOOK &&
-	    (j->state != METAJOB_PENDING || fetch_of(c, j->key) ||
-	     swarms_find(c->swarms, j->key)))
-		return LANE_OK;
+	/* Its place is kept for long, whatever is known of its torrent; and a webhook is
+	 * something that we do for him in the world, too. */
 	*retry_s = jobs_cold_s(c, job);
+	if (*retry_s)
+		return LANE_LIMITED;
+	if (j->hook != METAJOB_NO_HOOK)
+		*retry_s = jobs_cold_s(c, job);
+	if (*retry_s)
+		bucket_give(c->buckets, job->client,
+			    (uint32_t)c->kid.conf.swarm_cold_burst);
 	return *retry_s ? LANE_LIMITED : LANE_OK;
 }
 
