@@ -56,22 +56,27 @@ uint32_t geopace_left(const struct geopace *p, uint64_t wall_ms)
 
 /* ---- the question ------------------------------------------------------------------------ */
 
+uint64_t geopace_wait_ms(struct geopace *p, uint64_t now_ms, uint64_t wall_ms)
+{
+	refill(p, now_ms);
+	new_day(p, wall_ms);
+	if (p->probing)
+		return UINT64_MAX;
+	if (p->state != GEOPACE_READY && now_ms < p->until_ms)
+		return p->until_ms - now_ms;
+	if (geopace_left(p, wall_ms) == 0)
+		return GEOPACE_DAY_MS - wall_ms % GEOPACE_DAY_MS;
+	if (p->level < QUESTION)
+		return (QUESTION - p->level + p->rate - 1) / p->rate;
+	return 0;
+}
+
 enum geopace_go geopace_next(struct geopace *p, uint64_t now_ms, uint64_t wall_ms,
 			     uint64_t *wait_ms)
 {
 	int probe = p->state != GEOPACE_READY;
 
-	refill(p, now_ms);
-	new_day(p, wall_ms);
-	*wait_ms = 0;
-	if (p->probing)
-		*wait_ms = UINT64_MAX;
-	else if (probe && now_ms < p->until_ms)
-		*wait_ms = p->until_ms - now_ms;
-	else if (geopace_left(p, wall_ms) == 0)
-		*wait_ms = GEOPACE_DAY_MS - wall_ms % GEOPACE_DAY_MS;
-	else if (p->level < QUESTION)
-		*wait_ms = (QUESTION - p->level + p->rate - 1) / p->rate;
+	*wait_ms = geopace_wait_ms(p, now_ms, wall_ms);
 	if (*wait_ms)
 		return GEOPACE_WAIT;
 	p->level -= QUESTION;

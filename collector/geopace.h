@@ -47,6 +47,8 @@ enum geopace_go {
  * least 1. */
 void geopace_configure(struct geopace *p, uint32_t rate, uint32_t burst, uint32_t daily,
 		       uint64_t now_ms);
+/* How long until a question may be asked: 0: now; UINT64_MAX: when an answer came. */
+uint64_t geopace_wait_ms(struct geopace *p, uint64_t now_ms, uint64_t wall_ms);
 /* A question is about to be asked; unless it is GEOPACE_WAIT, it counts. */
 enum geopace_go geopace_next(struct geopace *p, uint64_t now_ms, uint64_t wall_ms,
 			     uint64_t *wait_ms);

@@ -6,74 +6,24 @@
  *            ^------ a while ago: other nodes ask, too       |
  *                    known <----- answer, hit ---------------'
  */
-#include "collector/geoweb.h"
-
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/geopace.h"
 #include "collector/geosay.h"
+#include "collector/geoweb_int.h"
 #include "collector/lru.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/note.h"
 #include "shm/stat.h"
 
-#define URL_MAX 501     /* geo.online_url, and a slash */
-#define STORED_MAX 4096 /* what we write has some 400 bytes */
-#define KEY_PREFIX "peerscope:place:"
-#define KEY_MAX (sizeof(KEY_PREFIX) + ADDR_TEXT_MAX)
-/* What waited for so long another node may have asked about meanwhile. */
-#define LOOK_AGAIN_MS 2000
-
-enum stage { NEW = 0, LOOKING = 1, READY = 2 };
-
-struct answer { /* in memory */
-	struct place place;
-	uint64_t until_ms; /* monotonic: it is fresh */
-};
-
-struct look {             /* Redis is asked about addr */
-	struct geoweb *g; /* NULL: free */
-	uint8_t addr[ADDR_LEN];
-	struct redis_get *get;
-};
-
-struct flight {           /* the service is */
-	struct geoweb *g; /* NULL: free */
-	uint8_t addr[ADDR_LEN];
-	struct web_req *req;
-	int probe;
-};
-
-struct geoweb {
-	struct web *web;
-	struct redis *redis;
-	geoweb_fn *fn;
-	void *arg;
-	char url[URL_MAX + 1];      /* with a slash at its end; "": off */
-	char source[GEOSAY_SOURCE]; /* its host */
-	struct geopace pace;
-	enum online_state state;
-
-	struct lru *known;
-	struct answer *answer;
-	struct lru *wanted;
-	uint8_t stage[GEOWEB_WAITING];
-	uint64_t ready_ms[GEOWEB_WAITING]; /* monotonic: READY since then */
-	uint32_t fresh;                    /* of the wanted, those that are NEW */
-	struct look look[GEOWEB_LOOKS];
-	struct flight flight[GEOWEB_FLIGHTS];
-	struct event *work;
-};
-
-static void arm(struct event *ev, uint64_t ms)
+void geoweb_arm(struct geoweb *g, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
 
-	event_add(ev, &tv);
+	event_add(g->work, &tv);
 }
 
 /* ---- how it is, for others ---------------------------------------------------------- */
@@ -147,8 +97,8 @@ static void remember_failure(struct geoweb *g, const uint8_t addr[ADDR_LEN])
 	remember(g, addr, &was, GEOWEB_FAILED_MS);
 }
 
-static void take_answer(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum geosay what,
-			const struct place *p, uint64_t for_ms)
+void geoweb_take(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum geosay what,
+		 const struct place *p, uint64_t for_ms)
 {
 	static const struct place nowhere;
 
@@ -167,23 +117,23 @@ static int is_asked(const struct geoweb *g, const uint8_t addr[ADDR_LEN])
 	return 0;
 }
 
-static void set_stage(struct geoweb *g, uint32_t i, enum stage stage)
+void geoweb_stage(struct geoweb *g, uint32_t i, enum geoweb_stage stage)
 {
-	g->fresh -= g->stage[i] == NEW;
-	g->fresh += stage == NEW;
+	g->fresh -= g->stage[i] == GEOWEB_NEW;
+	g->fresh += stage == GEOWEB_NEW;
 	g->stage[i] = (uint8_t)stage;
-	if (stage == READY)
+	if (stage == GEOWEB_READY)
 		g->ready_ms[i] = clock_ms();
 }
 
-static void unwant(struct geoweb *g, uint32_t i)
+void geoweb_unwant(struct geoweb *g, uint32_t i)
 {
-	set_stage(g, i, READY);
+	geoweb_stage(g, i, GEOWEB_READY);
 	lru_drop(g->wanted, i);
 }
 
-/* Numbers that are free have the stage READY. */
-static void want(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum stage stage)
+/* Numbers that are free have the stage GEOWEB_READY. */
+static void want(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum geoweb_stage stage)
 {
 	uint32_t i;
 	int gone;
@@ -192,96 +142,18 @@ static void want(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum stage stag
 		return;
 	i = lru_put(g->wanted, addr, &gone);
 	stat_add(STAT_geo_online_dropped, (uint64_t)gone);
-	set_stage(g, i, stage);
-	if (!event_pending(g->work, EV_TIMEOUT, NULL) || g->fresh == 1)
-		arm(g->work, 0);
+	geoweb_stage(g, i, stage);
+	g->again_ms[i] = GEOWEB_AGAIN_MS;
+	geoweb_arm(g, 0);
 }
 
-/* The newest at this stage. */
-static uint32_t newest(const struct geoweb *g, enum stage a, enum stage b)
+uint32_t geoweb_newest(const struct geoweb *g, enum geoweb_stage a, enum geoweb_stage b)
 {
 	uint32_t i = lru_newest(g->wanted);
 
 	while (i != LRU_NONE && g->stage[i] != a && g->stage[i] != b)
 		i = lru_older(g->wanted, i);
 	return i;
-}
-
-/* ---- Redis ---------------------------------------------------------------------------------- */
-
-static void key_of(char out[KEY_MAX], const uint8_t addr[ADDR_LEN])
-{
-	char text[ADDR_TEXT_MAX];
-
-	addr_text(text, addr);
-	snprintf(out, KEY_MAX, KEY_PREFIX "%s", text);
-}
-
-/* For the next life of ours, and for other nodes. */
-static void write_down(struct geoweb *g, const uint8_t addr[ADDR_LEN], enum geosay what,
-		       const struct place *p, uint64_t for_ms)
-{
-	char key[KEY_MAX];
-	struct buf text;
-
-	if (!redis_up(g->redis))
-		return;
-	key_of(key, addr);
-	buf_init(&text, STORED_MAX);
-	geosay_write(&text, addr, what, p, clock_wall_ms() + for_ms);
-	if (!text.failed)
-		redis_setex(g->redis, key, for_ms, text.p, text.len);
-	buf_free(&text);
-}
-
-static void on_stored(void *arg, const char *value, size_t len)
-{
-	struct look *l = arg;
-	struct geoweb *g = l->g;
-	uint32_t i = lru_find(g->wanted, l->addr);
-	enum geosay what = GEOSAY_NONSENSE;
-	struct place p;
-	uint64_t left_ms;
-
-	if (value)
-		what = geosay_stored(&p, &left_ms, l->addr, value, len, clock_wall_ms());
-	if (what != GEOSAY_NONSENSE) {
-		stat_inc(geo_online_redis);
-		take_answer(g, l->addr, what, &p, left_ms);
-		if (i != LRU_NONE)
-			unwant(g, i);
-	} else if (i != LRU_NONE) {
-		set_stage(g, i, READY);
-	}
-	memset(l, 0, sizeof(*l));
-	arm(g->work, 0);
-}
-
-static struct look *free_look(struct geoweb *g)
-{
-	for (size_t i = 0; i < GEOWEB_LOOKS; i++)
-		if (!g->look[i].g)
-			return &g->look[i];
-	return NULL;
-}
-
-static void look_up(struct geoweb *g)
-{
-	char key[KEY_MAX];
-	struct look *l;
-	uint32_t i;
-
-	while (g->fresh && redis_up(g->redis) && (l = free_look(g)) != NULL) {
-		i = newest(g, NEW, NEW);
-		PS_ASSERT(i != LRU_NONE);
-		memcpy(l->addr, lru_key(g->wanted, i), ADDR_LEN);
-		key_of(key, l->addr);
-		l->get = redis_get(g->redis, key, GEOWEB_REDIS_MS, STORED_MAX, on_stored,
-				   l);
-		if (l->get)
-			l->g = g;
-		set_stage(g, i, l->get ? LOOKING : READY);
-	}
 }
 
 /* ---- the service ------------------------------------------------------------------------------ */
@@ -294,7 +166,7 @@ static void take_verdict(struct geoweb *g, const struct flight *f, enum geosay w
 	if (what == GEOSAY_LIMITED) {
 		stat_inc(geo_online_limited);
 		geopace_limited(&g->pace, now, retry_ms, f->probe);
-		want(g, f->addr, READY);
+		want(g, f->addr, GEOWEB_READY);
 	} else if (what == GEOSAY_NONSENSE) {
 		stat_inc(geo_online_failed);
 		geopace_failed(&g->pace, now, f->probe);
@@ -302,8 +174,8 @@ static void take_verdict(struct geoweb *g, const struct flight *f, enum geosay w
 	} else {
 		stat_inc(geo_online_answered);
 		geopace_answered(&g->pace, f->probe);
-		take_answer(g, f->addr, what, p, for_ms);
-		write_down(g, f->addr, what, p, for_ms);
+		geoweb_take(g, f->addr, what, p, for_ms);
+		geoweb_write_down(g, f->addr, what, p, for_ms);
 	}
 }
 
@@ -323,7 +195,7 @@ static void on_answer(void *arg, const struct web_answer *a)
 	if (what == GEOSAY_NOTHING || what == GEOSAY_RESERVED)
 		why[0] = '\0'; /* an answer like others */
 	look_at_state(g, why);
-	arm(g->work, 0);
+	geoweb_arm(g, 0);
 }
 
 /* -1: no transfer is to be had now. */
@@ -331,7 +203,7 @@ static int take_off(struct geoweb *g, struct flight *f, const uint8_t addr[ADDR_
 		    int probe)
 {
 	static const char *const headers[] = {"Accept: application/json", NULL};
-	char url[URL_MAX + ADDR_TEXT_MAX], text[ADDR_TEXT_MAX], err[ERRLEN];
+	char url[GEOWEB_URL_MAX + ADDR_TEXT_MAX], text[ADDR_TEXT_MAX], err[ERRLEN];
 	struct web_ask ask = {.url = url,
 			      .headers = headers,
 			      .timeout_ms = GEOWEB_TIMEOUT_MS,
@@ -362,52 +234,56 @@ static struct flight *free_flight(struct geoweb *g)
 	return NULL;
 }
 
-/* 0: on its way. Else: how long to wait until the next try; UINT64_MAX: for an answer. */
-static uint64_t ask_one(struct geoweb *g, struct flight *f, uint32_t i)
+/* -1: not now; on_work comes again. */
+static int ask_one(struct geoweb *g, struct flight *f, uint32_t i)
 {
 	uint64_t wait_ms;
 	enum geopace_go go =
 		geopace_next(&g->pace, clock_ms(), clock_wall_ms(), &wait_ms);
 
-	if (go == GEOPACE_WAIT)
-		return wait_ms;
+	PS_ASSERT(go != GEOPACE_WAIT);
 	if (take_off(g, f, lru_key(g->wanted, i), go == GEOPACE_PROBE) != 0) {
 		geopace_cancelled(&g->pace, go == GEOPACE_PROBE);
-		return 1000;
+		return -1;
 	}
-	unwant(g, i);
+	geoweb_unwant(g, i);
 	return 0;
 }
 
-/* 1: Redis is asked about i once more, before the service is. */
-static int look_again(struct geoweb *g, uint32_t i)
+/* How long until a question may be asked; UINT64_MAX: when an answer came, or one waits. */
+static uint64_t ask(struct geoweb *g)
 {
-	if (g->stage[i] != READY || !redis_up(g->redis) ||
-	    clock_ms() - g->ready_ms[i] < LOOK_AGAIN_MS)
-		return 0;
-	set_stage(g, i, NEW);
-	look_up(g);
-	return g->stage[i] != READY;
+	struct flight *f;
+	uint64_t wait_ms;
+	uint32_t i;
+
+	while ((f = free_flight(g)) != NULL) {
+		i = geoweb_newest(g, GEOWEB_READY,
+				  redis_up(g->redis) ? GEOWEB_READY : GEOWEB_NEW);
+		if (i == LRU_NONE)
+			break;
+		wait_ms = geopace_wait_ms(&g->pace, clock_ms(), clock_wall_ms());
+		if (wait_ms)
+			return wait_ms;
+		if (geoweb_look_again(g, i))
+			break;
+		if (ask_one(g, f, i) != 0)
+			return 1000;
+	}
+	return UINT64_MAX;
 }
 
 static void on_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct geoweb *g = arg;
-	struct flight *f;
-	uint64_t wait_ms = 0;
-	uint32_t i;
+	uint64_t look_ms, ask_ms;
 
 	(void)fd;
 	(void)what;
-	look_up(g);
-	while (wait_ms == 0 && (f = free_flight(g)) != NULL) {
-		i = newest(g, READY, redis_up(g->redis) ? READY : NEW);
-		if (i == LRU_NONE || look_again(g, i))
-			break;
-		wait_ms = ask_one(g, f, i);
-	}
-	if (wait_ms && wait_ms != UINT64_MAX)
-		arm(g->work, wait_ms);
+	look_ms = geoweb_look_due(g);
+	ask_ms = ask(g);
+	if (look_ms != UINT64_MAX || ask_ms != UINT64_MAX)
+		geoweb_arm(g, look_ms < ask_ms ? look_ms : ask_ms);
 	look_at_state(g, NULL);
 }
 
@@ -422,7 +298,7 @@ int geoweb_place(struct geoweb *g, const uint8_t addr[ADDR_LEN], struct place *p
 		return 0;
 	i = lru_find(g->known, subject);
 	if (i == LRU_NONE || g->answer[i].until_ms <= clock_ms())
-		want(g, subject, NEW);
+		want(g, subject, GEOWEB_NEW);
 	if (i == LRU_NONE)
 		return 0;
 	lru_touch(g->known, i);
@@ -455,7 +331,7 @@ int geoweb_offer(struct geoweb *g, const uint8_t addr[ADDR_LEN])
 		return !geosay_wanted(&g->answer[i].place);
 	if (lru_count(g->wanted) == GEOWEB_WAITING)
 		return -1;
-	want(g, subject, NEW);
+	want(g, subject, GEOWEB_NEW);
 	return 0;
 }
 
@@ -481,7 +357,7 @@ static void cancel(struct geoweb *g)
 		memset(f, 0, sizeof(*f));
 	}
 	while (lru_newest(g->wanted) != LRU_NONE)
-		unwant(g, lru_newest(g->wanted));
+		geoweb_unwant(g, lru_newest(g->wanted));
 	event_del(g->work);
 }
 
@@ -497,7 +373,7 @@ int geoweb_open(struct geoweb **out, struct event_base *base, struct web *web,
 	g->arg = arg;
 	g->pace.day = day;
 	g->pace.used = used < UINT32_MAX ? (uint32_t)used : UINT32_MAX;
-	memset(g->stage, READY, sizeof(g->stage));
+	memset(g->stage, GEOWEB_READY, sizeof(g->stage));
 	g->answer = calloc(GEOWEB_KNOWN, sizeof(*g->answer));
 	g->work = evtimer_new(base, on_work, g);
 	if (!g->answer || !g->work || lru_open(&g->known, GEOWEB_KNOWN, ADDR_LEN) != 0 ||
@@ -529,10 +405,10 @@ void geoweb_close(struct geoweb **gp)
 /* 1: it is another one. */
 static int set_url(struct geoweb *g, const char *url)
 {
-	char to[URL_MAX + 1];
+	char to[GEOWEB_URL_MAX + 1];
 	size_t len = strlen(url);
 
-	PS_ASSERT(len < URL_MAX);
+	PS_ASSERT(len < GEOWEB_URL_MAX);
 	snprintf(to, sizeof(to), "%s%s", url, len && url[len - 1] != '/' ? "/" : "");
 	if (strcmp(to, g->url) == 0)
 		return 0;
@@ -561,7 +437,7 @@ int geoweb_configure(struct geoweb *g, const struct conf *conf)
 	}
 	if (other)
 		look_at_state(g, "");
-	arm(g->work, 0);
+	geoweb_arm(g, 0);
 	return was_off && g->url[0];
 }
 

@@ -7,8 +7,9 @@
  * It never delays anything: an answer is in the next version of a swarm. One question per
  * address, however many peers and swarms have it; the newest wish first, because somebody
  * looks at that swarm now. What is not global is never sent (geosay_subject). Nothing that
- * the service does, hangs or says costs more than a place. Who waited for long is looked up
- * in Redis again, since other nodes have budgets of their own.
+ * the service does, hangs or says costs more than a place. Who waits is looked up in Redis
+ * again, after 2 s, 4 s and so on up to every minute, also while the service may not be asked,
+ * since other nodes have budgets of their own; and once more before it is asked.
  *
  * Bounds: GEOWEB_WAITING addresses wait, of which the oldest gives way (counted; asked for
  * again by geoweb_offer when there is room), GEOWEB_KNOWN answers are kept, the longest

@@ -492,6 +492,64 @@ def test_what_another_node_asked_meanwhile(world, daemon, redis_server):
     assert counter(d, 'geo_online_redis') >= 25
 
 
+def stored(a, country='Germany', code='DE'):
+    return json.dumps({'ip': a, 'success': True, 'country': country, 'country_code': code,
+                       'source': 'another', 'until': (time.time() + 3000) * 1000})
+
+
+def leave_places(r, addresses):
+    for a in addresses:
+        r.client().setex(f'peerscope:place:{a}', 3000, stored(a))
+
+
+def limited_for_long(world, conf):
+    """A daemon whose service says: not before ten minutes; one address was asked about."""
+    d, t, service = world(conf)
+    until_redis(d)
+    service.mode, service.retry_after = 'limit', 600
+    tell(t, ['5.6.9.1'], IDS[2])
+    d.peers(IDS[2])
+    until_state(d, 'limited')
+    return d, t, service
+
+
+def test_other_nodes_answer_while_the_service_may_not_be_asked(world, redis_server):
+    """Who waits is looked for again and again, less and less often."""
+    r = redis_server()
+    d, t, service = limited_for_long(world, with_redis(r))
+    tell(t, some(6))
+    d.peers(IDS[0])
+    wait_until(lambda: online(d)['waiting'] == 7, what='they wait')
+    before, began = counter(d, 'redis_commands'), time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 7, 20, 'a while')
+    assert counter(d, 'redis_commands') - before < 60, 'seven twice or so, and PINGs'
+    leave_places(r, some(6))
+    peers = until_placed(d, some(6), timeout=20)
+    assert peers['5.6.7.1']['geo_source'] == 'another'
+    wait_until(lambda: online(d)['waiting'] == 1, what='one is left')
+    assert counter(d, 'geo_online_redis') == 6 and len(service.asked) == 1
+    leave_places(r, some(3, '5.6.8.1'))
+    tell(t, some(3, '5.6.8.1'), IDS[1])
+    d.peers(IDS[1])
+    until_placed(d, some(3, '5.6.8.1'), IDS[1], timeout=5)
+
+
+def test_who_came_while_redis_was_away_is_looked_for(world, redis_server):
+    """The service may not be asked for long; Redis is there again long before that."""
+    r = redis_server()
+    d, t, service = limited_for_long(world, with_redis(r))
+    r.proc.kill(signal.SIGKILL)
+    wait_until(lambda: not d.get('/health').json['redis_available'], what='it is noticed')
+    tell(t, some(6))
+    d.peers(IDS[0])
+    wait_until(lambda: online(d)['waiting'] == 7, what='they wait, and are counted')
+    r.start()
+    leave_places(r, some(6))
+    wait_until(lambda: d.get('/health').json['redis_available'], 30, 'redis is back')
+    until_placed(d, some(6), timeout=6)
+    assert counter(d, 'geo_online_redis') == 6 and len(service.asked) == 1
+
+
 def test_what_others_left_in_redis(world, redis_server):
     """Somebody else's JSON, an answer about another address, one that is over: misses."""
     r = redis_server()

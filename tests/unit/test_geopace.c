@@ -28,7 +28,11 @@ static int setup(void **state)
 
 static enum geopace_go next(void)
 {
-	return geopace_next(&p, now, WALL + now, &wait_ms);
+	uint64_t first = geopace_wait_ms(&p, now, WALL + now);
+	enum geopace_go go = geopace_next(&p, now, WALL + now, &wait_ms);
+
+	assert_int_equal(first, wait_ms); /* which counts nothing */
+	return go;
 }
 
 static void test_bucket(void **state)
