@@ -178,7 +178,7 @@ static void hearsay(struct coll *c, struct swarm *w, const struct acewire_told *
 		}
 		p = swarm_ace_gossip(w, &t->rec[i], key, clock_ms(), wall_s(), &news,
 				     client);
-		acewatch_found(c, p, &news, client);
+		acewatch_found(c, w, p, &news, client);
 	}
 }
 
@@ -195,7 +195,7 @@ static void source(struct coll *c, struct swarm *w, const struct ace_seen *s,
 	if ((t->saw & AW_SAW_SOURCE) && own_may_list(c, word.addr, word.port)) {
 		p = swarm_ace_source(w, &s->target, &word, key, clock_ms(), wall_s(),
 				     &news);
-		acewatch_found(c, p, &news, "");
+		acewatch_found(c, w, p, &news, "");
 	} else if (s->what == ACE_END && s->how == ACE_DONE) {
 		swarm_ace_no_source(w, &s->target, clock_ms());
 	}
@@ -225,7 +225,7 @@ static void tell(struct coll *c, struct swarm *w, const struct ace_seen *s)
 	if (!heard.peer)
 		return;
 	key = heard.peer->ace.key;
-	acewatch_found(c, heard.peer, &none, heard.client);
+	acewatch_found(c, w, heard.peer, &none, heard.client);
 	if (heard.contacted)
 		stat_inc(peers_contacted);
 	if (s->told && s->what != ACE_SHAKEN) {

@@ -10,15 +10,15 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-void acewatch_found(struct coll *c, struct peer *p, const struct swarm_news *news,
-		    const char *client)
+void acewatch_found(struct coll *c, struct swarm *w, struct peer *p,
+		    const struct swarm_news *news, const char *client)
 {
 	stat_add(STAT_peers_evicted, (uint64_t)news->evicted);
 	if (!p)
 		return;
 	if (news->fresh) {
 		stat_inc(peers_learned);
-		p->place = publish_place(c, p->addr);
+		(void)publish_place(c, w, p, 0);
 	}
 	if (client[0])
 		p->client = ptab_string(c->ptab, client, strlen(client));
@@ -55,7 +55,7 @@ static void found(struct coll *c, struct swarm *w, const struct acefind_news *ne
 		}
 		p = swarm_ace_heard(w, e->addr, e->port, news->source, news->index,
 				    clock_ms(), now_s, &heard);
-		acewatch_found(c, p, &heard, "");
+		acewatch_found(c, w, p, &heard, "");
 		if (!heard.fresh || !p || p->ace.turn != PEER_BITTORRENT)
 			continue;
 		h.to[h.n++] = *e;

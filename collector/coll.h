@@ -105,6 +105,8 @@ struct places {
 	int bell_fd;
 	uint32_t set;			/* goes up with each set that is taken into use */
 	uint64_t asked_ms;		/* when these paths were asked for; 0: all were tried */
+	uint32_t room;			/* goes up with each compaction of the names; never 0 */
+	int lists_owed;			/* a list lacks a place for want of room; relist.c */
 };
 
 /* Of places that are asked for online; online.c. Answers are told together. */
@@ -309,8 +311,8 @@ void acewatch_end(struct coll *c, const struct swarm *w);
 void acewatch_follow(struct coll *c, struct swarm *w);
 void acewatch_forget(struct coll *c, struct swarm *w);	/* trackers gone from kid.conf */
 /* A peer that was found: place, name ("": none) and counters. */
-void acewatch_found(struct coll *c, struct peer *p, const struct swarm_news *news,
-		    const char *client);
+void acewatch_found(struct coll *c, struct swarm *w, struct peer *p,
+		    const struct swarm_news *news, const char *client);
 /* A record of the session that is acefind's. */
 void acewatch_event(struct coll *c, const struct lt_event *e);
 
@@ -399,12 +401,15 @@ void publish_tick(struct coll *c);	/* once a second: soft changes, compaction */
 /* What a tracker says, or how it fails: for the swarm's evidence, /health and the log. */
 void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_event *e,
 			    const char *among);
-/* The place of a peer, as a reference into the names table; 0: unknown. */
-uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN]);
-/* The same of one of whom others said, or an earlier life did, that he is at place: what
- * we know wins, field by field, and online only those are asked about whose country
- * nobody knows. */
+/* The place of p, a peer of w. told: the one that it has is what others said, or an earlier
+ * life: what we know wins, field by field, and online only those are asked about whose
+ * country nobody knows. Without room in the names table it stays, and is owed (places_room).
+ * 1: it is another one. */
+int publish_place(struct coll *c, struct swarm *w, struct peer *p, int told);
+/* The same of a peer in a list, as references; told by others, 0: nothing. */
 uint32_t publish_better(struct coll *c, const uint8_t addr[ADDR_LEN], uint32_t place);
+/* The reference of a place in a list. 0: no room, so the list is looked at again. */
+uint32_t publish_listed(struct coll *c, const struct place *p);
 /* The same in words: p is what was said, and then what is best. 1: we know something. */
 int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p);
 
@@ -414,6 +419,8 @@ PS_MUST int places_open(struct coll *c, char err[ERRLEN]);
 void places_configure(struct coll *c);
 /* What the databases know is not known yet: they are being read. */
 int places_pending(const struct coll *c);
+/* The names were compacted: who was left out is looked up again. */
+void places_room(struct coll *c);
 void places_close(struct coll *c);	/* it may wait for a read of the disk */
 
 /* --- online.c --- */

@@ -46,7 +46,7 @@ size_t earlier_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],
 		swarm_ace_seed(w, seeded, p, clock_ms(),
 			       (uint32_t)(clock_wall_ms() / 1000));
 		/* Databases may be others now; or not be read yet. */
-		seeded->place = publish_better(c, p->addr, p->place);
+		(void)publish_place(c, w, seeded, 1);
 		if (seeded->ace.turn != PEER_BITTORRENT)
 			continue; /* the session would dial it */
 		memcpy(known[n].addr, p->addr, ADDR_LEN);

@@ -52,7 +52,7 @@ static int give(struct coll *c, struct swarm *w, const struct given_peer *p)
 	if (!news.fresh)
 		return 0;
 	stat_inc(peers_learned);
-	news.fresh->place = publish_place(c, p->addr);
+	(void)publish_place(c, w, news.fresh, 0);
 	return news.fresh->ace.turn == PEER_BITTORRENT;
 }
 

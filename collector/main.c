@@ -87,7 +87,7 @@ static void peer_news(struct coll *c, struct swarm *w, const struct lt_event *e,
 	if (news->fresh) {
 		stat_inc(peers_learned);
 		if (news->fresh->place == 0)
-			news->fresh->place = publish_place(c, e->addr);
+			(void)publish_place(c, w, news->fresh, 0);
 	}
 	if (news->named) {
 		uint32_t ref = ptab_string(c->ptab, e->text, strlen(e->text));

@@ -17,11 +17,8 @@
 
 static void place_again(struct coll *c, struct swarm *w, struct peer *p)
 {
-	uint32_t place = publish_place(c, p->addr);
-
-	if (place == p->place)
+	if (!publish_place(c, w, p, 0))
 		return;
-	p->place = place;
 	w->changed_ms = clock_ms();
 	w->important = 1;
 }

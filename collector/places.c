@@ -127,27 +127,45 @@ struct slice {
 	int more;
 };
 
+/* It is owed places, and the names were compacted since. */
+static int has_room_for(const struct coll *c, const struct swarm *w)
+{
+	return w->places_owed && w->places_owed != c->places.room;
+}
+
+/* all: for databases are others; else who was left out. 1: some place is another one. */
+static int peers_again(struct coll *c, struct swarm *w, int all)
+{
+	uint64_t n = 0;
+	int moved = 0;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct peer *p = &w->peer[i];
+
+		if (!all && p->place_owed == PLACE_GIVEN)
+			continue;
+		moved |= publish_place(c, w, p, !all && p->place_owed == PLACE_OWED_TOLD);
+		n++;
+	}
+	stat_add(STAT_geo_again, n);
+	return moved;
+}
+
 static void swarm_again(struct swarm *w, void *arg)
 {
 	struct slice *s = arg;
 	struct coll *c = s->c;
-	int moved = 0;
+	int all = w->places_set != c->places.set;
 
-	if (w->places_set == c->places.set)
+	if (!all && !has_room_for(c, w))
 		return;
 	if (clock_us() >= s->until_us) {
 		s->more = 1;
 		return;
 	}
 	w->places_set = c->places.set;
-	stat_add(STAT_geo_again, w->npeers);
-	for (uint32_t i = 0; i < w->npeers; i++) {
-		uint32_t place = publish_place(c, w->peer[i].addr);
-
-		moved |= place != w->peer[i].place;
-		w->peer[i].place = place;
-	}
-	if (!moved)
+	w->places_owed = 0;
+	if (!peers_again(c, w, all))
 		return;
 	w->changed_ms = clock_ms();
 	w->important = 1;
@@ -168,6 +186,15 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	again(arg);
+}
+
+void places_room(struct coll *c)
+{
+	c->places.room++;
+	again(c);
+	if (c->places.lists_owed)
+		relist_look(c, 1);
+	c->places.lists_owed = 0;
 }
 
 static void take(struct coll *c)
@@ -252,6 +279,7 @@ int places_open(struct coll *c, char err[ERRLEN])
 {
 	struct places *p = &c->places;
 
+	p->room = 1;
 	p->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (p->bell_fd < 0)
 		return err_errno(err, "eventfd");

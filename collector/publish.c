@@ -231,8 +231,10 @@ static void publish_usage(struct coll *c)
 void publish_tick(struct coll *c)
 {
 	swarms_each(c->swarms, publish_soft, c);
-	if (ptab_names_full(c->ptab))
+	if (ptab_names_full(c->ptab)) {
 		publish_compact(c);
+		places_room(c);
+	}
 	publish_usage(c);
 }
 
@@ -251,9 +253,37 @@ int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p)
 	return known;
 }
 
-uint32_t publish_place(struct coll *c, const uint8_t addr[ADDR_LEN])
+/* 0: no room. */
+static uint32_t intern(struct coll *c, const struct place *p)
 {
-	return publish_better(c, addr, 0);
+	uint32_t ref = ptab_intern_place(c->ptab, p);
+
+	stat_add(STAT_places_full, ref == 0);
+	return ref;
+}
+
+int publish_place(struct coll *c, struct swarm *w, struct peer *p, int told)
+{
+	uint32_t was = p->place, place = told ? was : 0;
+	struct place known;
+
+	ptab_place(c->ptab, place, &known);
+	if (publish_find(c, p->addr, &known) && (place = intern(c, &known)) == 0) {
+		p->place_owed = told ? PLACE_OWED_TOLD : PLACE_OWED;
+		w->places_owed = c->places.room;
+		return 0;
+	}
+	p->place_owed = PLACE_GIVEN;
+	p->place = place;
+	return place != was;
+}
+
+uint32_t publish_listed(struct coll *c, const struct place *p)
+{
+	uint32_t ref = intern(c, p);
+
+	c->places.lists_owed |= ref == 0;
+	return ref;
 }
 
 uint32_t publish_better(struct coll *c, const uint8_t addr[ADDR_LEN], uint32_t place)
@@ -264,6 +294,6 @@ uint32_t publish_better(struct coll *c, const uint8_t addr[ADDR_LEN], uint32_t p
 	ptab_place(c->ptab, place, &p);
 	if (!publish_find(c, addr, &p))
 		return place;
-	better = ptab_intern_place(c->ptab, &p);
+	better = publish_listed(c, &p);
 	return better ? better : place;
 }

@@ -313,6 +313,8 @@ void swarm_absorb(struct swarm *w, const struct swarm *from, uint64_t now_ms)
 		w->pieces = from->pieces;
 	if (!w->title)
 		w->title = from->title;
+	if (from->places_owed)
+		w->places_owed = from->places_owed;
 	w->changed_ms = now_ms;
 	w->important = 1;
 }

@@ -62,6 +62,7 @@ struct peer {
 	uint8_t stood;			/* bit per way: a connection stood in this round */
 	uint8_t failed;			/* this round was counted in fails */
 	uint8_t fails;			/* rounds without an answer */
+	uint8_t place_owed;		/* enum place_owed */
 	uint16_t progress;		/* hundredths of a percent */
 	uint32_t have, pieces;		/* as the peer says; LT_ALL_PIECES: all */
 	uint32_t down_rate, up_rate;	/* bytes per second */
@@ -73,6 +74,9 @@ struct peer {
 	uint32_t client, place;		/* references into the names table */
 	struct peer_ace ace;
 };
+/* The names table had no room for its place: it is looked up again when it has; place is
+ * what was known before, which others may have said. */
+enum place_owed { PLACE_GIVEN, PLACE_OWED, PLACE_OWED_TOLD };
 #define TOLD_CLIENT 1u			/* the name that it gives itself */
 #define TOLD_PIECES 2u
 #define TOLD_NO_EXTENSION 4u		/* it will not give a better name */
@@ -141,6 +145,7 @@ struct swarm {
 	uint8_t claim;			/* enum claim_state */
 	uint64_t claim_ms;		/* monotonic; last asked for; 0: never */
 	uint32_t places_set;		/* databases that all its places are of; places.c */
+	uint32_t places_owed;		/* coll.places.room when one was left out last; 0: none */
 	uint8_t published_verdict, published_path;	/* of the newest version */
 	int meta;			/* its metadata is waited for (fetch.c) */
 	uint64_t seed_until_ms;		/* monotonic; it serves its metadata to others; 0 */

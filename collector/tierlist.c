@@ -32,7 +32,7 @@ static uint32_t place_ref(struct coll *c, uint32_t i)
 
 	if (i && !t->place[i]) {
 		listcode_place(&t->list, i, &pl);
-		t->place[i] = ptab_intern_place(c->ptab, &pl);
+		t->place[i] = publish_listed(c, &pl);
 	}
 	return i ? t->place[i] : 0;
 }
@@ -46,7 +46,7 @@ static uint32_t best_place(struct coll *c, const struct shm_peer *p)
 	if (p->place)
 		listcode_place(&c->tier->list, p->place, &pl);
 	if (publish_find(c, p->addr, &pl))
-		own = ptab_intern_place(c->ptab, &pl);
+		own = publish_listed(c, &pl);
 	return own ? own : place_ref(c, p->place);
 }
 

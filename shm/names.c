@@ -254,22 +254,27 @@ static uint32_t intern_place(struct ptab *p, const struct shm_place *pl)
 	return n;
 }
 
-static uint32_t field(struct ptab *p, const char *s, size_t size)
+static uint32_t field(struct ptab *p, const char *s, size_t size, int *lost)
 {
-	return ptab_string(p, s, strnlen(s, size));
+	size_t len = strnlen(s, size);
+	uint32_t ref = ptab_string(p, s, len);
+
+	*lost |= len > 0 && ref == 0;
+	return ref;
 }
 
 uint32_t ptab_intern_place(struct ptab *p, const struct place *pl)
 {
 	struct shm_place raw;
+	int lost = 0;
 
 	memset(&raw, 0, sizeof(raw));
-	raw.country = field(p, pl->country, sizeof(pl->country));
-	raw.city = field(p, pl->city, sizeof(pl->city));
-	raw.region = field(p, pl->region, sizeof(pl->region));
-	raw.timezone = field(p, pl->timezone, sizeof(pl->timezone));
-	raw.isp = field(p, pl->isp, sizeof(pl->isp));
-	raw.source = field(p, pl->source, sizeof(pl->source));
+	raw.country = field(p, pl->country, sizeof(pl->country), &lost);
+	raw.city = field(p, pl->city, sizeof(pl->city), &lost);
+	raw.region = field(p, pl->region, sizeof(pl->region), &lost);
+	raw.timezone = field(p, pl->timezone, sizeof(pl->timezone), &lost);
+	raw.isp = field(p, pl->isp, sizeof(pl->isp), &lost);
+	raw.source = field(p, pl->source, sizeof(pl->source), &lost);
 	memcpy(raw.code, pl->code, strnlen(pl->code, 2));
 	if (pl->has_point) {
 		raw.flags = PLACE_F_HAS_POINT;
@@ -278,7 +283,7 @@ uint32_t ptab_intern_place(struct ptab *p, const struct place *pl)
 	}
 	raw.asn = pl->asn;
 	raw.accuracy_km = pl->accuracy_km;
-	return intern_place(p, &raw);
+	return lost ? 0 : intern_place(p, &raw);
 }
 
 int ptab_has_country(const struct ptab *p, uint32_t index)

@@ -80,7 +80,8 @@ PS_MUST enum ptab_put_rc ptab_put(struct ptab *p, struct shm_swarm *s,
 void ptab_drop(struct ptab *p, const uint8_t id[IH_LEN]);
 
 /* Interning. The reference is good until the next compaction; 0 if there is no
- * room (the caller shows "unknown") and *full is set: the caller compacts. */
+ * room (the caller shows "unknown", or what it had) and ptab_names_full says so: the caller
+ * compacts. A place is whole or not there. */
 uint32_t ptab_string(struct ptab *p, const char *s, size_t len);
 uint32_t ptab_intern_place(struct ptab *p, const struct place *pl);
 int ptab_names_full(const struct ptab *p);

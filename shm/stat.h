@@ -58,6 +58,7 @@ X(swarm_ids_evicted, "ids of a swarm dropped for another id of it: 8 are kept") 
 X(publishes, "versions published") \
 X(publish_full, "publications without room") \
 X(table_evicted, "slots dropped for room") \
+X(places_full, "places without room: looked up again after the next compaction") \
 X(names_compacted, "compactions of names and places") \
 X(controls, "control probes begun") \
 X(controls_silent, "control probes that reached nobody") \

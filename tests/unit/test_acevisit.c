@@ -70,10 +70,11 @@ int own_may_be(const struct coll *of, const uint8_t addr[ADDR_LEN],
 	return 1;
 }
 
-void acewatch_found(struct coll *of, struct peer *p, const struct swarm_news *news,
-		    const char *client)
+void acewatch_found(struct coll *of, struct swarm *at, struct peer *p,
+		    const struct swarm_news *news, const char *client)
 {
 	(void)of;
+	(void)at;
 	(void)client;
 	listed += p && news->fresh;
 }

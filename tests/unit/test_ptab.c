@@ -186,11 +186,15 @@ static void compaction_keeps_what_is_referred_to(void **state)
 	struct stage *st = *state;
 	uint32_t old = fill_names(st), seq, mine;
 	struct shm_swarm s = swarm(2, 1);
+	const struct place whole = {.country = "mine", .code = "DE"};
+	const struct place half = {.country = "mine", .city = "Newtown"};
 	struct ptab_usage u;
 	uint64_t version;
 	char text[256];
 
 	assert_int_equal(get(st, 1), PTAB_OK);
+	assert_int_not_equal(ptab_intern_place(st->p, &whole), 0);
+	assert_int_equal(ptab_intern_place(st->p, &half), 0);
 	seq = st->copy.names_seq;
 	version = st->copy.s.version;
 	assert_true(ptab_names_valid(st->reader, seq));
@@ -199,6 +203,7 @@ static void compaction_keeps_what_is_referred_to(void **state)
 	assert_int_equal(get(st, 1), PTAB_OK);
 	assert_false(ptab_names_valid(st->reader, st->copy.names_seq));
 	assert_int_not_equal(ptab_string(st->p, "first", 5), 0);
+	assert_int_not_equal(ptab_intern_place(st->p, &half), 0);
 	mine = ptab_old_client(st->p, old);
 	st->peer[0].client = mine;
 	assert_int_equal(ptab_put(st->p, &s, st->peer), PTAB_PUT);
