@@ -505,6 +505,9 @@ static void tick(struct fetch_flight *f)
 		lt_metadata(f->c->lt, w->id);
 	} else {
 		fetch_trackers_again(f->c, w, f->link);
+		swarm_plan_metadata(w, clock_ms());
+		if (w->plans)
+			visit_soon(f->c);
 	}
 }
 

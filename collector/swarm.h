@@ -27,6 +27,9 @@
 /* Until the metadata is there, progress is off by up to 7 pieces. Once somebody offers
  * it, the first round gives it this long. */
 #define SWARM_METADATA_MS 300
+#define SWARM_METADATA_LATE_MS 4000
+#define SWARM_METADATA_STEP_MS 500 /* longer than before one */
+#define SWARM_METADATA_GAP_MS 60000 /* at most */
 /* TCP that says nothing for so long is tried by uTP beside it: behind a NAT that may be
  * the only way. SYNs are sent again after a second. */
 #define SWARM_SILENT_MS 1000
@@ -132,6 +135,9 @@ struct swarm {
 	uint64_t revisit_ms, revisit_gap_ms;	/* next visit to everybody; 0: none planned */
 	uint32_t pieces;		/* 0: no metadata yet */
 	uint64_t offered_ms;		/* monotonic; a peer first offered metadata; 0: none did */
+	uint32_t metadata_turn;		/* index of the peer that may be visited for it next */
+	uint32_t metadata_visits;	/* planned for it */
+	uint64_t metadata_ms;		/* monotonic; none before that */
 
 	uint64_t joined_ms, asked_ms;	/* monotonic; asked: last question or touch */
 	uint64_t grew_ms;		/* monotonic; last new endpoint */
@@ -196,6 +202,11 @@ void swarm_visit_later(struct swarm *w, const struct swarm_visit *v);
  * has come, a new round for everybody who is not connected: SWARM_AGAIN_MS after the
  * first one, gap_ms later, then after twice that, up to max_ms. */
 void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_ms);
+/* Once a second, while metadata is wanted: if it is offered for SWARM_METADATA_LATE_MS and
+ * does not come, the connected peers are visited for it, one after the other and ever more
+ * slowly: in one torrent a single one that lies about its size keeps libtorrent from taking
+ * it of all others. */
+void swarm_plan_metadata(struct swarm *w, uint64_t now_ms);
 /* For swarm.c: the plan of one peer, made, dropped, and made by a failed attempt. */
 void swarm_want(struct swarm *w, struct peer *p, enum lt_way way);
 void swarm_unwant(struct swarm *w, struct peer *p);

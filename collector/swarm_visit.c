@@ -154,6 +154,29 @@ void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_
 	w->revisit_ms = now_ms + w->revisit_gap_ms;
 }
 
+void swarm_plan_metadata(struct swarm *w, uint64_t now_ms)
+{
+	uint64_t gap;
+
+	if (w->pieces || !w->offered_ms || now_ms < w->metadata_ms ||
+	    now_ms - w->offered_ms < SWARM_METADATA_LATE_MS)
+		return;
+	gap = (uint64_t)w->metadata_visits * SWARM_METADATA_STEP_MS;
+	gap = gap < SWARM_METADATA_GAP_MS ? gap : SWARM_METADATA_GAP_MS;
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		uint32_t at = (w->metadata_turn + i) % w->npeers;
+		struct peer *p = &w->peer[at];
+
+		if (p->state != PEER_CONNECTED || p->next || !p->links)
+			continue;
+		swarm_want(w, p, p->way ? (enum lt_way)(p->way - 1) : LT_WAY_PLAIN);
+		w->metadata_turn = at + 1;
+		w->metadata_visits++;
+		w->metadata_ms = now_ms + gap;
+		return;
+	}
+}
+
 int swarm_keep_interval(struct swarm *w, uint64_t at_ms, uint64_t gap_ms, uint64_t now_ms)
 {
 	if (at_ms == 0 || now_ms - at_ms >= gap_ms)

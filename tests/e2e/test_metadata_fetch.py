@@ -142,6 +142,16 @@ def test_who_lies_is_not_believed(fetching, swarm):
     assert hashlib.sha1(wire.read_torrent(torrent).info).hexdigest() == s.infohash
 
 
+@pytest.mark.parametrize('size', [100, 17000, 200000])
+def test_who_lies_about_the_size_starves_nobody(fetching, swarm, size):
+    """Said after the honest peer's word, and before it gave anything; nothing comes of it."""
+    s = swarm([{'count': 1, 'metadata_delay_ms': 1200},
+               {'count': 1, 'metadata_size': size, 'delay_ms': 500}])
+    d = fetching()
+    a = post(d, link(s.infohash, s.endpoints()))
+    assert a.status == 200 and a.json['info_hash'] == s.infohash, a
+
+
 # One fetch, many waiters --------------------------------------------------------
 
 def test_many_askers_one_flight(fetching, swarm):

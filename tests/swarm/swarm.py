@@ -39,7 +39,8 @@ STATES = {
 }
 MAX_MESSAGE = 1 << 17
 GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', 'delay_ms',
-              'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port'}
+              'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port',
+              'metadata_size', 'metadata_delay_ms'}
 
 
 class Peer(Resident):
@@ -52,6 +53,8 @@ class Peer(Resident):
             raise ValueError(f'no such behaviour: {self.behaviour}')
         self.announced = group.get('announce', True)
         self.delay_s = group.get('delay_ms', swarm.delay_ms) / 1000
+        self.metadata_size = group.get('metadata_size')
+        self.metadata_delay_s = group.get('metadata_delay_ms', 0) / 1000
         self.pex = group.get('pex', swarm.pex)
         self.ext = group.get('ext', True)
         self.fast = group.get('fast', True)
@@ -117,7 +120,7 @@ class Peer(Resident):
         d = {'m': {'ut_metadata': wire.UT_METADATA, 'ut_pex': wire.UT_PEX},
              'v': name, 'p': self.port, 'reqq': 250}
         if torrent.info is not None:
-            d['metadata_size'] = len(torrent.info)
+            d['metadata_size'] = self.metadata_size or len(torrent.info)
         return wire.ext(0, wire.benc(d))
 
     def pieces_message(self, torrent, fast):
@@ -255,7 +258,9 @@ class Conn(Link):
             if self.peer.behaviour == 'liar':
                 info = info.replace(b'4:name', b'4:nome', 1)
             data = info[n * wire.MD_PIECE:(n + 1) * wire.MD_PIECE]
-        self.send(wire.ext(self.their_metadata, wire.benc(head) + data))
+        if self.peer.metadata_size is None:     # who says another size has none to give
+            self.loop.later(self.peer.metadata_delay_s, lambda: self.send(
+                wire.ext(self.their_metadata, wire.benc(head) + data)))
 
     def send_pex(self):
         """BEP 11: the endpoints we were told to tell, else up to 50 peers after us."""

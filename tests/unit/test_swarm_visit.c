@@ -377,12 +377,50 @@ static void test_trackers_are_told_when_it_is_time(void **state)
 	assert_int_not_equal(swarm_why(w), WHY_NO_SOURCE);
 }
 
+static void test_metadata_that_does_not_come_is_asked_of_one_after_the_other(void **state)
+{
+	struct lt_event told = {.kind = LT_PEER_TOLD, .metadata = 1, .port = 6881};
+	struct lt_event there = {.kind = LT_METADATA, .pieces = 5};
+	struct swarm_visit v[4];
+	struct swarm_news news;
+
+	(void)state;
+	for (unsigned peer = 1; peer <= 3; peer++) {
+		say(LT_PEER_LEARNED, peer, 0, 0);
+		say(LT_PEER_DIALLED, peer, 0, 0);
+		if (peer != 2)
+			say(LT_PEER_HANDSHAKE, peer, 0, 1);
+	}
+	swarm_plan_metadata(w, now += 60000); /* nobody offers it */
+	assert_int_equal(w->plans, 0);
+	told.addr[15] = 1;
+	swarm_event(w, &told, now, 1, &news);
+	swarm_plan_metadata(w, now + SWARM_METADATA_LATE_MS - 1);
+	assert_int_equal(w->plans, 0);
+	now += SWARM_METADATA_LATE_MS;
+	for (unsigned i = 0; i < 4; i++) {
+		swarm_plan_metadata(w, now);
+		assert_int_equal(swarm_visits(w, now, v, 4), 1);
+		assert_int_equal(v[0].to.addr[15], i % 2 ? 3 : 1);
+		assert_int_equal(v[0].way, LT_WAY_PLAIN);
+		if (i == 3) {
+			swarm_plan_metadata(w, now + 3 * SWARM_METADATA_STEP_MS - 1);
+			assert_int_equal(w->plans, 0);
+		}
+		now += SWARM_METADATA_GAP_MS;
+	}
+	swarm_event(w, &there, now, 1, &news);
+	swarm_plan_metadata(w, now);
+	assert_int_equal(w->plans, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_who_hangs_up_is_asked_encrypted_then_by_utp),
 		TEST(test_who_refuses_is_asked_by_utp),
+		TEST(test_metadata_that_does_not_come_is_asked_of_one_after_the_other),
 		TEST(test_silence_is_not_waited_for),
 		TEST(test_a_late_hang_up_is_remembered),
 		TEST(test_the_other_hash_comes_next_where_a_connection_stood),
