@@ -236,6 +236,7 @@ static int start(struct worker *w, char err[ERRLEN])
 		return err_set(err, "libevent has no epoll here");
 	w->copy = xcalloc(1, sizeof *w->copy);
 	w->meta_seen = xcalloc(1, sizeof *w->meta_seen);
+	TAILQ_INIT(&w->meta_queue);
 	w->pick = pick_new(w->ptab, seg_head(w->seg)->seed);
 	w->bodies = bodies_new((size_t)w->conf->http_body_cache_bytes);
 	w->park = park_new(w, (uint32_t)w->conf->http_max_parked);

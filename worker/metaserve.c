@@ -26,7 +26,9 @@ struct serving {
 	struct metaserve q;
 	struct meta_file f;
 	struct event timer;
-	int slicing; /* counted in w->meta_slicing; the timer is ours */
+	int slicing; /* counted in w->meta_slicing, if it does not wait; the timer is ours */
+	int waits; /* in w->meta_queue */
+	TAILQ_ENTRY(serving) queue;
 	int verified;
 	char *copy; /* of a question with so: at bytes of f.h.len */
 	uint64_t at;
@@ -149,12 +151,38 @@ static void make_etag(char etag[ETAG_MAX], const struct serving *s,
 
 /* --- the end -------------------------------------------------------------------- */
 
+static void slice_soon(struct serving *s)
+{
+	static const struct timeval now = {0, 0};
+
+	evtimer_add(&s->timer, &now);
+}
+
+/* Its place is free, in which the first that waits has its turn. */
+static void leave_slices(struct serving *s)
+{
+	struct worker *w = s->ask.w;
+	struct serving *next = TAILQ_FIRST(&w->meta_queue);
+
+	if (s->waits) {
+		TAILQ_REMOVE(&w->meta_queue, s, queue);
+		w->meta_waiting--;
+	} else if (next) {
+		TAILQ_REMOVE(&w->meta_queue, next, queue);
+		w->meta_waiting--;
+		next->waits = 0;
+		slice_soon(next);
+	} else {
+		w->meta_slicing--;
+	}
+	http_wait(&s->ask, NULL);
+}
+
 static void serving_end(struct serving *s)
 {
 	if (s->slicing) {
 		evtimer_del(&s->timer);
-		s->ask.w->meta_slicing--;
-		http_wait(&s->ask, NULL);
+		leave_slices(s);
 	}
 	if (s->copy)
 		s->ask.w->sending_bytes -= s->f.h.len;
@@ -335,24 +363,37 @@ static int begin_copy(struct serving *s)
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 
-static void later(struct serving *s)
+/* Its first slice is done; others come in turns of its own. */
+static void begin_slices(struct serving *s)
 {
-	static const struct timeval now = {0, 0};
 	struct worker *w = s->ask.w;
 
-	if (!s->slicing) {
-		if (w->meta_slicing == METASERVE_SLICING) {
-			busy(s, "Too many large files of the metadata cache are being "
-				"looked through.");
-			return;
-		}
-		w->meta_slicing++;
-		s->slicing = 1;
-		s->waiting.gone = gone;
-		evtimer_assign(&s->timer, w->base, on_timer, s);
-		http_wait(&s->ask, &s->waiting);
+	if (w->meta_slicing == METASERVE_SLICING &&
+	    w->meta_waiting == METASERVE_WAITING) {
+		busy(s, "Too many large files of the metadata cache are being looked "
+			"through.");
+		return;
 	}
-	evtimer_add(&s->timer, &now);
+	s->slicing = 1;
+	s->waiting.gone = gone;
+	evtimer_assign(&s->timer, w->base, on_timer, s);
+	http_wait(&s->ask, &s->waiting);
+	if (w->meta_slicing == METASERVE_SLICING) {
+		s->waits = 1;
+		w->meta_waiting++;
+		TAILQ_INSERT_TAIL(&w->meta_queue, s, queue);
+		return;
+	}
+	w->meta_slicing++;
+	slice_soon(s);
+}
+
+static void later(struct serving *s)
+{
+	if (s->slicing)
+		slice_soon(s);
+	else
+		begin_slices(s);
 }
 
 /* One slice of work; others have their turn before the next one. */

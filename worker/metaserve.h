@@ -21,7 +21,8 @@
 #include "worker/http.h"
 
 #define METASERVE_SLICE (1u << 20)	/* bytes that are looked through at once: 1 ms */
-#define METASERVE_SLICING 32		/* files that are longer, at a time; more: 503 */
+#define METASERVE_SLICING 32		/* files that are longer, at a time; others wait */
+#define METASERVE_WAITING 200		/* as many as items of batches are taken; more: 503 */
 
 struct metaserve {
 	enum meta_kind kind;

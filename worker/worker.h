@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "common/kid.h"
 #include "common/metafile.h"
@@ -36,6 +37,8 @@ struct worker {
 	struct meta_seen *meta_seen;	/* files of the cache that are known to be whole */
 	struct strict_room uploads;	/* bodies beyond http.max_body */
 	uint32_t meta_slicing;		/* files that are being looked through */
+	uint32_t meta_waiting;		/* those that wait for it: metaserve.c */
+	TAILQ_HEAD(servings, serving) meta_queue;
 	uint32_t batch_items;		/* of batches that are not sent yet; metabatch.h */
 	int repush;			/* some parked request is not in its lane */
 	struct {

@@ -1,4 +1,5 @@
 """POST /api/v1/metadata/batch: several questions in one, each with its own answer."""
+import contextlib
 import json
 import os
 import signal
@@ -54,6 +55,24 @@ def test_answers_are_in_the_order_of_the_questions(cached):
             assert a.headers['Access-Control-Allow-Origin'] == '*'
             assert a.json == [want(3), want(1), want(2), want(1)]
     assert post(d, []).json == []
+
+
+def test_long_ones_have_their_turns(cached):
+    """None has been looked through, and more than are at once: nobody is told to come back."""
+    d = cached(n=0)
+    keys = [key(i) for i in range(1, 51)]
+    for k in keys:
+        metacache.put(d.cache, k, metacache.described(k, 15000))
+    for _ in range(2):
+        a = post(d, keys)
+        assert [(x.get('code'), x['info_hash']) for x in a.json] == [(None, k) for k in keys]
+    # who leaves makes room for others
+    for k in keys:
+        metacache.put(d.cache, k, metacache.described(k, 15001))
+    for _ in range(3):
+        with contextlib.suppress(socket.timeout, TimeoutError):
+            post(d, keys, timeout=.05)
+    assert [x['file_count'] for x in post(d, keys).json] == [15001] * 50
 
 
 def test_what_is_wrong_with_one_is_its_own(cached):
