@@ -166,11 +166,13 @@ static void choose(const struct coll *c, char *dir, size_t size, uint64_t *quota
 	const struct conf *conf = &c->kid.conf;
 
 	*quota = conf->metadata_cache_size_bytes;
+	stat_set(meta_elsewhere, 0);
 	if (conf->metadata_cache_dir[0] &&
 	    meta_dir(dir, size, conf->metadata_cache_dir, c->kid.run_dir, 0) == 0) {
 		if ((mkdir(dir, 0700) == 0 || errno == EEXIST) &&
 		    access(dir, R_OK | W_OK | X_OK) == 0)
 			return;
+		stat_set(meta_elsewhere, 1);
 		log_warn("metadata", "%s: %s: metadata is kept in master.run_dir", dir,
 			 strerror(errno));
 	}

@@ -279,6 +279,8 @@ int metastore_take(struct metastore *m, struct metastore_done *out)
 	now = m->stats;
 	pthread_mutex_unlock(&m->lock);
 	tell(m, &now);
+	if (found)
+		stat_set(meta_unwritable, out->rc == METADISK_FAILED);
 	if (found && out->rc == METADISK_OK)
 		stat_inc(meta_stored);
 	else if (found && out->rc == METADISK_FULL)

@@ -45,6 +45,7 @@ static void waiter_drop(struct coll *c, struct waiter **at)
 		q->swarm->waiters--;
 	c->nwaiters--;
 	c->slot_waiters[lane_token_slot(q->token)]--;
+	stat_set(waiters, c->nwaiters);
 	free(q);
 }
 
@@ -129,7 +130,6 @@ void wait_check(struct coll *c)
 	}
 	if (next != UINT64_MAX)
 		wake_at(c, now, next);
-	stat_set(waiters, c->nwaiters);
 }
 
 /* ---- from one swarm to another ------------------------------------------------- */
@@ -294,6 +294,7 @@ static struct waiter *hold(struct coll *c, const struct shm_job *job)
 	c->waiters = q;
 	c->nwaiters++;
 	c->slot_waiters[slot]++;
+	stat_set(waiters, c->nwaiters);
 	return q;
 }
 

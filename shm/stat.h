@@ -234,6 +234,8 @@ X(meta_jobs_pending, "async questions for metadata that have not ended") \
 X(meta_seeds, "swarms in which others get their metadata of us") \
 X(meta_bytes, "bytes of the metadata cache on disk, in whole blocks of 4096") \
 X(meta_entries, "torrents in the metadata cache; a hybrid counts for each of its hashes") \
+X(meta_elsewhere, "1: metadata.cache_dir cannot be used, master.run_dir is instead") \
+X(meta_unwritable, "1: the disk of the metadata cache refused the last torrent") \
 X(slots_used, "slots of the peer table in use") \
 X(chunks_used, "chunks of peers in use") \
 X(chunks_reserved, "chunks whose memory is reserved") \

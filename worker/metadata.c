@@ -213,6 +213,9 @@ static void degraded(struct json *j, const struct worker *w, int runs)
 		json_str(j, NULL, "redis");
 	if (runs && !stat_gauge_get(w->seg, GAUGE_interface_ok))
 		json_str(j, NULL, "interface");
+	if (runs && (stat_gauge_get(w->seg, GAUGE_meta_elsewhere) ||
+		     stat_gauge_get(w->seg, GAUGE_meta_unwritable)))
+		json_str(j, NULL, "cache");
 	json_arr_end(j);
 }
 
@@ -229,6 +232,9 @@ void metadata_health(struct ask *a)
 {
 	const struct worker *w = a->w;
 	int runs = health_collector_runs(w);
+	const char *configured = stat_gauge_get(w->seg, GAUGE_meta_elsewhere)
+					 ? ""
+					 : w->conf->metadata_cache_dir;
 	char dir[2048];
 	struct buf b;
 	struct json j;
@@ -245,8 +251,7 @@ void metadata_health(struct ask *a)
 		  runs ? stat_gauge_get(w->seg, GAUGE_meta_flying) : 0);
 	json_obj_end(&j);
 	degraded(&j, w, runs);
-	if (meta_dir(dir, sizeof dir, w->conf->metadata_cache_dir, w->kid->run_dir, 0) ==
-	    0)
+	if (meta_dir(dir, sizeof dir, configured, w->kid->run_dir, 0) == 0)
 		json_str(&j, "cache_dir", dir);
 	json_bool(&j, "seeding_enabled", w->conf->metadata_seeding);
 	json_bool(&j, "downloads_enabled", w->conf->metadata_downloads);

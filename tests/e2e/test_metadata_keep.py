@@ -346,3 +346,35 @@ def test_what_a_kill_left_of_uploads_is_removed(fetching):
     wait_until(lambda: (d.roles().get('collector') or [pid])[0] != pid, 30, 'a new collector')
     wait_until(lambda: os.listdir(up) == ['new'], 10, 'it swept')
     os.unlink(os.path.join(up, 'new'))
+
+
+# What health says of it ----------------------------------------------------------
+
+def upload(d, n=0):
+    t = wire.make_torrent(f'one file {n}')
+    a = d.request('POST', API, {}, b'd4:info' + t.info + b'e')
+    return a, t.infohash.hex()
+
+
+def test_a_place_that_cannot_be_used_is_said(daemon, tmp_path):
+    (tmp_path / 'file').write_text('x')
+    d = daemon({'metadata.cache_dir': str(tmp_path / 'file' / 'meta'), 'http.workers': 1})
+    h = d.get('/api/v1/health').json
+    assert h['status'] == 'ok' and h['degraded'] == ['cache']
+    a, key = upload(d)
+    assert a.status == 200
+    h = d.get('/api/v1/health').json
+    assert os.path.exists(metacache.path_of(h['cache_dir'], key)) and h['queue'] == 0
+
+
+def test_a_disk_that_refuses_is_said(fetching):
+    d = fetching()
+    key = wire.make_torrent('one file 1').infohash.hex()
+    os.makedirs(d.cache, exist_ok=True)
+    os.symlink('/', os.path.join(d.cache, key[:2]))
+    a, _ = upload(d, 1)
+    assert a.status == 503 and a.json['code'] == 'cache_full'
+    assert d.get('/api/v1/health').json['degraded'] == ['cache']
+    os.unlink(os.path.join(d.cache, key[:2]))
+    assert upload(d, 1)[0].status == 200
+    assert d.get('/api/v1/health').json['degraded'] == []
