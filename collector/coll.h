@@ -109,13 +109,13 @@ struct places {
 	int lists_owed;			/* a list lacks a place for want of room; relist.c */
 };
 
-/* Of places that are asked for online; online.c. Answers are told together. */
-#define ONLINE_NEWS 64
+/* Of places that are asked for online; online.c. Answers are told together, in a pass over all
+ * joined swarms, in slices. */
 struct online {
-	uint8_t news[ONLINE_NEWS][ADDR_LEN];	/* places that came lately */
-	uint32_t nnews;			/* more than there is room for: of everybody */
 	uint64_t told_ms, offered_ms;
-	struct event *tell;
+	struct event *tell, *more;
+	uint32_t pass;			/* goes up with each: swarm.online_pass */
+	int again;			/* another one behind the one that is under way */
 };
 
 /* Of lists that stand in the table, whose swarm is not joined; relist.c. A pass over the

@@ -152,6 +152,7 @@ struct swarm {
 	uint64_t claim_ms;		/* monotonic; last asked for; 0: never */
 	uint32_t places_set;		/* databases that all its places are of; places.c */
 	uint32_t places_owed;		/* coll.places.room when one was left out last; 0: none */
+	uint32_t online_pass;		/* the last that saw its peers; online.c */
 	uint8_t published_verdict, published_path;	/* of the newest version */
 	int meta;			/* its metadata is waited for (fetch.c) */
 	uint64_t seed_until_ms;		/* monotonic; it serves its metadata to others; 0 */

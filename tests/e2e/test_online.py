@@ -135,6 +135,23 @@ def test_an_answer_serves_all_swarms(world):
     assert sorted(service.addresses()) == sorted(addresses)
 
 
+def test_many_swarms_at_once(world):
+    """The collector looks at them in slices, and forgets none."""
+    d, t, service = world({'geo.online_rate': 1000, 'geo.online_burst': 1000,
+                           'swarm.discovery_wait': '300ms'})
+    service.gate.clear()
+    ids = [f'{i:040x}' for i in range(1, 31)]
+    for i in ids:
+        tell(t, some(200), i)
+        assert not any(known(p) for p in d.peers(i)['peers'])
+    service.gate.set()
+    began = time.monotonic()
+    for i in ids:
+        until_placed(d, some(200), i)
+    assert time.monotonic() - began < 15 * slow()
+    assert sorted(service.addresses()) == sorted(some(200))
+
+
 def test_a_swarm_that_is_quiet_gets_a_new_version(world):
     """Nothing else happens in it: the places alone are worth one, and one for all."""
     d, t, service = world()
