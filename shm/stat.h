@@ -186,7 +186,7 @@ X(peers, "peers remembered in joined swarms") \
 X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
 X(redis_up, "1: Redis answers") \
-X(redis_state, "0 off, 1 connecting, 2 up, 3 down, 4 silent, 5 password, 6 denied, 7 loading, 8 full, 9 read-only, 10 cluster, 11 garbage, 12 another error") \
+X(redis_state, "how Redis is: 0 off, 1 connecting, 2 up, 3 down, 4 silent, 5 password, 6 denied, 7 loading, 8 full, 9 read-only, 10 cluster, 11 garbage, 12 another error") \
 X(vpn_state, "the VPN: 0 off, 1 up, 2 down, 3 unauthorized, 4 dead namespace, 5 unreachable, 6 not known yet") \
 X(vpn_since_s, "when vpn_state became so, seconds since 1970") \
 X(vpn_port, "port that Gluetun forwards, 0: none") \
@@ -195,7 +195,7 @@ X(engine_since_s, "when engine_state became so") \
 X(ace_leaving, "calls to AceStream engines that are over, but for the end of the other side") \
 X(ace_open, "AceStream engines being called") \
 X(claims_held, "swarms joined for all nodes") \
-X(redis_mode, "Redis: 0 bundled, 1 external, 2 off") \
+X(redis_mode, "which Redis: 0 bundled, 1 external, 2 off") \
 X(interface_ok, "1: swarm.interface can be used, or none is asked for") \
 X(interface_why, "why swarm.interface cannot be used: 1 missing, 2 down, 3 no carrier, 4 no address, 5 not allowed") \
 X(path, "verdict on the path: 0 unknown, 1 open, 2 blocked, 3 down") \

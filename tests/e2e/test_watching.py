@@ -2,9 +2,11 @@
 import json
 import os
 import re
+import urllib.parse
+import urllib.request
 
 import pytest
-from procs import ROOT
+from procs import ROOT, wait_until
 from prom import promtool, scrape
 
 RULES = os.path.join(ROOT, 'conf', 'prometheus-alerts.yml')
@@ -119,6 +121,42 @@ def known(expr):
         expr = expr.replace(name, value)
     assert '$' not in expr, expr
     return expr
+
+
+def test_a_real_server_scrapes_it(stage, daemon):
+    """Prometheus reads all of it, and can compute every rule."""
+    d = daemon()
+    d.get('/peers/' + 'ab' * 20 + '?wait=0')
+    where, data = stage.net.take(), stage.fresh_dir('prometheus')
+    conf = os.path.join(data, 'prometheus.yml')
+    with open(conf, 'w', encoding='utf-8') as f:
+        f.write('global: {scrape_interval: 1s, evaluation_interval: 1s}\n'
+                f'rule_files: [{RULES}]\n'
+                'scrape_configs:\n  - job_name: peerscope\n'
+                f"    static_configs: [{{targets: ['{d.url.partition('//')[2]}']}}]\n")
+    server = stage.start('prometheus', [
+        '/usr/bin/prometheus', f'--config.file={conf}', f'--storage.tsdb.path={data}/tsdb',
+        f'--web.listen-address={where}:9090'], cwd=data)
+
+    def api(path, **query):
+        server.must_live()
+        q = '?' + urllib.parse.urlencode(query)
+        with urllib.request.urlopen(f'http://{where}:9090/api/v1/{path}{q}', timeout=5) as r:
+            return json.load(r)['data']
+
+    def ask(query):
+        try:
+            return [r['value'][1] for r in api('query', query=query)['result']]
+        except OSError:
+            return []
+    wait_until(lambda: ask('up{job="peerscope"}') == ['1'], 30, 'it has scraped')
+    assert ask('peerscope_collector_up') == ['1']
+    have = len(scrape(d).samples)
+    assert abs(int(ask('scrape_samples_scraped')[0]) - have) < 40     # one route or two
+    rules = wait_until(lambda: (lambda r: r if all(x['health'] == 'ok' for x in r) else None)(
+        api('rules')['groups'][0]['rules']), 20, 'all rules were computed')
+    assert len(rules) == read(RULES).count('- alert: ')
+    assert [r['name'] for r in rules if r['state'] == 'firing'] == []
 
 
 def test_these_tests_find_what_is_wrong(live):
