@@ -68,7 +68,7 @@ X(swarm, max_swarms, INT, "200", 1, 5000, RELOAD, "joined swarms; the one that w
 X(swarm, max_waiters, INT, "4096", 1, 65536, RELOAD, "questions that wait for swarms, of all workers; more are answered 503") \
 X(swarm, alert_queue, INT, "10000", 16, 1000000, RELOAD, "alerts of the BitTorrent session that may wait; more are lost, and counted") \
 X(swarm, event_queue, INT, "32768", 16, 1000000, RELOAD, "records about peers that may wait, 200 bytes each; more are dropped, and counted") \
-X(swarm, cold_rate, INT, "600", 0, 1000000, RELOAD, "swarms a minute that one client may ask for and that are not joined yet; more are answered 503; 0: no limit") \
+X(swarm, cold_rate, INT, "600", 0, 1000000, RELOAD, "swarms a minute that one client may ask for and that are not joined yet; more are answered 503 (metadata: 429); 0: no limit") \
 X(swarm, cold_burst, INT, "300", 1, 1000000, RELOAD, "the same at once, after a quiet time") \
 X(swarm, control, STR, "", 0, 1000, RELOAD, "infohashes of swarms that always have peers, asked when the path is in doubt") \
 X(swarm, max_peers, INT, "2000", 1, CONF_SLOT_PEERS, RELOAD, "peers remembered per swarm; the longest unseen leaves for a new one") \

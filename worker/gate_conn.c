@@ -261,6 +261,8 @@ void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const c
 			    status, status_phrase(status), body.len, gate_date(c->gate));
 	if (status == 503)
 		evbuffer_add_printf(c->out, "Retry-After: %d\r\n", STATUS_RETRY_S);
+	if (c->in.wide) /* pages of others may post there, and want to know why */
+		evbuffer_add_printf(c->out, "Access-Control-Allow-Origin: *\r\n");
 	evbuffer_add(c->out, "\r\n", 2);
 	if (c->in.method != HTTP_HEAD)
 		evbuffer_add(c->out, body.p, body.len);

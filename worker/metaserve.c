@@ -98,6 +98,23 @@ static void put_download(struct json *j, const struct worker *w,
 	json_str(j, "download_url", url);
 }
 
+/* Of the link that this asker has: of nobody else's. */
+static void put_urls(struct json *j, const struct magnet *link)
+{
+	if (link->ntrackers) {
+		json_arr(j, "trackers");
+		for (uint32_t i = 0; i < link->ntrackers; i++)
+			json_str(j, NULL, magnet_tracker(link, i));
+		json_arr_end(j);
+	}
+	if (link->nseeds) {
+		json_arr(j, "web_seeds");
+		for (uint32_t i = 0; i < link->nseeds; i++)
+			json_str(j, NULL, magnet_seed(link, i));
+		json_arr_end(j);
+	}
+}
+
 /* Its members, without the braces. */
 static void put_beside(struct buf *out, const char *object)
 {
@@ -122,12 +139,8 @@ static void make_front(struct buf *out, const struct serving *s)
 	json_obj(&j, NULL);
 	json_str(&j, "source", s->q.source);
 	put_download(&j, s->ask.w, s->q.key);
-	if (link && link->ntrackers) {
-		json_arr(&j, "trackers");
-		for (uint32_t i = 0; i < link->ntrackers; i++)
-			json_str(&j, NULL, magnet_tracker(link, i));
-		json_arr_end(&j);
-	}
+	if (link)
+		put_urls(&j, link);
 	buf_str(out, ",");
 	put_beside(out, s->q.beside);
 }

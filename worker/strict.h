@@ -38,7 +38,8 @@ struct strict_wide {
 
 struct strict_limits {
 	size_t uri, header, body;	/* bytes: http.max_uri, max_header, max_body */
-	/* A POST to one of these paths may have more. evhttp does not get such a body. */
+	/* A POST to one of these paths may have more, and come from pages of others (CORS).
+	 * evhttp does not get such a body. */
 	const struct strict_wide *wide;
 	size_t nwide;
 	struct strict_room *room;

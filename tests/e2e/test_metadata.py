@@ -230,10 +230,12 @@ def test_uploads_are_bounded(cached):
     d = cached({'http.max_uploads': '1m'})
     for length, body, kind in ((10485761, b'', 'application/x-bittorrent'), (10485761, b'', None),
                                (70000, b'{', 'application/json'), (70000, b'{', None)):
-        status, _, said = begun(d, length, body, kind)
+        status, head, said = begun(d, length, body, kind)
         assert (status, said['code']) == (413, 'body_too_large')
+        assert b'access-control-allow-origin: *' in head
     status, head, said = begun(d, 2 << 20, b'd' * ((1 << 20) + 70000))
     assert (status, said['code']) == (503, 'busy') and b'retry-after' in head
+    assert b'access-control-allow-origin: *' in head
     assert d.top()['counters']['http_uploads_full'] == 1
 
 

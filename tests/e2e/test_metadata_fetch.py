@@ -343,9 +343,10 @@ def test_what_one_asker_brings_is_not_told_to_another(fetching, redis_server):
 def test_a_magnets_trackers_are_not_told_to_another(fetching, swarm):
     s = swarm([{'count': 1}])
     d = fetching()
-    a = post(d, link(s.infohash, s.endpoints(), SECRET))
+    a = post(d, link(s.infohash, s.endpoints(), SECRET) + f'&ws=http%3A%2F%2Fa.test%2F{PASSKEY}')
     assert a.status == 200 and a.json['trackers'] == [SECRET]
-    assert a.body.count(b'"trackers"') == 1
+    assert a.json['web_seeds'] == [f'http://a.test/{PASSKEY}']
+    assert a.body.count(b'"trackers"') == a.body.count(b'"web_seeds"') == 1
     assert PASSKEY.encode() not in d.get(f'{API}/{s.infohash}').body
     assert PASSKEY.encode() not in everything_below(d.cache)
     assert PASSKEY not in d.log()
