@@ -133,6 +133,14 @@ void fetch_end(struct fetch_flight *f, enum lane_rc rc)
 	release(f);
 }
 
+void fetch_odd(struct fetch_flight *f)
+{
+	/* A link whose two hashes do not belong together says nothing of either. */
+	if (f->link && !(f->link->has_v1 && f->link->has_v2))
+		metadead_odd(f->c->fetch->dead, f->key, clock_ms());
+	fetch_end(f, LANE_META_ODD);
+}
+
 /* Another flight is for the same torrent, by its other hash. */
 static void join_flights(struct fetch_flight *f)
 {
@@ -224,7 +232,7 @@ void fetch_found(struct coll *c, const struct lt_event *e)
 	    lt_metadata_take(c->lt, e->id, &info, &len) != 0)
 		return; /* asked for again in a second */
 	if (fetch_has(f, info, info, len, &e->ids) != 0)
-		fetch_end(f, LANE_FAILED);
+		fetch_odd(f);
 }
 
 /* ---- the swarm ------------------------------------------------------------------------ */
@@ -313,11 +321,15 @@ static void take_off(struct fetch_flight *f)
 static int is_dead(struct coll *c, const struct shm_job *job, const struct magnet *link)
 {
 	uint32_t wait_s = metadead_wait_s(c->fetch->dead, job->id, clock_ms());
+	int odd = metadead_is_odd(c->fetch->dead, job->id);
 
-	if (!wait_s || link->given.n || fetch_trackers_new(c, job->id, link))
+	if (!wait_s || (!odd && (link->given.n || fetch_trackers_new(c, job->id, link))))
 		return 0;
 	stat_inc(meta_dead);
-	wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
+	if (odd)
+		wait_answer(c, job->token, LANE_META_ODD);
+	else
+		wait_answer_in(c, job->token, LANE_META_DEAD, wait_s);
 	return 1;
 }
 

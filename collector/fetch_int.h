@@ -63,6 +63,8 @@ struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN]);
 struct fetch_flight *fetch_of(const struct coll *c, const uint8_t key[IH_LEN]);
 /* It is over: whoever waits hears rc. */
 void fetch_end(struct fetch_flight *f, enum lane_rc rc);
+/* What is right by its hash is none that we can tell of, and will be none the next time. */
+void fetch_odd(struct fetch_flight *f);
 /* Takes bytes, of which len bytes at info are the dict: f, then its other askers, have what
  * they wait for. hashes: which they are, checked. -1: it is no metadata, or not that of f. */
 PS_MUST int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,

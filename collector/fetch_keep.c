@@ -15,6 +15,8 @@
 
 /* A .torrent is its info dict and a little more. */
 #define TORRENT_MAX (METAINFO_MAX + (1u << 20))
+/* JSON that could not grow was so close to its bound, or there was no memory. */
+#define JSON_CLOSE (1u << 20)
 
 /* What stands beside the info dict is its asker's own word, and often has his passkey in
  * it: nothing of it is in a cache that others are served from. */
@@ -100,10 +102,15 @@ static void rendered(struct fetch_flight *f)
 
 	metainfo_json_end(&f->w);
 	f->step = FETCH_STORING;
+	ih_hex(hex, f->key);
+	if (f->json.failed && f->json.len > META_BYTES_MAX - JSON_CLOSE) {
+		log_warn("metadata", "%s: as JSON it is too long", hex);
+		fetch_odd(f);
+		return;
+	}
 	to_redis(f);
 	if (to_disk(f) == 0)
 		return;
-	ih_hex(hex, f->key);
 	log_error("metadata", "%s: no memory for its files", hex);
 	fetch_end(f, LANE_FAILED);
 }

@@ -198,6 +198,7 @@ static int is_final(const struct entry *e, enum lane_rc rc)
 	switch (rc) {
 	case LANE_OK:
 	case LANE_META_REDIS:
+	case LANE_META_ODD:
 	case LANE_META_BADFILE: return 1;
 	default:
 		return e->j.until_ms != 0 &&

@@ -12,6 +12,7 @@ struct metadead {
 	struct {
 		uint64_t until_ms;
 		uint32_t failed; /* times, in a row */
+		int odd;
 		uint32_t nmarks;
 		uint64_t mark[METADEAD_TRACKERS];
 	} e[METADEAD_MAX];
@@ -46,10 +47,24 @@ int metadead_failed(struct metadead *d, const uint8_t key[IH_LEN], uint64_t now_
 
 	if (!known || now_ms >= d->e[i].until_ms + METADEAD_FORGET_MS)
 		d->e[i].failed = d->e[i].nmarks = 0;
+	d->e[i].odd = 0;
 	step = d->e[i].failed < PS_ARRAY_LEN(pause_s) - 1 ? d->e[i].failed++
 							  : PS_ARRAY_LEN(pause_s) - 1;
 	d->e[i].until_ms = now_ms + pause_s[step] * UINT64_C(1000);
 	return gone;
+}
+
+void metadead_odd(struct metadead *d, const uint8_t key[IH_LEN], uint64_t now_ms)
+{
+	(void)metadead_failed(d, key, now_ms);
+	d->e[lru_find(d->index, key)].odd = 1;
+}
+
+int metadead_is_odd(const struct metadead *d, const uint8_t key[IH_LEN])
+{
+	uint32_t i = lru_find(d->index, key);
+
+	return i != LRU_NONE && d->e[i].odd;
 }
 
 static int has(const struct metadead *d, uint32_t i, uint64_t mark)

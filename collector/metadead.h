@@ -27,6 +27,9 @@ PS_MUST int metadead_open(struct metadead **out); /* -1: no memory */
 void metadead_close(struct metadead **d);         /* NULL is fine */
 /* It was looked for, and nobody had it, who could be heard. 1: another one was forgotten for it. */
 int metadead_failed(struct metadead *d, const uint8_t key[IH_LEN], uint64_t now_ms);
+/* And it is there, but none that can be read: nobody's peers or trackers have another. */
+void metadead_odd(struct metadead *d, const uint8_t key[IH_LEN], uint64_t now_ms);
+int metadead_is_odd(const struct metadead *d, const uint8_t key[IH_LEN]);
 /* And these were asked for it: n hashes of URLs. It is known to have failed. */
 void metadead_asked(struct metadead *d, const uint8_t key[IH_LEN], const uint64_t *mark,
 		    size_t n);

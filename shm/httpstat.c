@@ -14,8 +14,8 @@ const uint32_t httpstat_le_us[HTTPSTAT_BUCKETS - 1] = {
 };
 
 static const uint16_t codes[HTTPSTAT_CODES] = {
-	0,   200, 202, 204, 304, 400, 404, 405, 408, 413,
-	414, 415, 417, 429, 431, 500, 501, 503, 504, 505,
+	0,   200, 202, 204, 304, 400, 404, 405, 408, 413, 414,
+	415, 417, 422, 429, 431, 500, 501, 503, 504, 505,
 };
 
 int httpstat_code(uint32_t i)

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define HTTPSTAT_ROUTES 24		/* numbers of routes, 0 among them */
-#define HTTPSTAT_CODES 20		/* the first one stands for any other */
+#define HTTPSTAT_CODES 21		/* the first one stands for any other */
 #define HTTPSTAT_BUCKETS 16		/* the last one has no upper end */
 
 struct httpstat_route {

@@ -62,7 +62,8 @@ enum lane_rc {
 	LANE_META_BADFILE = 9,		/* what was uploaded is no torrent: 400 */
 	LANE_META_DISK = 10,		/* found, but the cache has no place for it: 503 */
 	LANE_META_REDIS = 11,		/* as LANE_OK; it was found in Redis */
-	LANE_RC_LAST = LANE_META_REDIS,
+	LANE_META_ODD = 12,		/* the true metadata is none that can be told: 422 */
+	LANE_RC_LAST = LANE_META_ODD,
 };
 
 /* Tokens: slot and generation tell whose it is, the sequence which request. */

@@ -225,6 +225,7 @@ static int settle(struct ask *a, const struct peers_question *q, enum lane_rc rc
 	case LANE_META_DEAD:
 	case LANE_META_BADFILE:
 	case LANE_META_DISK:
+	case LANE_META_ODD:
 	case LANE_META_REDIS: /* of other questions */
 	case LANE_FAILED:
 		http_error(a, 500, "failed", "The collector could not join the swarm.");

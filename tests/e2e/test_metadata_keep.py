@@ -89,6 +89,34 @@ def test_a_private_torrent_is_not_seeded(fetching, swarm, stage):
     assert gauges(d)['meta_seeds'] == 0
 
 
+def test_true_metadata_that_is_none(fetching, swarm, stage):
+    """Nothing but padding: right by its hash, so no peer has a better one."""
+    info = wire.benc({'files': [{'attr': 'p', 'length': 16384, 'path': ['.pad', '16384']}],
+                      'name': 'p', 'piece length': 16384, 'pieces': bytes(20)})
+    p = Payload(stage, (), 1)
+    p.path = stage.path('padding.torrent')
+    with open(p.path, 'wb') as f:
+        f.write(b'd4:info' + info + b'e')
+    s = swarm([{'count': 1}], payload=p)
+    d = fetching()
+    for _ in range(2):
+        a = post(d, link(s.infohash, s.endpoints()))
+        assert a.status == 422 and a.json['code'] == 'unreadable_metadata', a
+    assert counters(d)['meta_flights'] == counters(d)['meta_rejected'] == 1
+
+
+def test_json_that_is_too_long(fetching):
+    """Directories that 60,000 files share are in the path of each."""
+    leaf = b'd0:d6:lengthi1e11:pieces root32:' + b'r' * 32 + b'ee'
+    tree = b'd' + b''.join(wire.benc(f'{i:05x}') + leaf for i in range(60000)) + b'e'
+    for _ in range(25):
+        tree = b'd' + wire.benc(b'"' * 60) + tree + b'e'
+    d = fetching()
+    a = d.request('POST', API, {}, b'd4:infod9:file tree' + tree
+                  + b'12:meta versioni2e4:name4:name12:piece lengthi16384eee', timeout=60)
+    assert a.status == 422 and a.json['code'] == 'unreadable_metadata', a
+
+
 # Two hashes ---------------------------------------------------------------------
 
 def v2_link(b, *endpoints, both=False):

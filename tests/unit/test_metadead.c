@@ -112,6 +112,17 @@ static void test_asked_in_vain(void **state)
 	assert_false(metadead_was_asked(d, key(1), 5));
 }
 
+static void test_odd(void **state)
+{
+	(void)state;
+	metadead_odd(d, key(1), 0);
+	assert_true(metadead_is_odd(d, key(1)));
+	assert_false(metadead_is_odd(d, key(2)));
+	assert_int_equal(metadead_wait_s(d, key(1), 0), 60);
+	(void)metadead_failed(d, key(1), 60000);
+	assert_false(metadead_is_odd(d, key(1)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +132,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_oldest_makes_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asked_in_vain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_odd, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
