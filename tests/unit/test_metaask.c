@@ -323,6 +323,7 @@ static void test_every_end_has_words(void **state)
 		{LANE_WAITERS, 503, "busy"},
 		{LANE_TABLE, 503, "busy"},
 		{LANE_META_BADFILE, 400, "invalid_torrent"},
+		{LANE_META_ODD, 422, "unreadable_metadata"},
 		{LANE_META_DISK, 503, "cache_full"},
 		{LANE_LIMITED, 429, "limited"},
 		{LANE_REFUSED, 503, "interface"},
