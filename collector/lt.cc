@@ -1170,7 +1170,7 @@ class visits
 			p.extensions.emplace_back(&lt::create_ut_metadata_plugin);
 		p.flags |= lt::torrent_flags::disable_dht |
 			   lt::torrent_flags::disable_lsd |
-			   lt::torrent_flags::disable_pex | lt::torrent_flags::paused;
+			   lt::torrent_flags::disable_pex;
 		session_of(way).async_add_torrent(std::move(p));
 		return v;
 	}
@@ -1186,7 +1186,6 @@ class visits
 		for (const auto &ep : v.next)
 			h.connect_peer(ep);
 		v.next.clear();
-		h.resume(); /* as in added(); the first time */
 		return true;
 	}
 
