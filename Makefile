@@ -108,7 +108,7 @@ $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 # Tests wait more than they work, and each process of them has addresses of its own.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
 E2E ?=
-E2E_AT_ONCE ?= 6
+E2E_AT_ONCE ?= 8
 JOBS := $(shell nproc)
 
 deps:
@@ -154,7 +154,7 @@ storm: $(THREADED)
 	@set -e; for t in $(THREADED); do echo "== $$t"; $$t; done
 
 swarmtest:
-	$(PYTEST) tests/swarm
+	$(PYTEST) -n 4 tests/swarm
 
 e2e: $(BIN)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) -n $(E2E_AT_ONCE) tests/e2e $(E2E)

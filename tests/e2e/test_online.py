@@ -440,7 +440,7 @@ def test_nobody_is_asked_while_a_database_is_verified(world, tmp_path):
     wait_until(lambda: [x['state'] for x in d.get('/health').json['geo']['databases']]
                == ['verifying', 'missing', 'verifying'], every=0, what='it is being verified')
     d.peers(IDS[0], wait='0')
-    peers = until_placed(d, some(5))
+    peers = until_placed(d, some(5), timeout=60)
     assert {p['geo_source'] for p in peers.values()} == {'mmdb:more2'}
     assert service.addresses() == []
 
