@@ -74,6 +74,6 @@ void fetch_trackers(struct coll *c, struct swarm *w, const struct magnet *link)
 
 void fetch_trackers_again(struct coll *c, struct swarm *w, const struct magnet *link)
 {
-	if (!w->nlinked && !w->trackers_at_ms)
+	if (!w->nlinked && !w->trackers_at_ms && c->kid.conf.swarm_max_trackers)
 		fetch_trackers(c, w, link);
 }
