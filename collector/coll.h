@@ -252,6 +252,7 @@ void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
  * waits. */
 void wait_for_meta(struct coll *c, const struct fetch_flight *f, const struct shm_job *job);
 void wait_answer_meta(struct coll *c, const struct fetch_flight *f, enum lane_rc rc);
+int wait_is_for_meta(const struct coll *c, const struct fetch_flight *f);	/* does anybody? */
 void wait_move_meta(struct coll *c, const struct fetch_flight *from,
 		    const struct fetch_flight *to);
 /* Who waited to hear what id means now waits for w; or is answered from the table; or is

@@ -1,7 +1,6 @@
 /* fetch.c -- questions for metadata, Redis, the swarm; see fetch.h. */
 #include "collector/fetch.h"
 
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,33 +55,54 @@ static void wanted(struct fetch_flight *f)
 	f->idle = 0;
 }
 
-struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN])
+struct fetch_flight *fetch_new(struct coll *c)
 {
-	struct fetch *fe = c->fetch;
-	struct fetch_flight *f = NULL;
+	struct fetch_flight *f = calloc(1, sizeof(*f));
 
-	if (fe->nflights >= (uint32_t)c->kid.conf.metadata_flights)
-		make_room(fe);
-	if (fe->nflights < (uint32_t)c->kid.conf.metadata_flights)
-		f = calloc(1, sizeof(*f));
-	if (!f) {
-		stat_inc(meta_full);
+	if (!f)
 		return NULL;
-	}
 	f->c = c;
-	f->number = ++fe->last;
-	memcpy(f->key, key, IH_LEN);
+	f->number = ++c->fetch->last;
 	f->began_ms = clock_ms();
 	wanted(f);
 	buf_init(&f->json, META_BYTES_MAX);
+	return f;
+}
+
+int fetch_list(struct fetch_flight *f)
+{
+	struct fetch *fe = f->c->fetch;
+	uint32_t max = (uint32_t)f->c->kid.conf.metadata_flights;
+
+	if (fe->nflights >= max)
+		make_room(fe);
+	if (fe->nflights >= max) {
+		stat_inc(meta_full);
+		return -1;
+	}
+	f->listed = 1;
 	f->next = fe->flights;
 	fe->flights = f;
 	stat_inc(meta_flights);
 	stat_set(meta_flying, ++fe->nflights);
-	return f;
+	return 0;
 }
 
-static void release(struct fetch_flight *f)
+/* NULL: there is no room. */
+static struct fetch_flight *begin(struct coll *c, const uint8_t key[IH_LEN])
+{
+	struct fetch_flight *f = fetch_new(c);
+
+	if (!f)
+		return NULL;
+	memcpy(f->key, key, IH_LEN);
+	if (fetch_list(f) == 0)
+		return f;
+	fetch_free(f);
+	return NULL;
+}
+
+static void unlist(struct fetch_flight *f)
 {
 	struct fetch *fe = f->c->fetch;
 	struct fetch_flight **at = &fe->flights;
@@ -91,6 +111,14 @@ static void release(struct fetch_flight *f)
 		at = &(*at)->next;
 	*at = f->next;
 	stat_set(meta_flying, --fe->nflights);
+}
+
+void fetch_free(struct fetch_flight *f)
+{
+	struct fetch *fe = f->c->fetch;
+
+	if (f->listed)
+		unlist(f);
 	redis_get_cancel(&f->get);
 	if (f->step == FETCH_RENDERING)
 		metainfo_json_end(&f->w);
@@ -128,9 +156,13 @@ int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN])
 void fetch_end(struct fetch_flight *f, enum lane_rc rc)
 {
 	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS);
-	wait_answer_meta(f->c, f, rc);
-	later_ended(f->c, f, rc);
-	release(f);
+	if (f->up[0])
+		fetch_up_end(f, rc);
+	else
+		wait_answer_meta(f->c, f, rc);
+	if (f->listed)
+		later_ended(f->c, f, rc);
+	fetch_free(f);
 }
 
 void fetch_odd(struct fetch_flight *f)
@@ -142,7 +174,7 @@ void fetch_odd(struct fetch_flight *f)
 }
 
 /* Another flight is for the same torrent, by its other hash. */
-static void join_flights(struct fetch_flight *f)
+void fetch_join(struct fetch_flight *f)
 {
 	struct fetch_flight *next;
 
@@ -156,59 +188,11 @@ static void join_flights(struct fetch_flight *f)
 		if (!f->link || swarms_find(f->c->swarms, g->key) !=
 					swarms_find(f->c->swarms, f->key))
 			let_go(g, 1);
-		release(g);
+		fetch_free(g);
 	}
 }
 
 /* ---- found ---------------------------------------------------------------------------- */
-
-void fetch_hashes(struct lt_ids *out, const void *info, size_t len)
-{
-	out->has_v1 = out->has_v2 = 1;
-	SHA1(info, len, out->v1);
-	SHA256(info, len, out->v2);
-}
-
-/* Is that what the question names? A v2 hash cut to 20 bytes is one, too. */
-static int is_asked(const struct fetch_flight *f)
-{
-	const struct magnet *l = f->link;
-
-	if (l && l->has_v1 && l->has_v2 && f->ids.has_v1 && f->ids.has_v2)
-		return same(l->v1, f->ids.v1) && memcmp(l->v2, f->ids.v2, IH_V2_LEN) == 0;
-	return (f->ids.has_v1 && same(f->key, f->ids.v1)) ||
-	       (f->ids.has_v2 && same(f->key, f->ids.v2));
-}
-
-int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,
-	      const struct lt_ids *hashes)
-{
-	char err[ERRLEN], hex[IH_HEX_LEN];
-
-	ih_hex(hex, f->key);
-	if (metainfo_read(&f->m, info, len, err) != 0) {
-		log_warn("metadata", "%s: %s", hex, err);
-		goto refuse;
-	}
-	f->ids = *hashes;
-	f->ids.has_v1 = f->ids.has_v1 && f->m.has_v1;
-	f->ids.has_v2 = f->ids.has_v2 && f->m.has_v2;
-	if (!is_asked(f)) {
-		log_warn("metadata", "%s: the metadata is another torrent's", hex);
-		goto refuse;
-	}
-	free(f->bytes);
-	f->bytes = bytes;
-	f->c->fetch->held += len - f->held;
-	f->held = len;
-	join_flights(f);
-	fetch_render(f);
-	return 0;
-refuse:
-	stat_inc(meta_rejected);
-	free(bytes);
-	return -1;
-}
 
 static struct fetch_flight *waiting_for(const struct coll *c, const struct lt_event *e)
 {
@@ -231,8 +215,7 @@ void fetch_found(struct coll *c, const struct lt_event *e)
 	if (!f || c->fetch->held >= FETCH_HELD_MAX ||
 	    lt_metadata_take(c->lt, e->id, &info, &len) != 0)
 		return; /* asked for again in a second */
-	if (fetch_has(f, info, info, len, &e->ids) != 0)
-		fetch_odd(f);
+	fetch_read(f, info, len);
 }
 
 /* ---- the swarm ------------------------------------------------------------------------ */
@@ -264,7 +247,7 @@ static enum lane_rc enter(struct fetch_flight *f)
 	return LANE_OK;
 }
 
-static void enter_or_end(struct fetch_flight *f)
+void fetch_enter(struct fetch_flight *f)
 {
 	enum lane_rc rc = enter(f);
 
@@ -274,20 +257,17 @@ static void enter_or_end(struct fetch_flight *f)
 
 /* ---- Redis ---------------------------------------------------------------------------- */
 
+/* It is checked as everything is. */
 static int took(struct fetch_flight *f, const char *value, size_t len)
 {
-	struct lt_ids ids;
 	char *bytes = malloc(len + 1);
 
 	if (!bytes)
 		return 0;
 	memcpy(bytes, value, len);
-	fetch_hashes(&ids, bytes, len);
 	f->from_redis = 1;
-	if (fetch_has(f, bytes, bytes, len, &ids) == 0)
-		return 1;
-	f->from_redis = 0;
-	return 0;
+	fetch_read(f, bytes, len);
+	return 1;
 }
 
 static void on_value(void *arg, const char *value, size_t len)
@@ -295,10 +275,8 @@ static void on_value(void *arg, const char *value, size_t len)
 	struct fetch_flight *f = arg;
 
 	f->get = NULL;
-	if (value && took(f, value, len))
-		stat_inc(meta_redis_hits);
-	else
-		enter_or_end(f);
+	if (!value || !took(f, value, len))
+		fetch_enter(f);
 	wait_check(f->c);
 }
 
@@ -311,7 +289,7 @@ static void take_off(struct fetch_flight *f)
 		f->get = redis_get(f->c->redis, key, FETCH_REDIS_WAIT_MS, FETCH_REDIS_MAX,
 				   on_value, f);
 	if (!f->get)
-		enter_or_end(f);
+		fetch_enter(f);
 }
 
 /* ---- questions ------------------------------------------------------------------------ */
@@ -342,7 +320,7 @@ static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 	if (!swarms_find(c->swarms, job->id) && (wait_s = jobs_cold_s(c, job)) != 0) {
 		wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
 	} else {
-		f = fetch_begin(c, job->id);
+		f = begin(c, job->id);
 		if (!f)
 			wait_answer(c, job->token, LANE_BUSY);
 	}
@@ -426,7 +404,7 @@ int fetch_long(struct coll *c, struct magnet *link, const uint8_t client[ADDR_LE
 	int fresh = !f;
 
 	if (fresh)
-		f = fetch_begin(c, magnet_key(link));
+		f = begin(c, magnet_key(link));
 	else
 		more(f, client, link);
 	if (f && (fresh || f->end_ms < end_ms)) {
@@ -511,7 +489,7 @@ static void tick(struct fetch_flight *f)
 	} else if (!f->idle && clock_ms() >= f->end_ms) {
 		late(f);
 	} else if (!w) {
-		enter_or_end(f); /* it was left for another reason */
+		fetch_enter(f); /* it was left for another reason */
 	} else if (
 		w->pieces) { /* it is there; the word of it was lost, or there was no room */
 		lt_metadata(f->c->lt, w->id);
@@ -542,6 +520,7 @@ void fetch_tick(struct coll *c)
 		tick(f);
 	}
 	stat_set(meta_idle, idle);
+	fetch_read_turn(c);
 	fetch_keep_tick(c);
 	fetch_up_tick(c);
 	later_tick(c);
@@ -555,7 +534,10 @@ int fetch_open(struct coll *c, char err[ERRLEN])
 	if (!c->fetch || metadead_open(&c->fetch->dead) != 0)
 		return err_set(err, "out of memory");
 	fetch_up_open(c);
-	return fetch_keep_open(c, err) != 0 || later_open(c, err) != 0 ? -1 : 0;
+	return fetch_read_open(c, err) != 0 || fetch_keep_open(c, err) != 0 ||
+			       later_open(c, err) != 0
+		       ? -1
+		       : 0;
 }
 
 void fetch_close(struct coll *c)
@@ -564,8 +546,9 @@ void fetch_close(struct coll *c)
 
 	if (!fe)
 		return;
+	fetch_read_close(c);
 	while (fe->flights)
-		release(fe->flights);
+		fetch_free(fe->flights);
 	later_close(c);
 	fetch_keep_close(fe);
 	metadead_close(&fe->dead);

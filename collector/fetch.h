@@ -4,6 +4,8 @@
  *	JOB_META --> Redis (200 ms) --> the swarm --+--> JSON, in steps --> disk --> LANE_OK
  *	JOB_META_FILE: an uploaded .torrent --------'                 '---> Redis
  *
+ * Where the two lines meet it is read and checked, on a thread (metaread.h), one at a time.
+ *
  * A flight in a swarm is an ordinary member of it: its peers are in /peers, too, and those
  * that it had are asked. The trackers and peers of the link are taken, its web seeds are
  * not. libtorrent has checked the hash; what comes from Redis is checked here. The flight
@@ -35,6 +37,7 @@
 #define FETCH_UP_KEEP_S 600  /* an upload that nobody took is removed */
 #define FETCH_UP_SWEEP_MS 60000
 #define FETCH_UP_LOOK 1024 /* names looked at in one sweep */
+#define FETCH_UPS 64	   /* uploads that wait to be read, as files; more are refused */
 #define FETCH_UP_NAME 64   /* bytes of an upload's name */
 
 struct coll;

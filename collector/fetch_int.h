@@ -1,18 +1,23 @@
 /*
  * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_track.c (trackers of links),
- * fetch_keep.c (JSON, disk, seeding) and fetch_up.c (uploads) share. See fetch.h.
+ * fetch_read.c (reading), fetch_keep.c (JSON, disk, seeding) and fetch_up.c (uploads) share.
+ * See fetch.h.
  */
 #ifndef PEERSCOPE_COLLECTOR_FETCH_INT_H
 #define PEERSCOPE_COLLECTOR_FETCH_INT_H
 
+#include <sys/queue.h>
+
 #include "collector/coll.h"
 #include "collector/metadead.h"
 #include "collector/metainfo.h"
+#include "collector/metaread.h"
 #include "collector/metastore.h"
 
 enum fetch_step {
 	FETCH_ASKING, /* Redis */
 	FETCH_IN_SWARM,
+	FETCH_READING, /* waits for it, or is being read */
 	FETCH_RENDERING,
 	FETCH_STORING,
 };
@@ -33,13 +38,17 @@ struct fetch_flight {
 	uint64_t idle_ms;
 	uint64_t began_ms;
 	struct redis_get *get;
-	char *bytes;       /* ours: an info dict, or a whole .torrent */
-	size_t held;       /* bytes of them */
+	/* Ours: an info dict, or a whole .torrent; NULL while it is being read. */
+	char *bytes;
+	size_t held; /* bytes of them */
 	struct metainfo m; /* of bytes */
 	struct lt_ids ids;
 	int from_redis;
 	struct metainfo_json w; /* while FETCH_RENDERING */
 	struct buf json;
+	int listed; /* an upload is once it is known which torrent it is */
+	char up[FETCH_UP_NAME + 1]; /* name of an upload; "": it is none */
+	TAILQ_ENTRY(fetch_flight) turn; /* while FETCH_READING */
 	struct fetch_flight *next;
 };
 
@@ -47,6 +56,7 @@ struct fetch {
 	struct fetch_flight *flights; /* newest first; metadata.flights at most */
 	uint32_t nflights;
 	size_t held; /* bytes of all flights */
+	struct reading *reading; /* fetch_read.c */
 	uint64_t last; /* number */
 	struct metadead *dead;
 	/* What an earlier metadata.cache_dir still writes is waited for, then closed. */
@@ -59,18 +69,19 @@ struct fetch {
 };
 
 /* --- fetch.c --- */
-struct fetch_flight *fetch_begin(struct coll *c, const uint8_t key[IH_LEN]);
+/* One that nobody finds yet; NULL: no memory. */
+struct fetch_flight *fetch_new(struct coll *c);
+/* From now on they do. -1: metadata.flights. */
+PS_MUST int fetch_list(struct fetch_flight *f);
+void fetch_free(struct fetch_flight *f); /* without a word to anybody */
 struct fetch_flight *fetch_of(const struct coll *c, const uint8_t key[IH_LEN]);
 /* It is over: whoever waits hears rc. */
 void fetch_end(struct fetch_flight *f, enum lane_rc rc);
 /* What is right by its hash is none that we can tell of, and will be none the next time. */
 void fetch_odd(struct fetch_flight *f);
-/* Takes bytes, of which len bytes at info are the dict: f, then its other askers, have what
- * they wait for. hashes: which they are, checked. -1: it is no metadata, or not that of f. */
-PS_MUST int fetch_has(struct fetch_flight *f, char *bytes, const void *info, size_t len,
-		      const struct lt_ids *hashes);
-/* Both hashes of an info dict. */
-void fetch_hashes(struct lt_ids *out, const void *info, size_t len);
+/* Other flights for what f found end in it. */
+void fetch_join(struct fetch_flight *f);
+void fetch_enter(struct fetch_flight *f); /* its swarm, or it ends */
 
 /* Is it the torrent of this key that f looks for, or found? */
 int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN]);
@@ -97,6 +108,16 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text);
 void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc);
 void later_tick(struct coll *c);
 
+/* --- fetch_read.c --- */
+PS_MUST int fetch_read_open(struct coll *c, char err[ERRLEN]);
+void fetch_read_close(struct coll *c);
+/* Takes bytes, an info dict from f's swarm or Redis: what it means follows. */
+void fetch_read(struct fetch_flight *f, char *bytes, size_t len);
+/* Takes f, an upload, which its askers wait for. Only if there is room. */
+int fetch_read_room(const struct coll *c);
+void fetch_read_up(struct fetch_flight *f);
+void fetch_read_turn(struct coll *c); /* there may be room for the next one */
+
 /* --- fetch_keep.c --- */
 PS_MUST int fetch_keep_open(struct coll *c, char err[ERRLEN]);
 void fetch_keep_close(struct fetch *fe);
@@ -111,5 +132,9 @@ int fetch_key(char out[64], const uint8_t key[IH_LEN]); /* of Redis */
 void fetch_up_open(struct coll *c);
 void fetch_up(struct coll *c, const struct shm_job *job, const uint8_t *text);
 void fetch_up_tick(struct coll *c);
+/* Who waits is answered; then its file goes: had we died before, it would be done again. */
+void fetch_up_end(const struct fetch_flight *f, enum lane_rc rc);
+int fetch_up_path(const struct coll *c, char out[METAREAD_PATH], const char *name,
+		  const char *end);
 
 #endif

@@ -165,6 +165,7 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 		stored(c, &done);
 	while (metastore_take(c->fetch->store, &done))
 		stored(c, &done);
+	fetch_read_turn(c);
 }
 
 /* The first place that can be used, and how much may be in it. */

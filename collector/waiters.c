@@ -238,6 +238,15 @@ void wait_answer_meta(struct coll *c, const struct fetch_flight *f, enum lane_rc
 	}
 }
 
+int wait_is_for_meta(const struct coll *c, const struct fetch_flight *f)
+{
+	const struct waiter *q = c->waiters;
+
+	while (q && q->meta != f)
+		q = q->next;
+	return q != NULL;
+}
+
 void wait_move_meta(struct coll *c, const struct fetch_flight *from,
 		    const struct fetch_flight *to)
 {

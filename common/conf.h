@@ -50,7 +50,7 @@ X(http, header_timeout, MS, "10s", 100, 300000, RELOAD, "a request (line, header
 X(http, idle_timeout, MS, "75s", 100, 3600000, RELOAD, "a kept-alive connection is closed after this long without a request; keep it above nginx's keepalive_timeout (60s)") \
 X(http, write_timeout, MS, "30s", 100, 600000, RELOAD, "a client that takes no byte of its answer for this long is closed") \
 X(http, body_cache, SIZE, "8m", 65536, 1073741824, RELOAD, "rendered answers that one worker keeps") \
-X(http, max_uploads, SIZE, "64m", 0, 1073741824, RELOAD, "uploaded .torrent files and batches that one worker holds at once, as far as they are longer than max_body; more are answered 503") \
+X(http, max_uploads, SIZE, "64m", 0, 1073741824, RELOAD, "uploaded .torrent files, until they are answered, and batches that one worker holds at once, as far as they are longer than max_body; more are answered 503") \
 X(http, max_sending, SIZE, "64m", 65536, 1073741824, RELOAD, "answers of one worker, rendered for one client each, that are not yet taken; more are answered 503") \
 X(swarm, listen, STR, "0.0.0.0:42069,[::]:42069", 0, 400, RELOAD, "where peers reach us, address:port or device:port; empty: nowhere") \
 X(swarm, interface, STR, "", 0, 15, RELOAD, "network device for all swarm traffic, both directions, e.g. tun0; without it nothing is joined; empty: any") \

@@ -33,11 +33,12 @@ enum lane_job {
  * JOB_META: id is magnet_key of the link, which is the text as magnet_write has it; wait_ms
  * is how long its asker waits at most. LANE_OK: the files are there now (metafile.h).
  * JOB_META_FILE: the text is the name (no "/") of a file in META_UP below master.run_dir,
- * made for this question. The collector removes it; before it completes with LANE_OK it
- * writes <name>.key beside it, which the worker reads and removes: the key, 40 lower-case
- * digits, a newline, and as a JSON object what stands in the file beside the info dict
- * (trackers, comment, ...). That is for this asker alone: a passkey may be in it, and the
- * hash proves none of it. What nobody removed in ten minutes the collector does.
+ * made for this question. Each side removes it when that is over; before the collector
+ * completes with LANE_OK it writes <name>.key beside it, which the worker reads and removes:
+ * the key, 40 lower-case digits, a newline, and as a JSON object what stands in the file
+ * beside the info dict (trackers, comment, ...). That is for this asker alone: a passkey may
+ * be in it, and the hash proves none of it. What nobody removed in ten minutes the collector
+ * does.
  * JOB_META_LATER: the text is the id of a job, whose question lies as a file of that name in
  * META_UP. LANE_OK: the collector has it, and METAJOB_DIR has its file. LANE_BUSY: there are
  * metadata.jobs of them.

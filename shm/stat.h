@@ -148,6 +148,7 @@ X(meta_full, "questions for metadata refused at metadata.flights") \
 X(meta_idle_dropped, "torrents nobody waited for, given up for a question at metadata.flights") \
 X(meta_uploads, "uploaded .torrent files read") \
 X(meta_bad_uploads, "uploaded files that were no torrents") \
+X(meta_uploads_full, "uploads answered 503: 64 wait to be read") \
 X(meta_stored, "torrents whose metadata was written to disk") \
 X(meta_refused, "torrents whose metadata was not written: too many under way, or no room in the cache") \
 X(meta_failed, "times the disk of the metadata cache refused") \
@@ -229,6 +230,7 @@ X(geo_online_used, "questions that the web service for places was asked that day
 X(geo_online_day, "the day of geo_online_used, counted from 1970") \
 X(meta_flying, "torrents whose metadata is looked for") \
 X(meta_idle, "torrents whose metadata is looked for though nobody waits any more") \
+X(meta_uploads_waiting, "uploads that wait to be read") \
 X(meta_jobs_kept, "async questions for metadata, ended ones too") \
 X(meta_jobs_pending, "async questions for metadata that have not ended") \
 X(meta_seeds, "swarms in which others get their metadata of us") \

@@ -288,6 +288,11 @@ const struct strict *gate_request(const struct gate_conn *c)
 	return &c->in;
 }
 
+size_t gate_keep_room(struct gate_conn *c)
+{
+	return strict_keep_room(&c->in);
+}
+
 void gate_drop_body(struct gate_conn *c)
 {
 	strict_drop_body(&c->in);

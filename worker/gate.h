@@ -78,6 +78,9 @@ void gate_set_route(struct gate_conn *c, uint32_t route);
 void gate_count(struct gate_conn *c, int status);
 
 const struct strict *gate_request(const struct gate_conn *c);	/* the one under way */
+/* Its body lies elsewhere from now on: the caller takes these bytes of its room (strict.h) back
+ * to gate_conf.limits.room once that is gone, too. */
+size_t gate_keep_room(struct gate_conn *c);
 /* The body of that one is not needed any more: its memory is free for others. */
 void gate_drop_body(struct gate_conn *c);
 void gate_peer(const struct gate_conn *c, uint8_t addr[ADDR_LEN]);

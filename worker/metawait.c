@@ -20,6 +20,7 @@
 struct own {
 	uint8_t key[IH_LEN];
 	int is_file; /* text is the name of an upload, key is not known yet */
+	size_t room; /* of http.max_uploads, as long as there is a file */
 	size_t len;
 	char text[]; /* the link, as magnet_write has it; with a NUL */
 };
@@ -69,13 +70,15 @@ static void up_path(char out[UP_PATH], const struct worker *w, const struct own 
 	snprintf(out, UP_PATH, "%s/" META_UP "/%s%s", w->kid->run_dir, own->text, end);
 }
 
-/* What the collector did not take, or left for us. */
-static void remove_upload(const struct worker *w, const struct own *own)
+/* And what the collector left for us. */
+static void remove_upload(struct worker *w, struct own *own)
 {
 	char path[UP_PATH];
 
 	if (!own->is_file)
 		return;
+	w->uploads.used -= own->room;
+	own->room = 0;
 	up_path(path, w, own, "");
 	(void)unlink(path);
 	up_path(path, w, own, ".key");
@@ -97,7 +100,7 @@ int metawait_put(const char *path, const struct buf *body, char err[ERRLEN])
 }
 
 /* NULL: err. */
-static struct own *own_of_upload(const struct worker *w, const struct buf *body,
+static struct own *own_of_upload(struct worker *w, const struct buf *body,
 				 char err[ERRLEN])
 {
 	struct own *own = calloc(1, sizeof *own + 2 * NAME_BYTES + 1);
@@ -299,6 +302,8 @@ void metawait_file(struct ask *a, uint64_t ms)
 	char err[ERRLEN];
 	struct own *own = own_of_upload(a->w, &gate_request(a->conn)->body, err);
 
+	if (own)
+		own->room = gate_keep_room(a->conn);
 	gate_drop_body(a->conn);
 	if (own) {
 		wait_for(a, own, ms);

@@ -23,7 +23,7 @@
 /* Answers later, or now. Takes link. ms: how long the asker waits. */
 void metawait_link(struct ask *a, struct magnet *link, uint64_t ms);
 /* The same of an uploaded .torrent, the body of this question: it goes to the collector as a
- * file in META_UP, and is let go of. */
+ * file in META_UP, and is let go of; of http.max_uploads once that file is gone. */
 void metawait_file(struct ask *a, uint64_t ms);
 /* A new file for the collector. 0, or -1 with err. */
 PS_MUST int metawait_put(const char *path, const struct buf *body, char err[ERRLEN]);

@@ -428,6 +428,14 @@ static void shrink(struct buf *b)
 	buf_init(b, max);
 }
 
+size_t strict_keep_room(struct strict *s)
+{
+	size_t taken = s->roomed;
+
+	s->roomed = 0;
+	return taken;
+}
+
 void strict_drop_body(struct strict *s)
 {
 	leave_room(s);

@@ -98,6 +98,8 @@ void strict_init(struct strict *s, const struct strict_limits *lim);
 void strict_free(struct strict *s);
 /* Ready for the next request of the connection; keeps small buffers. */
 void strict_next(struct strict *s);
+/* What the body has taken of the room is the caller's to give back, in bytes. */
+size_t strict_keep_room(struct strict *s);
 /* The body is not needed any more. */
 void strict_drop_body(struct strict *s);
 /* *used: bytes of data that were looked at; the rest belongs to the next request. */

@@ -190,7 +190,7 @@ class Far:
         with self.world.around:
             conn = http.client.HTTPConnection('192.0.2.1', self.daemon.port, timeout=30,
                                               source_address=(World.TRACKER, 0))
-            conn.request('POST', path, json.dumps(data))
+            conn.request('POST', path, data if isinstance(data, bytes) else json.dumps(data))
         r = conn.getresponse()
         got = Answer(r.status, r.headers, r.read())
         conn.close()
@@ -251,6 +251,16 @@ def test_each_job_counts(stage):
     got = [far.post('/api/v1/metadata?async=1', x).status for x in (job, hook, hook, job, job)]
     assert got == [202, 202, 429, 202, 429]
     assert far.counter('meta_jobs') == 3
+
+
+@needs_namespaces
+def test_an_upload_costs_as_a_torrent_does(stage):
+    """Reading it is work."""
+    far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 2})
+    got = [far.post('/api/v1/metadata', b'd4:infodee') for _ in range(3)]
+    assert [x.status for x in got] == [400, 400, 429]
+    assert 1 <= int(got[2].headers['Retry-After']) <= 60
+    assert far.counter('meta_bad_uploads') == 2
 
 
 @needs_namespaces

@@ -43,7 +43,7 @@ static int stage_close(void **state)
 }
 
 /* The n-th key: spread over the directories, never zeros. */
-static void stage_key(uint8_t key[IH_LEN], unsigned n)
+static inline void stage_key(uint8_t key[IH_LEN], unsigned n)
 {
 	memset(key, 0, IH_LEN);
 	key[0] = (uint8_t)(n * 37);
@@ -62,7 +62,7 @@ static void stage_path(char out[256], const uint8_t key[IH_LEN], enum meta_kind 
 }
 
 /* As a worker reads it: META_OK only if every byte is right. */
-static enum meta_rc stage_read(const uint8_t key[IH_LEN], enum meta_kind kind, uint64_t *len)
+static inline enum meta_rc stage_read(const uint8_t key[IH_LEN], enum meta_kind kind, uint64_t *len)
 {
 	struct meta_file f;
 	enum meta_rc rc = meta_open(&f, stage_dir, key, kind, 0, stage_err);
