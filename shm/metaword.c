@@ -14,7 +14,8 @@ const struct metaword *metaword(enum lane_rc rc)
 		  "Nobody had the metadata of this torrent a moment ago."}},
 		{LANE_META_BADFILE,
 		 {400, "Invalid torrent file", "invalid_torrent",
-		  "The body is not a .torrent whose metadata can be read."}},
+		  "The body is not a .torrent whose metadata can be read. Send the file "
+		  "as it is, e.g. curl --data-binary @FILE."}},
 		{LANE_META_ODD,
 		 {422, "Unreadable metadata", "unreadable_metadata",
 		  "This torrent's own metadata is none that can be read, or too long."}},

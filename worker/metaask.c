@@ -49,13 +49,27 @@ static int is_json_type(const char *type)
 	       (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0);
 }
 
+/* Nothing else begins so, whatever its type says: curl -d names that of a form. */
+static int meant_as_json(const char *body, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && body[n] && strchr(BLANKS, body[n]))
+		n++;
+	return n < len && (body[n] == '{' || body[n] == '[');
+}
+
 /* end: where cJSON stopped; of a text that ends too early that is its last byte. */
 static enum metaask no_json(struct metaask_fault *f, const char *type, const char *body,
 			    size_t len, const char *end)
 {
 	size_t at = end ? (size_t)(end - body) : 0;
 
-	if (type && type[0] && !is_json_type(type))
+	if (is_type(type, "multipart/form-data"))
+		return fault(f, 415, "Unsupported media type", "unsupported_media_type",
+			     "The body is a form. Send the .torrent itself, e.g. "
+			     "curl --data-binary @FILE.");
+	if (type && type[0] && !is_json_type(type) && !meant_as_json(body, len))
 		return fault(f, 415, "Unsupported media type", "unsupported_media_type",
 			     "The body is neither JSON nor a .torrent.");
 	if (at + 1 >= len && strchr("{[:,", body[len - 1]))

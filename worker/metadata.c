@@ -65,7 +65,7 @@ int metadata_query(struct ask *a, int *async)
 		    metaask_timeout(value, &a->timeout_ms) != 0) {
 			http_fault(a, 400, "Invalid timeout", "bad_query",
 				   "timeout is a time, as in 500 (milliseconds), 500ms, "
-				   "2s or 1m.");
+				   "2s or 1m, from 1 ms to a day.");
 			return -1;
 		}
 		if (strcmp(name, "async") == 0 && metaask_flag(value, async) != 0) {
