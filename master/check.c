@@ -286,6 +286,31 @@ static void check_dht_state(struct check *k)
 	complain(k, CONFIG_KEY_swarm_dht_state, CONFIG_WARNING, what);
 }
 
+/* The collector makes it, with no more than its last name, or goes on in master.run_dir. */
+static void check_cache_dir(struct check *k)
+{
+	const char *path = k->c.conf.metadata_cache_dir;
+	char err[ERRLEN], what[ERRLEN];
+	struct stat st;
+
+	if (!path[0])
+		return;
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			err_set(err, "not a directory");
+		else if (access(path, R_OK | W_OK | X_OK) != 0)
+			err_set(err, "%s", strerror(errno));
+		else
+			return;
+	} else if (errno != ENOENT) {
+		err_set(err, "%s", strerror(errno));
+	} else if (dir_takes(path, err) == 0) {
+		return;
+	}
+	err_set(what, "metadata will be kept in master.run_dir: %s", err);
+	complain(k, CONFIG_KEY_metadata_cache_dir, CONFIG_WARNING, what);
+}
+
 static void check_interface(struct check *k)
 {
 	const struct conf *c = &k->c.conf;
@@ -337,6 +362,7 @@ int cmd_check(const struct cli *cli)
 		check_external(k);
 	check_log_file(k);
 	check_dht_state(k);
+	check_cache_dir(k);
 	check_interface(k);
 	check_listen(k);
 	check_sources(k);

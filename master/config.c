@@ -463,6 +463,25 @@ static void config_opt(struct config_load *l, const char *opt)
 	config_take(l, i, from_file, eq + 1, "-o");
 }
 
+/* Where nobody says what clients see, it is the port of the first of http.listen. */
+static void config_base_url(struct config_load *l)
+{
+	struct conf *c = &l->cfg->conf;
+	char first[128], url[64];
+	const char *colon;
+	unsigned long port;
+
+	if (strcmp(l->cfg->origin[CONFIG_KEY_metadata_base_url], "default") != 0 ||
+	    !conf_list_next(c->http_listen, first, sizeof(first)))
+		return;
+	colon = strrchr(first, ':');
+	port = colon ? strtoul(colon + 1, NULL, 10) : 0;
+	if (port < 1 || port > 65535)
+		return; /* an error of http.listen; 0, of tests, is known later */
+	snprintf(url, sizeof(url), "http://localhost:%lu", port);
+	memcpy(c->metadata_base_url, url, strlen(url) + 1);
+}
+
 int config_load(struct config *out, const char *file, char *const *opts, size_t nopts,
 		char *const *env, config_say_fn say, void *arg)
 {
@@ -490,6 +509,7 @@ int config_load(struct config *out, const char *file, char *const *opts, size_t 
 	}
 	for (size_t i = 0; i < nopts; i++)
 		config_opt(l, opts[i]);
+	config_base_url(l);
 	config_check(l);
 	errors = l->errors;
 	free(l);

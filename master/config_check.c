@@ -272,6 +272,18 @@ static void check_online_url(struct config_load *l)
 			"and can change the answers");
 }
 
+/* worker and collector put paths behind it. Empty: what they name is relative. */
+static void check_base_url(struct config_load *l)
+{
+	const char *url = l->cfg->conf.metadata_base_url;
+
+	if (url[0] && (!check_web_url(url) || strpbrk(url, "?#")))
+		check_say(
+			l, CONFIG_ERROR, CONFIG_KEY_metadata_base_url,
+			"must be http://host[:port][/path] or https://, as your clients "
+			"see this server");
+}
+
 /* The collector takes all of them or none. */
 static void check_more_db(struct config_load *l)
 {
@@ -346,6 +358,7 @@ void config_check(struct config_load *l)
 	check_engine_url(l);
 	check_ace_trackers(l);
 	check_online_url(l);
+	check_base_url(l);
 	check_more_db(l);
 	check_names(l);
 	check_lsd(l);

@@ -568,6 +568,22 @@ def test_check_lists_in_the_order_of_lines(tmp_path, net):
     assert (r.returncode, r.stderr) == (0, '') and not (tmp_path / 'p.log').exists()
 
 
+def test_check_of_the_metadata_cache(tmp_path, net):
+    """serve goes on without it, so it is a warning."""
+    (tmp_path / 'file').write_text('')
+    ask = ('check', '-o', 'redis.mode=off', '-o', f'http.listen={net.take()}:0', '-o')
+    for path, why in ((tmp_path / 'file', 'not a directory'),
+                      (tmp_path / 'file' / 'x', 'Not a directory'),
+                      (tmp_path / 'none' / 'x', 'No such file')):
+        r = run(*ask, f'metadata.cache_dir={path}')
+        assert r.returncode == 0 and '(warning)' in r.stderr and why in r.stderr, r
+        assert 'metadata.cache_dir: metadata will be kept in master.run_dir: ' in r.stderr
+    for path in tmp_path, tmp_path / 'new':
+        r = run(*ask, f'metadata.cache_dir={path}')
+        assert r.returncode == 0 and 'cache_dir' not in r.stderr, r
+    assert not (tmp_path / 'new').exists()
+
+
 def test_serve_with_a_broken_file_does_not_start(daemon):
     d = daemon(file='[http]\nmax_uri = x\n', wait=False)
     d.exit_expected = 78

@@ -700,6 +700,30 @@ static void test_control_and_state(void **state)
 	heard("");
 }
 
+static void test_base_url(void **state)
+{
+	(void)state;
+	assert_int_equal(load(NULL, NULL, NULL), 0);
+	assert_string_equal(cfg.conf.metadata_base_url, "http://localhost:8080");
+	assert_int_equal(load(NULL, ENV("PORT=18081"), NULL), 0);
+	assert_string_equal(cfg.conf.metadata_base_url, "http://localhost:18081");
+	assert_int_equal(load(NULL, NULL, OPT("http.listen=[::1]:81,127.0.0.1:82")), 0);
+	assert_string_equal(cfg.conf.metadata_base_url, "http://localhost:81");
+	assert_int_equal(load(NULL, ENV("PORT=81", "DOWNLOAD_BASE_URL=https://m.test/x"),
+			      NULL),
+			 0);
+	assert_string_equal(cfg.conf.metadata_base_url, "https://m.test/x");
+	assert_int_equal(refuses("metadata.base_url=https://m.test:8443/x/"), 0);
+	assert_int_equal(refuses("metadata.base_url="), 0);
+	assert_string_equal(cfg.conf.metadata_base_url, "");
+	assert_int_equal(refuses("metadata.base_url=foo"), 1);
+	assert_int_equal(refuses("metadata.base_url=m.example:8080"), 1);
+	assert_int_equal(refuses("metadata.base_url=ftp://m.example/"), 1);
+	assert_int_equal(refuses("metadata.base_url=http://m.example/?a"), 1);
+	heard("E -o: metadata.base_url = http://m.example/?a: must be http://host[:port][/path] "
+	      "or https://, as your clients see this server\n");
+}
+
 static void test_online_url(void **state)
 {
 	(void)state;
@@ -753,7 +777,8 @@ static void test_diff(void **state)
 	assert_int_equal(config_diff(&was, &cfg.conf, names, sizeof(names)), 0);
 	assert_int_equal(load(NULL, NULL,
 			      OPT("cache.ttl=1s", "shm.name=/y",
-				  "http.listen=127.0.0.1:1", "geo.online=off")),
+				  "http.listen=127.0.0.1:1", "geo.online=off",
+				  "metadata.base_url=http://localhost:8080")),
 			 0);
 	assert_int_equal(config_diff_restart(&was, &cfg.conf, names, sizeof(names)), 2);
 	assert_string_equal(names, "http.listen, shm.name");
@@ -826,6 +851,7 @@ int main(void)
 		cmocka_unit_test(test_redis_url),
 		cmocka_unit_test(test_vpn),
 		cmocka_unit_test(test_engine_url),
+		cmocka_unit_test(test_base_url),
 		cmocka_unit_test(test_online_url),
 		cmocka_unit_test(test_control_and_state),
 		cmocka_unit_test(test_warnings),
