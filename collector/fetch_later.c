@@ -10,6 +10,7 @@
  * metadata.jobs are remembered; then ended ones make room, oldest first, if they were told
  * for LATER_TOLD_MS and have no webhook due.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -402,20 +403,34 @@ static void tried(struct entry *e, int heard, uint64_t retry_after_ms)
 	(void)jobfile_save(e->c->kid.run_dir, &e->j);
 }
 
+static void failed(const struct entry *e, const char *why)
+{
+	if (e->j.tries < WEBHOOK_TRIES)
+		log_info("metadata", "webhook of job %s, try %u: %s", e->j.id, e->j.tries,
+			 why);
+	else
+		log_warn("metadata", "webhook of job %s is given up: %s", e->j.id, why);
+}
+
 static void on_answer(void *arg, const struct web_answer *a)
 {
 	struct entry *e = arg;
 	int heard = a->rc == WEB_OK && a->status >= 200 && a->status < 300;
+	char answered[32];
 
 	e->hook = NULL;
 	e->c->fetch->later->hooks--;
+	e->j.said = heard             ? METAJOB_SAID_NOTHING
+		    : a->rc == WEB_OK ? (uint32_t)a->status
+				      : METAJOB_SAID_NO_ANSWER;
 	if (a->rc == WEB_DENIED) {
 		stat_inc(webhooks_denied);
+		e->j.said = METAJOB_SAID_DENIED;
 		e->j.tries = WEBHOOK_TRIES; /* it is what the name means */
 	}
+	snprintf(answered, sizeof answered, "it answered %d", a->status);
 	if (!heard)
-		log_info("metadata", "webhook of job %s, try %u: %s (%d)", e->j.id,
-			 e->j.tries, a->error, a->status);
+		failed(e, a->rc == WEB_OK ? answered : a->error);
 	tried(e, heard, a->retry_after_ms);
 }
 
@@ -432,6 +447,8 @@ static void call_hook(struct entry *e)
 
 	if (!w.secret[0]) { /* it was taken away */
 		e->j.tries = WEBHOOK_TRIES;
+		e->j.said = METAJOB_SAID_NO_KEY;
+		failed(e, "metadata.webhook_secret is empty");
 		tried(e, 0, 0);
 		return;
 	}
@@ -448,7 +465,8 @@ static void call_hook(struct entry *e)
 		e->c->fetch->later->hooks++;
 		return;
 	}
-	log_info("metadata", "webhook of job %s: %s", e->j.id, err);
+	e->j.said = METAJOB_SAID_NO_ANSWER;
+	failed(e, err);
 	tried(e, 0, 0);
 }
 

@@ -10,7 +10,7 @@
 #include "shm/metaword.h"
 
 #define MAGIC "peerscope-job 1 "
-#define NUMBERS 7
+#define NUMBERS 8
 
 int metajob_is_id(const char *text)
 {
@@ -36,10 +36,10 @@ void metajob_write(struct buf *out, const struct metajob *j)
 
 	ih_hex(key, j->key);
 	hex_text(client, j->client, ADDR_LEN);
-	buf_printf(out, MAGIC "%s\n%d %d %llu %llu %llu %d %u\n%s %s\n%s\n%s\n", j->id,
+	buf_printf(out, MAGIC "%s\n%d %d %llu %llu %llu %d %u %u\n%s %s\n%s\n%s\n", j->id,
 		   (int)j->state, (int)j->rc, (unsigned long long)j->created_ms,
 		   (unsigned long long)j->since_ms, (unsigned long long)j->until_ms,
-		   (int)j->hook, j->tries, key, client, j->url, j->link);
+		   (int)j->hook, j->tries, j->said, key, client, j->url, j->link);
 }
 
 /* The next line of *at, without its end; NULL: there is no whole one. */
@@ -84,7 +84,7 @@ static int take_numbers(struct metajob *j, const char *text)
 	uint64_t v[NUMBERS];
 
 	if (numbers(text, v) != 0 || v[0] > METAJOB_FAILED || v[1] > LANE_RC_LAST ||
-	    v[5] > METAJOB_HOOK_FAILED || v[6] > UINT32_MAX)
+	    v[5] > METAJOB_HOOK_FAILED || v[6] > UINT32_MAX || v[7] > METAJOB_SAID_MAX)
 		return -1;
 	j->state = (enum metajob_state)v[0];
 	j->rc = (enum lane_rc)v[1];
@@ -93,6 +93,7 @@ static int take_numbers(struct metajob *j, const char *text)
 	j->until_ms = v[4];
 	j->hook = (enum metajob_hook)v[5];
 	j->tries = (uint32_t)v[6];
+	j->said = (uint32_t)v[7];
 	return 0;
 }
 
@@ -162,6 +163,22 @@ static void put_url(struct json *out, const char *key, const char *base, const c
 	json_str(out, key, url);
 }
 
+/* Neither the webhook's address nor what it says is for who asks for the job. */
+static void put_said(struct json *out, uint32_t said)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "It answered %u.", said);
+	if (said != METAJOB_SAID_NOTHING)
+		json_str(out, "error",
+			 said == METAJOB_SAID_DENIED ? "Its address is not a public one "
+						       "(swarm.allow_private)."
+			 : said == METAJOB_SAID_NO_ANSWER ? "No answer came."
+			 : said == METAJOB_SAID_NO_KEY
+				 ? "There is no key any more (metadata.webhook_secret)."
+				 : text);
+}
+
 static void put_hook(struct json *out, const struct metajob *j)
 {
 	static const char *const words[] = {
@@ -176,6 +193,7 @@ static void put_hook(struct json *out, const struct metajob *j)
 	json_obj(out, "webhook");
 	json_str(out, "state", words[j->hook]);
 	json_uint(out, "tries", j->tries);
+	put_said(out, j->said);
 	json_obj_end(out);
 }
 

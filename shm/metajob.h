@@ -38,6 +38,14 @@ enum metajob_hook {
 	METAJOB_HOOK_FAILED = 3,	/* given up */
 };
 
+enum metajob_said {
+	METAJOB_SAID_NOTHING = 0,	/* there was no try, or it was delivered */
+	METAJOB_SAID_DENIED = 1,	/* the address is no public one (swarm.allow_private) */
+	METAJOB_SAID_NO_ANSWER = 2,
+	METAJOB_SAID_NO_KEY = 3,	/* metadata.webhook_secret was taken away */
+	METAJOB_SAID_MAX = 999
+};
+
 struct metajob {
 	char id[METAJOB_ID + 1];
 	enum metajob_state state;
@@ -49,6 +57,7 @@ struct metajob {
 	uint8_t client[ADDR_LEN];
 	enum metajob_hook hook;
 	uint32_t tries;			/* of the webhook */
+	uint32_t said;			/* to the last one: an HTTP status, or enum metajob_said */
 	char *url, *link;		/* malloc'd; url "": no webhook */
 };
 

@@ -251,13 +251,16 @@ def test_tries(served, hooks):
     name = ask(d, KEY, h.url).json['id']
     wait_until(lambda: len(h.heard) == 2, 30, 'a second try')
     assert h.heard[1].at - h.heard[0].at > 4
-    assert job(d, name)['webhook']['state'] == 'pending'
+    wait_until(lambda: job(d, name)['webhook'] == {'state': 'pending', 'tries': 2,
+                                                 'error': 'No answer came.'}, 10, 'both known')
     # a collector that dies between them leaves the rest to its successor
     pid = d.collector()
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: [q for q in d.roles()['collector'] if q != pid], 10, 'a new one')
     wait_until(lambda: len(h.heard) == 3, 50, 'a third try')
-    wait_until(lambda: job(d, name)['webhook'] == {'state': 'failed', 'tries': 3}, 10, 'no more')
+    wait_until(lambda: job(d, name)['webhook'] == {'state': 'failed', 'tries': 3,
+                                                 'error': 'It answered 302.'}, 10, 'no more')
+    assert f'webhook of job {name} is given up' in d.log()
     assert all(x.signed() and x.path == '/hook?a=b' for x in h.heard)
     assert counters(d)['webhooks_given_up'] == 1
 

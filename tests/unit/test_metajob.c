@@ -15,7 +15,7 @@
 #define CLIENT "00000000000000000000ffff7f000001"
 #define LINK "magnet:?xt=urn:btih:" KEY
 #define FIRST "peerscope-job 1 " ID "\n"
-#define WHOLE FIRST "0 0 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n"
+#define WHOLE FIRST "0 0 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n"
 
 static void example(struct metajob *j)
 {
@@ -33,6 +33,7 @@ static void example(struct metajob *j)
 	j->client[15] = 1;
 	j->hook = METAJOB_HOOK_DUE;
 	j->tries = 2;
+	j->said = 503;
 	j->url = url;
 	j->link = link;
 }
@@ -62,6 +63,7 @@ static void test_a_file_is_read_as_it_was_written(void **state)
 		assert_memory_equal(back.client, j.client, ADDR_LEN);
 		assert_int_equal(back.hook, j.hook);
 		assert_int_equal(back.tries, 2);
+		assert_int_equal(back.said, 503);
 		assert_string_equal(back.url, j.url);
 		assert_string_equal(back.link, j.link);
 		metajob_free(&back);
@@ -82,22 +84,24 @@ static void test_a_file_is_read_as_it_was_written(void **state)
 static void test_what_is_no_job(void **state)
 {
 	static const char *const bad[] = {
-		"peerscope-job 2 " ID "\n0 0 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		"peerscope-job 1 " KEY "\n0 0 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK
+		"peerscope-job 2 " ID "\n0 0 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK
 		"\n",
-		FIRST "3 0 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 99 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 4 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 1 0\n" KEY " " CLIENT "\n\n" LINK "\n", /* no URL */
-		FIRST "0 0 1 2 3 0 0\n" KEY " " CLIENT "\nhttp://a\n" LINK "\n",
-		FIRST "0 0 1 2 3 0 9999999999\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 -1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 99999999999999999 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 0 0\n" KEY "x" CLIENT "\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 0 0\n" KEY " " CLIENT "0\n\n" LINK "\n",
-		FIRST "0 0 1 2 3 0 0\n" KEY " 0000000000000000000000000000000g\n\n" LINK
+		"peerscope-job 1 " KEY "\n0 0 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK
+		"\n",
+		FIRST "3 0 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 99 1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 4 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 1 0 0\n" KEY " " CLIENT "\n\n" LINK "\n", /* no URL */
+		FIRST "0 0 1 2 3 0 0 0\n" KEY " " CLIENT "\nhttp://a\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 9999999999 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0 1000\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 -1 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 99999999999999999 2 3 0 0 0\n" KEY " " CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0 0\n" KEY "x" CLIENT "\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0 0\n" KEY " " CLIENT "0\n\n" LINK "\n",
+		FIRST "0 0 1 2 3 0 0 0\n" KEY " 0000000000000000000000000000000g\n\n" LINK
 		      "\n",
 	};
 	struct metajob j;
@@ -154,7 +158,8 @@ static void test_what_clients_are_told(void **state)
 		       "\"status_url\":\"http://b.test/api/v1/jobs/" ID "\","
 		       "\"error\":\"Timeout\",\"message\":\"Timeout while retrieving "
 		       "metadata\",\"code\":\"timeout\",\"status\":504,"
-		       "\"webhook\":{\"state\":\"pending\",\"tries\":2}}");
+		       "\"webhook\":{\"state\":\"pending\",\"tries\":2,"
+		       "\"error\":\"It answered 503.\"}}");
 	j.state = METAJOB_PENDING;
 	j.hook = METAJOB_NO_HOOK;
 	shown(&j, HEAD "pending\"," HASH TIMES "\"deadline\":\"2023-11-14T23:14:21Z\","
@@ -165,6 +170,7 @@ static void test_what_clients_are_told(void **state)
 	j.until_ms = 1700003661000;
 	j.state = METAJOB_DONE;
 	j.hook = METAJOB_HOOK_SENT;
+	j.said = METAJOB_SAID_NOTHING;
 	shown(&j, HEAD "done\"," HASH TIMES "\"expires_at\":\"2023-11-14T23:14:21Z\","
 		       "\"status_url\":\"http://b.test/api/v1/jobs/" ID "\","
 		       "\"result_url\":\"http://b.test/api/v1/metadata/"
