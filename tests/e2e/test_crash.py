@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import netns
 import pytest
 from daemon import BIN
 from load import Load
@@ -356,10 +357,7 @@ def in_small_shm(size, *args):
 
 @pytest.fixture
 def namespaces():
-    if os.getuid() != 0:
-        pytest.skip('needs root, to mount a small /dev/shm')
-    if subprocess.run(['unshare', '-m', 'true'], check=False, capture_output=True).returncode:
-        pytest.skip('this container may not make mount namespaces')
+    netns.needs_mounts()
 
 
 def test_full_dev_shm_is_said_clearly(namespaces, stage):

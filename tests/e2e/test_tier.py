@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import netns
 import pytest
 import redis as client
 from acecheck import FAST, told_by
@@ -420,9 +421,9 @@ def test_two_nodes_asked_at_once_join_once(node, swarm, tracker):
     assert sum(counter(d, 'tier_hits') for d in nodes) == 10
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason='needs root, to mount')
 def test_two_containers_that_look_alike(node, swarm, tracker, tmp_path):
     """One hostname, one run_dir, one segment's name; what is mounted there is not one thing."""
+    netns.needs_mounts()
     t, s = scripted(swarm, tracker, torrents=3, count=60, delay_ms=150)
     run, wrap = tmp_path / 'run', tmp_path / 'wrap'
     run.mkdir(mode=0o700)
@@ -786,7 +787,7 @@ def test_the_join_waits_no_longer_than_200_ms(node, swarm, tracker):
         assert counter(d, 'tier_late') == 1
     finally:
         node.redis.proc.kill(signal.SIGCONT)
-    assert 0.15 < took < 1.5
+    assert 0.15 < took < 5 * slow()     # redis.timeout is a minute
 
 
 @pytest.mark.parametrize('trouble', TROUBLE, ids=lambda f: f.__name__)

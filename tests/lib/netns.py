@@ -13,6 +13,8 @@ import os
 import socket
 import subprocess
 
+import pytest
+
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 ETH_P_ALL = 3
@@ -33,6 +35,14 @@ def why_not():
                            'peer', 'name', 'b0'],
                           check=False, capture_output=True, text=True)
     return f'no network namespaces here: {done.stderr.strip()}' if done.returncode else None
+
+
+def needs_mounts():
+    """Skips the test where no mount namespace can be made: by others, and in a chroot."""
+    if os.getuid() != 0:
+        pytest.skip('needs root, to mount')
+    if subprocess.run(['unshare', '-m', 'true'], check=False, capture_output=True).returncode:
+        pytest.skip('no mount namespaces here')
 
 
 def own_namespace():
