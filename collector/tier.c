@@ -16,6 +16,8 @@
 #include "collector/listjson.h"
 #include "common/clock.h"
 
+#define EARLY_MS 50u
+
 static void step(struct tier_flight *f);
 
 /* ---- the end of a flight --------------------------------------------------------------- */
@@ -111,6 +113,9 @@ static void rest(struct tier_flight *f)
 
 static void on_claim(struct tier_flight *f, const char *value, size_t len)
 {
+	/* A timer may ring early by as long as the loop's turn has lasted. */
+	if (!value && clock_ms() + EARLY_MS >= f->soon_ms)
+		stat_inc(tier_late);
 	if (len != 1 || value[0] == '1') {
 		land_joining(f, len == 1);
 		return;
