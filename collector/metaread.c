@@ -17,12 +17,9 @@ enum state { FREE, GIVEN, READ };
 
 struct metaread {
 	int bell_fd;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	struct thread t;
 	/* Under the lock; ask and done are the thread's alone while GIVEN. */
 	enum state state;
-	int quit;
 	struct metaread_ask ask;
 	struct metaread_done done;
 	struct metainfo_beside beside; /* the thread's: too large for its stack */
@@ -108,19 +105,19 @@ static void *run(void *arg)
 
 	/* The loop comes first; failing is fine. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5);
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&r->t.lock);
 	for (;;) {
-		while (!r->quit && r->state != GIVEN)
-			pthread_cond_wait(&r->cond, &r->lock);
-		if (r->quit)
+		while (!r->t.quit && r->state != GIVEN)
+			pthread_cond_wait(&r->t.cond, &r->t.lock);
+		if (r->t.quit)
 			break;
-		pthread_mutex_unlock(&r->lock);
+		pthread_mutex_unlock(&r->t.lock);
 		work(r);
-		pthread_mutex_lock(&r->lock);
+		pthread_mutex_lock(&r->t.lock);
 		r->state = READ;
 		kid_ring(r->bell_fd);
 	}
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->t.lock);
 	return NULL;
 }
 
@@ -132,8 +129,6 @@ static void drop(struct metaread *r)
 		free(r->ask.bytes);
 	else if (r->state == READ)
 		free(r->done.bytes);
-	pthread_cond_destroy(&r->cond);
-	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
 
@@ -144,9 +139,7 @@ int metaread_open(struct metaread **out, int bell_fd, char err[ERRLEN])
 	if (!r)
 		return err_set(err, "metadata: out of memory");
 	r->bell_fd = bell_fd;
-	pthread_mutex_init(&r->lock, NULL);
-	pthread_cond_init(&r->cond, NULL);
-	if (thread_start(&r->thread, run, r, err) != 0) {
+	if (thread_open(&r->t, run, r, err) != 0) {
 		drop(r);
 		return -1;
 	}
@@ -160,11 +153,7 @@ void metaread_close(struct metaread **r)
 
 	if (!own)
 		return;
-	pthread_mutex_lock(&own->lock);
-	own->quit = 1;
-	pthread_cond_signal(&own->cond);
-	pthread_mutex_unlock(&own->lock);
-	pthread_join(own->thread, NULL);
+	thread_close(&own->t);
 	drop(own);
 	*r = NULL;
 }
@@ -173,14 +162,14 @@ int metaread_begin(struct metaread *r, const struct metaread_ask *ask)
 {
 	int rc = -1;
 
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&r->t.lock);
 	if (r->state == FREE) {
 		r->ask = *ask;
 		r->state = GIVEN;
-		pthread_cond_signal(&r->cond);
+		pthread_cond_signal(&r->t.cond);
 		rc = 0;
 	}
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->t.lock);
 	return rc;
 }
 
@@ -188,12 +177,12 @@ int metaread_take(struct metaread *r, struct metaread_done *out)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&r->lock);
+	pthread_mutex_lock(&r->t.lock);
 	if (r->state == READ) {
 		*out = r->done;
 		r->state = FREE;
 		rc = 1;
 	}
-	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->t.lock);
 	return rc;
 }

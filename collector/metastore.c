@@ -27,9 +27,7 @@ struct job {
 struct metastore {
 	struct metadisk *disk; /* the thread's alone */
 	int bell_fd;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	struct thread t;
 
 	/* Under the lock. Jobs are numbered; job n lies at n % METASTORE_JOBS:
 	 * taken <= done <= given <= taken + METASTORE_JOBS. */
@@ -37,7 +35,7 @@ struct metastore {
 	uint64_t given, done, taken;
 	uint64_t bytes; /* of content of jobs that are not done */
 	uint64_t quota;
-	int new_quota, quit;
+	int new_quota;
 	struct metadisk_stats stats;
 
 	/* The loop's alone: */
@@ -90,10 +88,10 @@ static void do_job(struct metastore *m)
 	struct job *j = &m->job[m->done % METASTORE_JOBS];
 	uint64_t bytes = item_bytes(&j->item);
 
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 	work(m->disk, j);
 	free_data(&j->item);
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	m->bytes -= bytes;
 	m->done++;
 	metadisk_stats(m->disk, &m->stats);
@@ -106,10 +104,10 @@ static int do_slice(struct metastore *m)
 	struct metadisk_stats now;
 	int more;
 
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 	more = metadisk_step(m->disk);
 	metadisk_stats(m->disk, &now);
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	if (now.known != m->stats.known || now.failed != m->stats.failed ||
 	    now.bytes != m->stats.bytes)
 		kid_ring(m->bell_fd);
@@ -124,8 +122,8 @@ static void *run(void *arg)
 
 	/* What a sweep costs others may need more; failing is fine. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5);
-	pthread_mutex_lock(&m->lock);
-	while (!m->quit || m->done < m->given) {
+	pthread_mutex_lock(&m->t.lock);
+	while (!m->t.quit || m->done < m->given) {
 		if (m->new_quota) {
 			metadisk_quota(m->disk, m->quota);
 			m->new_quota = 0;
@@ -136,10 +134,10 @@ static void *run(void *arg)
 		} else if (sweep) {
 			sweep = do_slice(m);
 		} else {
-			pthread_cond_wait(&m->cond, &m->lock);
+			pthread_cond_wait(&m->t.cond, &m->t.lock);
 		}
 	}
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 	return NULL;
 }
 
@@ -148,8 +146,6 @@ static void *run(void *arg)
 static void drop(struct metastore *m)
 {
 	metadisk_close(&m->disk);
-	pthread_cond_destroy(&m->cond);
-	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 
@@ -161,10 +157,8 @@ int metastore_open(struct metastore **out, const char *dir, uint64_t quota_bytes
 	if (!m)
 		return err_set(err, "metadata cache: out of memory");
 	m->bell_fd = bell_fd;
-	pthread_mutex_init(&m->lock, NULL);
-	pthread_cond_init(&m->cond, NULL);
 	if (metadisk_open(&m->disk, dir, quota_bytes, err) != 0 ||
-	    thread_start(&m->thread, run, m, err) != 0) {
+	    thread_open(&m->t, run, m, err) != 0) {
 		drop(m);
 		return -1;
 	}
@@ -178,22 +172,18 @@ void metastore_close(struct metastore **m)
 
 	if (!own)
 		return;
-	pthread_mutex_lock(&own->lock);
-	own->quit = 1;
-	pthread_cond_signal(&own->cond);
-	pthread_mutex_unlock(&own->lock);
-	pthread_join(own->thread, NULL);
+	thread_close(&own->t);
 	drop(own);
 	*m = NULL;
 }
 
 void metastore_quota(struct metastore *m, uint64_t quota_bytes)
 {
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	m->quota = quota_bytes;
 	m->new_quota = 1;
-	pthread_cond_signal(&m->cond);
-	pthread_mutex_unlock(&m->lock);
+	pthread_cond_signal(&m->t.cond);
+	pthread_mutex_unlock(&m->t.lock);
 }
 
 static int give(struct metastore *m, const struct job *j)
@@ -201,15 +191,15 @@ static int give(struct metastore *m, const struct job *j)
 	uint64_t bytes = item_bytes(&j->item);
 	int full;
 
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	full = m->given - m->taken == METASTORE_JOBS ||
 	       (m->bytes > 0 && m->bytes + bytes > METASTORE_BYTES);
 	if (!full) {
 		m->job[m->given++ % METASTORE_JOBS] = *j;
 		m->bytes += bytes;
-		pthread_cond_signal(&m->cond);
+		pthread_cond_signal(&m->t.cond);
 	}
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 	if (full)
 		stat_inc(meta_refused);
 	return full ? -1 : 0;
@@ -265,7 +255,7 @@ int metastore_take(struct metastore *m, struct metastore_done *out)
 	struct metadisk_stats now;
 	int found = 0;
 
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	while (!found && m->taken < m->done) {
 		const struct job *j = &m->job[m->taken++ % METASTORE_JOBS];
 
@@ -277,7 +267,7 @@ int metastore_take(struct metastore *m, struct metastore_done *out)
 		memcpy(out->key, j->item.key, IH_LEN);
 	}
 	now = m->stats;
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 	tell(m, &now);
 	if (found)
 		stat_set(meta_unwritable, out->rc == METADISK_FAILED);
@@ -290,7 +280,7 @@ int metastore_take(struct metastore *m, struct metastore_done *out)
 
 void metastore_stats(struct metastore *m, struct metadisk_stats *out)
 {
-	pthread_mutex_lock(&m->lock);
+	pthread_mutex_lock(&m->t.lock);
 	*out = m->stats;
-	pthread_mutex_unlock(&m->lock);
+	pthread_mutex_unlock(&m->t.lock);
 }

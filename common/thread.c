@@ -19,3 +19,30 @@ int thread_start(pthread_t *out, void *(*run)(void *), void *arg, char err[ERRLE
 	pthread_attr_destroy(&attr);
 	return rc == 0 ? 0 : err_set(err, "thread: %s", strerror(rc));
 }
+
+static void drop(struct thread *t)
+{
+	pthread_cond_destroy(&t->cond);
+	pthread_mutex_destroy(&t->lock);
+}
+
+int thread_open(struct thread *t, void *(*run)(void *), void *arg, char err[ERRLEN])
+{
+	t->quit = 0;
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_cond_init(&t->cond, NULL);
+	if (thread_start(&t->id, run, arg, err) == 0)
+		return 0;
+	drop(t);
+	return -1;
+}
+
+void thread_close(struct thread *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->quit = 1;
+	pthread_cond_signal(&t->cond);
+	pthread_mutex_unlock(&t->lock);
+	pthread_join(t->id, NULL);
+	drop(t);
+}

@@ -18,4 +18,19 @@
 PS_MUST int thread_start(pthread_t *out, void *(*run)(void *), void *arg,
 			 char err[ERRLEN]);
 
+/* One that waits for work: by cond, under lock, until quit. Its owner holds the lock, too,
+ * for whatever both use, and signals cond. */
+struct thread {
+	pthread_t id;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	int quit; /* under the lock; thread_close sets it */
+};
+
+/* As thread_start. -1: there is nothing to close. */
+PS_MUST int thread_open(struct thread *t, void *(*run)(void *), void *arg,
+			char err[ERRLEN]);
+/* Returns when run has. */
+void thread_close(struct thread *t);
+
 #endif
