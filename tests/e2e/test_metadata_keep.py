@@ -1,7 +1,6 @@
 """Metadata that was found: every kind of torrent and seed, what is kept, who else gets it."""
 import hashlib
 import os
-import random
 import signal
 import socket
 import threading
@@ -12,6 +11,7 @@ import pytest
 import metacache
 import wire
 from metacache import API, counters, everything_below, gauges, link, post
+from metastorm import Storm, torrents
 from parts import Payload, QBittorrent, Transmission
 from procs import slow, wait_until
 
@@ -304,62 +304,28 @@ def test_a_cache_that_cannot_be_written(fetching, swarm, tmp_path):
 
 def test_killed_in_the_middle_of_writes(fetching):
     """kill -9 of the collector, again and again, while torrents come in: what is served is
-    right, always. (A hundred kills of the writer alone: tests/torture/metakill.c.)"""
+    right, always. (A hundred times: tests/slow/test_killed.py; the writer alone:
+    tests/torture/metakill.c.)"""
     d = fetching({'http.workers': 2})
-    made = {}
-    for i in range(60):
-        t = wire.make_torrent(f'torrent {i}', pieces=2000 * (i % 4 + 1))
-        made[t.infohash.hex()] = (t, b'd4:info' + t.info + b'e')
-    stop, bad = threading.Event(), []
-
-    def right(key, a):
-        t = made[key][0]
-        if a.status == 200 and (a.json['info_hash'], a.json['name']) != (key, t.name):
-            bad.append(a)
-
-    def upload():
-        rng = random.Random(1)
-        while not stop.is_set():
-            key = rng.choice(list(made))
-            a = d.request('POST', API + '?timeout=2s', {}, made[key][1], timeout=60)
-            right(key, a)
-            if a.status not in (200, 503, 504):
-                bad.append(a)
-
-    def read():
-        rng = random.Random(2)
-        while not stop.is_set():
-            key = rng.choice(list(made))
-            right(key, d.get(f'{API}/{key}'))
-            t = d.get(f'/download/{key}')
-            if t.status == 200 and wire.read_torrent(t.body).infohash.hex() != key:
-                bad.append(t)
-
-    threads = [threading.Thread(target=fn) for fn in (upload, upload, upload, read)]
-    for t in threads:
-        t.start()
+    storm = Storm(d, torrents(60))
     try:
         for n in range(6):              # the pause before a new one doubles
             stored = counters(d)['meta_stored']
-            wait_until(lambda was=stored: counters(d)['meta_stored'] > was or bad, 30 * slow(),
-                       'something is written')
+            wait_until(lambda was=stored: counters(d)['meta_stored'] > was or storm.bad,
+                       30 * slow(), 'something is written')
             pid = d.collector()
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda old=pid: (d.roles().get('collector') or [old])[0] != old, 60,
                        f'a new collector, after kill {n + 1}')
     finally:
-        stop.set()
-        for t in threads:
-            t.join(120)
-    assert not bad, bad[:3]
+        storm.stop()
+    assert not storm.bad, storm.bad[:3]
     assert counters(d)['meta_damaged'] == 0
     up = os.path.join(d.run_dir, 'up')
     for left in os.listdir(up):         # by kills: in ten minutes they are swept (below)
         os.unlink(os.path.join(up, left))
-    for key in made:
-        right(key, d.request('POST', API, {}, made[key][1], timeout=60))
-        right(key, d.get(f'{API}/{key}'))
-    assert not bad and everything_below(d.cache)
+    assert storm.check_all() == len(storm.made)
+    assert not storm.bad and everything_below(d.cache)
 
 
 def test_what_a_kill_left_of_uploads_is_removed(fetching):
