@@ -361,7 +361,7 @@ def test_claims_follow_to_another_redis(node, swarm, tracker, redis_server):
         wait_until(lambda i=infohash: other.client().get(LIST + i), what='written there')
     assert node.db.get(CLAIM + s.infohashes[0]) is None
     assert node.db.get(CLAIM + s.infohashes[1]) == b'somebody else'
-    assert gauge(d, 'claims_held') == 2
+    wait_until(lambda: gauge(d, 'claims_held') == 2)
 
 
 def test_claims_that_can_not_be_renewed_are_not_held(node, swarm, tracker):
@@ -439,8 +439,9 @@ mount -t tmpfs none /dev/shm && exec {BIN} "$@"' sh "$@"
             assert answer['peer_count'] == 60
         assert joins_of(t, infohash) == 1, 'exactly one of them joined'
     nodes[0].stop()
-    left = nodes[1].get('/health').json['redis']['claims_held']
-    assert len(node.db.keys(CLAIM + '*')) == left, 'it gave back its own, and no other'
+    wait_until(lambda: len(node.db.keys(CLAIM + '*')) ==
+               nodes[1].get('/health').json['redis']['claims_held'],
+               what='it gave back its own, and no other')
 
 
 def test_the_holder_is_killed_and_the_other_takes_over(node, swarm, tracker):
