@@ -29,9 +29,6 @@
 #define PING_MS 5000u
 #define COMPLAIN_MS 60000u
 
-static void on_timer(evutil_socket_t fd, short what, void *arg);
-static void redis_dial(struct redis *r, const char *address);
-
 /* ---- the connection -------------------------------------------------------- */
 
 static void arm(struct redis *r, uint64_t ms)
