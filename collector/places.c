@@ -224,19 +224,11 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life ----------------------------------------------------------------------- */
 
-static int names(const struct geo_paths *paths, const char *path)
-{
-	for (int i = 0; i < GEO_FILES_MAX; i++)
-		if (strcmp(paths->path[i], path) == 0)
-			return 1;
-	return 0;
-}
-
 /* It names a file that the old one does not. */
 static int is_new(const struct geo_paths *old, const struct geo_paths *fresh)
 {
 	for (int i = 0; i < GEO_FILES_MAX; i++)
-		if (fresh->path[i][0] && !names(old, fresh->path[i]))
+		if (fresh->path[i][0] && !geo_names(old, fresh->path[i]))
 			return 1;
 	return 0;
 }

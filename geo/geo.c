@@ -41,6 +41,14 @@ int geo_paths(struct geo_paths *out, const struct conf *conf, char err[ERRLEN])
 	return 0;
 }
 
+int geo_names(const struct geo_paths *paths, const char *path)
+{
+	for (int i = 0; i < GEO_FILES_MAX; i++)
+		if (strcmp(paths->path[i], path) == 0)
+			return 1;
+	return 0;
+}
+
 enum file_rc geo_open(struct geo **out, const struct geo_paths *paths, char err[ERRLEN])
 {
 	struct geo *g = calloc(1, sizeof(*g));

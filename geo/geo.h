@@ -30,6 +30,8 @@ struct geo_paths {
 
 /* As configured. -1: geo.more_db names too many, or too long a path. */
 PS_MUST int geo_paths(struct geo_paths *out, const struct conf *conf, char err[ERRLEN]);
+/* path is one of them; "" is, where not all are named. */
+int geo_names(const struct geo_paths *paths, const char *path);
 /* "city", "asn", "more1", ... */
 const char *geo_role(int i);
 /* Every file that is named must be good; else nothing stays open, *out is untouched, and

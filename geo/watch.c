@@ -235,14 +235,6 @@ static struct seat *seat_of(struct seat *seat, const char *path, int i)
 	return NULL;
 }
 
-static int wants(const struct geo_paths *paths, const char *path)
-{
-	for (int i = 0; i < GEO_FILES_MAX; i++)
-		if (strcmp(paths->path[i], path) == 0)
-			return 1;
-	return 0;
-}
-
 static void vacate(struct seat *s)
 {
 	s->file = NULL;
@@ -270,7 +262,7 @@ static void take_seat(struct seat *s, struct seat *was, int i,
 		return;
 	}
 	memcpy(s->path, path, sizeof(s->path));
-	if (!path[0] || !was[i].file || wants(paths, was[i].path))
+	if (!path[0] || !was[i].file || geo_names(paths, was[i].path))
 		return;
 	s->file = was[i].file;
 	s->stands_in = 1;

@@ -23,7 +23,7 @@ enum watch_state {
 	WATCH_NONE = 0,			/* no file is asked for */
 	WATCH_GOOD = 1,			/* what lies there is in use */
 	WATCH_REFUSED = 2,		/* it can't be used; the one before, if any, is */
-	WATCH_MISSING = 3,			/* there is none any more, or not yet; the same */
+	WATCH_MISSING = 3,		/* there is none any more, or not yet; the same */
 	WATCH_WRITING = 4,		/* somebody is writing into it; the same */
 	WATCH_VERIFYING = 5,		/* it is being copied and verified; the same */
 };
