@@ -111,25 +111,34 @@ static struct entry *find(const struct later *l, const char *id)
 	return NULL;
 }
 
-/* Room for one more: 0, or -1. */
-static int make_room(struct coll *c)
+static int is_full(const struct coll *c)
 {
-	struct later *l = c->fetch->later;
+	return c->fetch->later->n >= (uint32_t)c->kid.conf.metadata_jobs;
+}
+
+/* Of those that may make room, the one that ended first; NULL: there is none. */
+static struct entry *told(const struct coll *c)
+{
 	uint64_t now = clock_wall_ms();
 	struct entry *e, *oldest = NULL;
 
-	if (l->n < (uint32_t)c->kid.conf.metadata_jobs)
-		return 0;
-	TAILQ_FOREACH(e, &l->all, all)
+	TAILQ_FOREACH(e, &c->fetch->later->all, all)
 	if (e->j.state != METAJOB_PENDING && e->j.hook != METAJOB_HOOK_DUE &&
 	    e->j.since_ms + LATER_TOLD_MS <= now &&
 	    (!oldest || e->j.since_ms < oldest->j.since_ms))
 		oldest = e;
-	if (!oldest)
-		return -1;
+	return oldest;
+}
+
+/* For one that was admitted: nobody is forgotten for a question that is refused. */
+static void make_room(struct coll *c)
+{
+	struct entry *e = is_full(c) ? told(c) : NULL;
+
+	if (!e)
+		return;
 	stat_inc(meta_jobs_early);
-	forget(oldest);
-	return 0;
+	forget(e);
 }
 
 /* ---- the cache ---------------------------------------------------------------------- */
@@ -305,7 +314,7 @@ static int take_question(struct coll *c, const struct shm_job *job, const char *
 static enum lane_rc admit(struct coll *c, const struct shm_job *job,
 			  const struct metajob *j, uint32_t *retry_s)
 {
-	if (make_room(c) != 0) {
+	if (is_full(c) && !told(c)) {
 		stat_inc(meta_jobs_full);
 		*retry_s = LATER_FULL_S;
 		return LANE_BUSY;
@@ -349,6 +358,7 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 		wait_answer_in(c, job->token, rc, retry_s);
 		return;
 	}
+	make_room(c);
 	j.created_ms = j.since_ms = now;
 	j.until_ms = j.state == METAJOB_PENDING ? 0 : now + conf->metadata_job_keep_ms;
 	e = entry_new(c, &j);
@@ -518,7 +528,7 @@ static int resume(void *arg, const char *id)
 	char err[ERRLEN];
 	struct metajob j;
 
-	if (c->fetch->later->n >= (uint32_t)c->kid.conf.metadata_jobs)
+	if (is_full(c))
 		return 0;
 	if (jobfile_read(&j, c->kid.run_dir, METAJOB_DIR, id, err) != 0) {
 		log_warn("metadata", "job %s: %s", id, err);
