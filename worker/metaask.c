@@ -8,6 +8,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "shm/metaword.h"
+
 #define BLANKS " \t\r\n"
 
 static enum metaask fault(struct metaask_fault *f, int status, const char *error,
@@ -49,13 +51,20 @@ static int is_json_type(const char *type)
 	       (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0);
 }
 
+static size_t blanks(const char *body, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && body[at] && strchr(BLANKS, body[at]))
+		at++;
+	return at;
+}
+
 /* Nothing else begins so, whatever its type says: curl -d names that of a form. */
 static int meant_as_json(const char *body, size_t len)
 {
-	size_t n = 0;
+	size_t n = blanks(body, len);
 
-	while (n < len && body[n] && strchr(BLANKS, body[n]))
-		n++;
 	return n < len && (body[n] == '{' || body[n] == '[');
 }
 
@@ -138,15 +147,6 @@ enum metaask metaask_link(struct magnet *m, const char *text, size_t len,
 		     "failed to parse magnet URI: %s", err);
 }
 
-static size_t blanks(const char *body, size_t len)
-{
-	size_t at = 0;
-
-	while (at < len && body[at] && strchr(BLANKS, body[at]))
-		at++;
-	return at;
-}
-
 enum metaask metaask_read(struct magnet *m, char **webhook, const char *type,
 			  const char *body, size_t len, struct metaask_fault *f)
 {
@@ -167,7 +167,7 @@ enum metaask metaask_read(struct magnet *m, char **webhook, const char *type,
 		return no_json(f, type, body, len, end);
 	rc = read_object(m, &hook, root, f);
 	if (rc == METAASK_LINK && *hook && !(*webhook = strdup(hook)))
-		rc = fault(f, 503, "Failed to get torrent metadata", "no_memory",
+		rc = fault(f, 503, METADATA_FAILED, "no_memory",
 			   "There is no memory for this request.");
 	cJSON_Delete(root);
 	return rc;
