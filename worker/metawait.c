@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "shm/metajob.h"
 #include "shm/metaword.h"
 #include "worker/metadata.h"
 #include "worker/metaserve.h"
@@ -61,7 +61,6 @@ static void not_there(struct ask *a, const uint8_t key[IH_LEN], struct magnet *l
 
 /* --- uploads ---------------------------------------------------------------------- */
 
-#define NAME_BYTES 16 /* random ones; twice as many digits */
 #define UP_PATH (sizeof(((struct kid *)0)->run_dir) + 64)
 
 static void up_path(char out[UP_PATH], const struct worker *w, const struct own *own,
@@ -103,18 +102,16 @@ int metawait_put(const char *path, const struct buf *body, char err[ERRLEN])
 static struct own *own_of_upload(struct worker *w, const struct buf *body,
 				 char err[ERRLEN])
 {
-	struct own *own = calloc(1, sizeof *own + 2 * NAME_BYTES + 1);
-	unsigned char name[NAME_BYTES];
+	struct own *own = calloc(1, sizeof *own + METAJOB_ID + 1);
 	char path[UP_PATH];
 
-	if (!own || getrandom(name, sizeof name, GRND_NONBLOCK) != sizeof name) {
+	if (!own || metajob_name(own->text) != 0) {
 		(void)err_errno(err, "no memory, or no random bytes");
 		free(own);
 		return NULL;
 	}
 	own->is_file = 1;
-	own->len = 2 * sizeof name;
-	hex_text(own->text, name, sizeof name);
+	own->len = METAJOB_ID;
 	up_path(path, w, own, "");
 	if (metawait_put(path, body, err) == 0)
 		return own;
