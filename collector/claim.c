@@ -104,10 +104,12 @@ static int is_blind(struct coll *c, const struct swarm *w)
 			      .dht_at_s = w->dht_at_s,
 			      .discovered = w->ace.answered};
 
+	if (!w->round_done)
+		return 0;
 	for (uint32_t i = 0; i < w->ntrackers; i++)
 		s.trackers_ok += w->tracker[i].ok != 0;
 	verdict_swarm(&c->path, w, clock_ms(), &s);
-	return w->round_done && !tier_is_seen(&s);
+	return !tier_is_seen(&s);
 }
 
 void claim_look(struct coll *c, struct swarm *w)
@@ -122,15 +124,15 @@ static void collect(struct swarm *w, void *arg)
 {
 	struct coll *c = arg;
 	struct tier *t = c->tier;
-	uint64_t now = clock_ms();
+	int held = w->claim == CLAIM_HELD;
+	int due = !w->control && !w->away && t->batch.n < REDIS_KEYS_MAX &&
+		  (!w->claim_ms ||
+		   clock_ms() - w->claim_ms >= c->kid.conf.redis_claim_ms / 3);
+	int blind = (due || (held && !w->npeers)) && is_blind(c, w);
 
-	if (!w->npeers)
-		claim_look(c, w);
-	if (w->control || w->away || t->batch.n == REDIS_KEYS_MAX ||
-	    (w->claim_ms && now - w->claim_ms < c->kid.conf.redis_claim_ms / 3))
-		return;
-	claim_look(c, w);
-	if (!is_blind(c, w))
+	if (held && blind)
+		claim_leave(c, w);
+	if (due && !blind)
 		memcpy(t->batch.id[t->batch.n++], w->id, IH_LEN);
 }
 
