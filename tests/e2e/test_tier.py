@@ -659,21 +659,29 @@ def test_what_is_no_whole_list_is_a_miss(node, swarm, tracker, what):
     assert counter(d, 'tier_bad') == (0 if what == 'huge' else 2)
 
 
+SPOILT = (lambda p: p[:-1], lambda p: p + b'x', lambda p: b'X' + p[1:], lambda p: p[:20],
+          lambda p: p[:8] + bytes([p[8] ^ 0xff]) + p[9:])
+
+
 def test_a_list_with_one_byte_changed_is_never_half_taken(node, swarm, tracker):
-    t, s = scripted(swarm, tracker, torrents=2)
-    first = node({'swarm.trackers': t.http, 'redis.claim': '3s'})
-    first.peers(s.infohash)
-    good = stored(node, s.infohash)
+    """Each instead of its own list, which would be taken as it was."""
+    t, s = scripted(swarm, tracker, torrents=1 + len(SPOILT))
+    conf = {'swarm.trackers': t.http, 'cache.ttl': '60s'}
+    first = node(conf)
+    for infohash in s.infohashes:
+        assert first.peers(infohash)['peer_count'] == 10
+        stored(node, infohash)
     first.stop()
-    second = node({'swarm.trackers': t.http})
-    for bad in (good[:-1], good + b'x', b'X' + good[1:], good[:8] + b'\xff' + good[9:], good[:20]):
-        node.db.delete(JSON + s.infohashes[1])
-        node.db.set(LIST + s.infohashes[1], bad)
-        before = counter(second, 'tier_bad')
-        second.get(f'/peers/{s.infohashes[1]}?wait=0')
-        wait_until(lambda b=before: counter(second, 'tier_bad') > b or
-                   counter(second, 'joins') == 1)
-    assert second.peers(s.infohashes[1])['peer_count'] == 10
+    node.db.delete(*(JSON + infohash for infohash in s.infohashes))
+    second = node(conf)
+    whole, *others = s.infohashes
+    assert second.peers(whole)['peer_count'] == 10
+    assert counter(second, 'tier_hits') == 1 and counter(second, 'joins') == 0
+    for n, (infohash, spoil) in enumerate(zip(others, SPOILT, strict=True), 1):
+        node.db.set(LIST + infohash, spoil(node.db.get(LIST + infohash)))
+        assert second.peers(infohash)['peer_count'] == 10
+        assert counter(second, 'tier_bad') == counter(second, 'joins') == n
+    assert counter(second, 'tier_hits') == 1
 
 
 def test_keys_of_another_type(node, swarm, tracker):
