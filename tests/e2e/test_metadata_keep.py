@@ -234,7 +234,8 @@ def test_a_client_that_leaves_costs_nothing(fetching, swarm):
     for _ in range(20):
         with socket.create_connection((d.host, d.port), 10) as c:
             c.sendall(asked + body)
-            wait_until(lambda: gauges(d)['meta_flying'] == 1, 10, 'it flies')
+            wait_until(lambda: gauges(d)['meta_flying'] == 1 <= gauges(d)['waiters'], 10,
+                       'it flies, and is waited for')
     wait_until(lambda: gauges(d)['waiters'] == 0, 10, 'nobody waits')
     s.ask('join', peers=[0])
     s.ask('dial', peers=[0], to=[d.address, 42069], infohash=s.infohash)
