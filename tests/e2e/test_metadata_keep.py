@@ -74,14 +74,19 @@ def test_selected_files(stage, fetching, ltpeer):
     assert metacache.selected(d.get(f'{API}/{p.infohash}').json) == list(range(5))
 
 
+def described(stage, info):
+    """A payload of which there is nothing but its .torrent."""
+    p = Payload(stage, (), 1)
+    p.path = stage.path('made.torrent')
+    with open(p.path, 'wb') as f:
+        f.write(b'd4:info' + info + b'e')
+    return p
+
+
 def test_a_private_torrent_is_not_seeded(fetching, swarm, stage):
     info = wire.benc({'name': 'p', 'length': 16384, 'piece length': 16384, 'private': 1,
                       'pieces': bytes(20)})
-    p = Payload(stage, (), 1)
-    p.path = stage.path('private.torrent')
-    with open(p.path, 'wb') as f:
-        f.write(b'd4:info' + info + b'e')
-    s = swarm([{'count': 1}], payload=p)
+    s = swarm([{'count': 1}], payload=described(stage, info))
     d = fetching()
     a = post(d, link(s.infohash, s.endpoints()))
     assert a.status == 200 and a.json['private'] is True
@@ -93,11 +98,7 @@ def test_true_metadata_that_is_none(fetching, swarm, stage):
     """Nothing but padding: right by its hash, so no peer has a better one."""
     info = wire.benc({'files': [{'attr': 'p', 'length': 16384, 'path': ['.pad', '16384']}],
                       'name': 'p', 'piece length': 16384, 'pieces': bytes(20)})
-    p = Payload(stage, (), 1)
-    p.path = stage.path('padding.torrent')
-    with open(p.path, 'wb') as f:
-        f.write(b'd4:info' + info + b'e')
-    s = swarm([{'count': 1}], payload=p)
+    s = swarm([{'count': 1}], payload=described(stage, info))
     d = fetching()
     for _ in range(2):
         a = post(d, link(s.infohash, s.endpoints()))
