@@ -392,19 +392,13 @@ def test_switched_off_and_on_with_a_reload(daemon, tracker, ace_swarm):
     rest = f'[acestream]\ntrackers = {t.udp}\nother_protocol = 1s\n'
     d = daemon({'acestream.trackers': None}, file=rest)
 
-    def reload(text):
-        before = len(d.log_lines('new settings taken'))
-        with open(d.file, 'w', encoding='utf-8') as f:
-            f.write(text)
-        d.kill(1)
-        wait_until(lambda: len(d.log_lines('new settings taken')) > before, 10, 'it is taken')
     until_named(d, s)
     assert ask(d, s)['protocol'] == 'acestream'
-    reload(rest + 'peers = off\n')
+    d.reload(rest + 'peers = off\n')
     wait_until(lambda: {p['protocol'] for p in ask(d, s)['peers']} == {'bittorrent'}, 20, 'off')
     assert ask(d, s)['ace'] is None
     d.until_peers(s.key, lambda got: {p['client'][:8] for p in got.values()} == {'Scripted'}, 20)
-    reload(rest)
+    d.reload(rest)
     other = ace_swarm([{'count': 4}])
     t.set(other.key, peers=other.endpoints())
     until_named(d, other)

@@ -237,24 +237,16 @@ def states(d):
     return {x['name']: x['state'] for x in d.get('/health').json['geo']['databases']}
 
 
-def until_reloaded(d, text):
-    n = len(d.log_lines('new settings taken'))
-    with open(d.file, 'w', encoding='utf-8') as f:
-        f.write(text)
-    d.kill(signal.SIGHUP)
-    wait_until(lambda: len(d.log_lines('new settings taken')) > n, what='the reload is done')
-
-
 def test_a_list_in_another_order_is_not_read_again(daemon, mmdb):
     """A database is known by its path: what stays is not opened again, what went is not shown."""
     asn, city = mmdb / 'asn.mmdb', mmdb / 'city.mmdb'
     d = daemon({}, file=f'[geo]\nmore_db = /nosuch.mmdb,{asn},{city}\n')
     wait_until(lambda: states(d) == {'more1': 'missing', 'more2': 'ok', 'more3': 'ok'})
-    until_reloaded(d, f'[geo]\nmore_db = {city},{asn}\n')
+    d.reload(f'[geo]\nmore_db = {city},{asn}\n')
     wait_until(lambda: states(d) == {'more1': 'ok', 'more2': 'ok'})
     assert [x['type'] for x in d.get('/health').json['geo']['databases']] == [
         'GeoLite2-City', 'GeoLite2-ASN']
-    until_reloaded(d, f'[geo]\nasn_db = {asn}\n')
+    d.reload(f'[geo]\nasn_db = {asn}\n')
     wait_until(lambda: states(d) == {'asn': 'ok'})
     assert d.top()['gauges']['geo_databases'] == 1
     assert d.top()['counters']['geo_opened'] == 2 and len(d.log_lines("mmdb: 'Geo")) == 2
@@ -265,7 +257,7 @@ def test_it_is_said_while_one_is_verified(daemon, tmp_path):
     heavy(tmp_path / 'a', 'DE')
     d = daemon({}, file='')
     assert states(d) == {}
-    until_reloaded(d, f'[geo]\ncity_db = {tmp_path}/a\n')
+    d.reload(f'[geo]\ncity_db = {tmp_path}/a\n')
     wait_until(lambda: states(d) == {'city': 'verifying'}, every=0)
     db, = d.get('/health').json['geo']['databases']
     assert db['type'] is None or db['state'] == 'ok'

@@ -90,14 +90,6 @@ def expect(peer, source):
         'asn': 64501, 'geo_source': source}
 
 
-def hup(d, text):
-    seen = len(d.log_lines('new settings taken'))
-    with open(d.file, 'w', encoding='utf-8') as f:
-        f.write(text)
-    d.kill(signal.SIGHUP)
-    wait_until(lambda: len(d.log_lines('new settings taken')) > seen, what='a reload')
-
-
 @pytest.mark.parametrize('form', ['ok', 'flat'])
 def test_known_in_the_next_version(world, form):
     """Unknown in the first answer, known soon; one question each, politely worded."""
@@ -203,9 +195,9 @@ def test_off_asks_nothing(world):
     assert online(d) == {'state': 'off', 'waiting': 0, 'left': 10000, 'error': None}
     d.peers(IDS[0], wait='1s')
     assert service.asked == []
-    hup(d, '[geo]\nonline = on\n')
+    d.reload('[geo]\nonline = on\n')
     until_placed(d, some(5))
-    hup(d, '[geo]\nonline = off\n')
+    d.reload('[geo]\nonline = off\n')
     until_state(d, 'off')
     before = service.addresses()
     assert sorted(before) == sorted(some(5))
@@ -213,7 +205,7 @@ def test_off_asks_nothing(world):
     assert not any(known(p) for p in d.peers(IDS[1], wait='1s')['peers'])
     assert all(known(p) for p in d.peers(IDS[0])['peers'])
     assert service.addresses() == before
-    hup(d, '[geo]\nonline = on\nonline_rate = 5\n')
+    d.reload('[geo]\nonline = on\nonline_rate = 5\n')
     until_placed(d, some(3, '5.6.8.1'), IDS[1])
     assert len(service.addresses()) == 8, 'nothing twice'
 
@@ -291,7 +283,7 @@ def test_one_that_fails_is_left_alone(world, mode):
     """Three times in a row; another one (a HUP) is asked at once."""
     d, t, service = world({'geo.online_url': None},
                           file='[geo]\nonline_url = http://127.0.0.1:9/\n')
-    hup(d, f'[geo]\nonline_url = {service.url}\n')
+    d.reload(f'[geo]\nonline_url = {service.url}\n')
     service.mode = mode
     tell(t, some(40))
     d.peers(IDS[0])
@@ -304,7 +296,7 @@ def test_one_that_fails_is_left_alone(world, mode):
     assert counter(d, 'geo_online_failed') == len(service.asked)
     assert len(d.log_lines('left alone for')) == 1
     service.mode, failed = 'ok', set(service.addresses())
-    hup(d, f'[geo]\nonline_url = {service.url}other\n')
+    d.reload(f'[geo]\nonline_url = {service.url}other\n')
     until_state(d, 'ready')
     until_placed(d, set(some(40)) - failed)
     assert '/other/' + service.asked[-1][0] == service.paths[-1]
@@ -347,7 +339,7 @@ def test_the_budget_of_a_day(world):
     d.peers(IDS[0], wait='2s')
     wait_until(lambda: online(d)['waiting'] > 0, 15, 'the others are thought of')
     assert len(service.asked) == 3
-    hup(d, '[geo]\nonline_daily = 0\n')
+    d.reload('[geo]\nonline_daily = 0\n')
     until_placed(d, some(10))
     assert online(d)['left'] is None
 
@@ -422,7 +414,7 @@ def test_databases_first(world, tmp_path):
         assert (peers[a]['isp'], peers[a]['asn']) == ('Seven', 7)
     os.rename(asn, tmp_path / 'other.mmdb')
     os.rename(city, asn)                # France twice: the city database is gone
-    hup(d, '# nothing new\n')
+    d.reload('# nothing new\n')
     after = d.until_peers(IDS[0], lambda p: p[elsewhere[0]]['asn'] == 64501, 15, 'the swap')
     for a in elsewhere:
         expect(after[a], service.address)
@@ -436,7 +428,7 @@ def test_nobody_is_asked_while_a_database_is_verified(world, tmp_path):
     d, t, service = world(file='[geo]\n')
     tell(t, some(5))
     d.peers('cd' * 20)                  # the daemon works
-    hup(d, f'[geo]\ncity_db = {tmp_path}/heavy\nmore_db = /nosuch,{tmp_path}/city.mmdb\n')
+    d.reload(f'[geo]\ncity_db = {tmp_path}/heavy\nmore_db = /nosuch,{tmp_path}/city.mmdb\n')
     wait_until(lambda: [x['state'] for x in d.get('/health').json['geo']['databases']]
                == ['verifying', 'missing', 'verifying'], every=0, what='it is being verified')
     d.peers(IDS[0], wait='0')
@@ -641,7 +633,7 @@ def test_a_list_from_redis_when_it_may_be_asked_for(world, redis_server):
                           file='[geo]\nonline = off\n')
     until_redis(d)
     assert d.peers(IDS[0])['total_peers'] == 600
-    hup(d, '[geo]\nonline = on\nonline_rate = 1000\nonline_burst = 100\n')
+    d.reload('[geo]\nonline = on\nonline_rate = 1000\nonline_burst = 100\n')
     until_placed(d, some(600), timeout=30)
     assert sorted(service.addresses()) == sorted(some(600))
     assert counter(d, 'joins') == 0 and counter(d, 'geo_online_dropped') == 0

@@ -3,7 +3,6 @@ and auth it has; a VPN that is down, a refusal and a dead namespace have names o
 own. Gluetun is scripted, trackers and peers hear the real thing."""
 import http.server
 import os
-import signal
 import ssl
 import subprocess
 import threading
@@ -312,27 +311,19 @@ def test_a_certificate_of_its_own_is_not_believed(beside, stage):
 
 
 # ---- reload ----------------------------------------------------------------------------
-def reload_with(d, text):
-    seen = len(d.log_lines('new settings taken'))
-    with open(d.file, 'w', encoding='utf-8') as f:
-        f.write(text)
-    d.kill(signal.SIGHUP)
-    wait_until(lambda: len(d.log_lines('new settings taken')) > seen, 10, 'reload')
-
-
 def test_off_and_on_by_a_reload(beside, gluetun):
     other = gluetun(port=51900)
     b = beside(port=51820, conf={'vpn.gluetun_url': None})
     assert b.vpn()['state'] == 'off' and b.vpn()['detail'] is None
     b.join()
     assert b.announced() == [42069]
-    reload_with(b.d, f'[vpn]\ngluetun_url = {b.g.url}\n')
+    b.d.reload(f'[vpn]\ngluetun_url = {b.g.url}\n')
     b.follows(51820)
-    reload_with(b.d, f'[vpn]\ngluetun_url = {b.g.url}\n[log]\nlevel = debug\n')
+    b.d.reload(f'[vpn]\ngluetun_url = {b.g.url}\n[log]\nlevel = debug\n')
     b.until(state='up', port=51820, port_generation=1)
-    reload_with(b.d, f'[vpn]\ngluetun_url = {other.url}/\n')
+    b.d.reload(f'[vpn]\ngluetun_url = {other.url}/\n')
     b.follows(51900)
-    reload_with(b.d, '# none\n')
+    b.d.reload('# none\n')
     wait_until(lambda: b.announced()[-1] == 42069, 5, 'back to swarm.listen')
     v = b.vpn()
     assert v['state'] == 'off' and v['port'] is None and v['public_ip'] is None

@@ -113,6 +113,14 @@ class Daemon:
     def kill(self, signo):
         os.kill(self.pid, signo)
 
+    def reload(self, text):
+        """Another configuration file, and HUP: until the collector has it."""
+        seen = len(self.log_lines('new settings taken'))
+        with open(self.file, 'w', encoding='utf-8') as f:
+            f.write(text)
+        self.kill(signal.SIGHUP)
+        wait_until(lambda: len(self.log_lines('new settings taken')) > seen, what='a reload')
+
     def pids(self):
         return children(self.pid)
 

@@ -1,5 +1,4 @@
 """A daemon in a house with two ways out, and what it may meet out there. See netns.py."""
-import signal
 
 from daemon import Daemon
 from netns import World, connections
@@ -58,10 +57,6 @@ class Town:
 
     def hup(self, interface):
         d = self.daemon
-        seen = len(d.log_lines('new settings taken'))
-        with open(d.file, 'w', encoding='utf-8') as f:
-            f.write(f'[swarm]\ninterface = {interface}\n')
-        d.kill(signal.SIGHUP)
-        wait_until(lambda: len(d.log_lines('new settings taken')) > seen,
-                   what='the collector took it')
-        wait_until(lambda: len(d.log_lines('reload done')) > seen, what='reload')
+        done = len(d.log_lines('reload done'))
+        d.reload(f'[swarm]\ninterface = {interface}\n')
+        wait_until(lambda: len(d.log_lines('reload done')) > done, what='reload')
