@@ -110,8 +110,9 @@ enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN], const 
 			size_t len);
 /* The same for peer_stats:<asked>. */
 enum tier_age tier_take_json(struct tier_flight *f, const char *value, size_t len);
-/* Did its writer see the swarm? That nobody is there takes a proof: an answer of a source, over a path that is open. A
- * path that is not judged yet proves nothing, nor does one whose sources are silent. */
+/* Did its writer see the swarm? That nobody is there takes a proof: an answer of a source,
+ * over a path that is open. A path that is not judged yet proves nothing, nor does one whose
+ * sources are silent. */
 int tier_is_seen(const struct shm_swarm *s);
 /* May others be told what s, a version of w, says? Not what a path sees that is blocked, nor
  * that nobody is there, without a proof; and while another node has the claim, it speaks.
