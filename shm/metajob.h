@@ -8,7 +8,7 @@
  *                 |
  *   worker:    GET /api/v1/jobs/<id>
  *
- * Both below master.run_dir. The collector alone writes jobs/ (file_write: the old file or
+ * Both below master.run_dir. The collector alone writes jobs/ (jobfile.h: the old file or
  * the new one), so a job outlives the process that has it; it is the only owner, and a
  * worker reads. An id is 128 random bits: who does not have it does not find the job.
  *
