@@ -196,8 +196,9 @@ class Daemon:
         return a.json
 
     def by_address(self, infohash, **query):
+        """The best known of each address: others may name the port that it called from."""
         d = self.peers(infohash, **{'limit': 2000, **query})
-        return {p['ip']: p for p in d['peers']}
+        return {p['ip']: p for p in reversed(d['peers'])}
 
     def by_endpoint(self, infohash, **query):
         """The same by (address, port); the list names nobody twice."""
