@@ -318,6 +318,13 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 		wait_for(c, w, job);
 }
 
+/* A lane outlives its collector, and a new one is given all questions once more: who had not
+ * been heard by the old one would have two places, and be refused for want of a third. */
+static int is_held(const struct coll *c, const struct shm_job *job)
+{
+	return job->token && job->kind != JOB_FORGET && wait_has(c, job->token);
+}
+
 void jobs_take(struct coll *c)
 {
 	struct shm_job job;
@@ -328,6 +335,8 @@ void jobs_take(struct coll *c)
 			stat_inc(jobs);
 			if (job.token && lane_token_slot(job.token) != i)
 				stat_inc(lane_bad);
+			else if (is_held(c, &job))
+				continue;
 			else if (job.kind == JOB_PEERS)
 				job_peers(c, &job, c->text);
 			else if (job.kind == JOB_FORGET)

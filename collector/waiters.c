@@ -334,6 +334,15 @@ void wait_for_meta(struct coll *c, const struct fetch_flight *f,
 		q->until_ms = job->deadline_ms;
 }
 
+int wait_has(const struct coll *c, uint64_t token)
+{
+	const struct waiter *q = c->waiters;
+
+	while (q && q->token != token)
+		q = q->next;
+	return q != NULL;
+}
+
 /* The asker left. Its worker reuses the place, so the waiter must go too, or one
  * worker could own more waiters than its completion lane has room for. */
 void wait_forget(struct coll *c, uint64_t token)

@@ -210,6 +210,31 @@ def test_killed_collector_with_a_parked_question(daemon, swarm, tracker):
     d.until_peers(s.infohash, lambda p: len(p) == 5)
 
 
+def test_questions_that_a_dead_collector_never_heard(daemon, swarm, tracker):
+    """They lie in the lane, and are pushed again: each has one place there, and its answer."""
+    t = tracker()
+    s = swarm([{'count': 5, 'progress': 100, 'delay_ms': 300}], torrents=8)
+    for infohash in s.infohashes:
+        t.set(infohash, peers=s.endpoints())
+    d = daemon({'swarm.trackers': t.http, 'swarm.discovery_wait': '8s', 'http.workers': 1,
+                'swarm.max_waiters': len(s.infohashes)})
+    os.kill(d.collector(), signal.SIGSTOP)
+    answers, threads = {}, []
+    for infohash in s.infohashes:
+        def ask(i=infohash):
+            answers[i] = d.get(f'/peers/{i}?wait=8s', timeout=20)
+        threads.append(threading.Thread(target=ask))
+        threads[-1].start()
+    wait_until(lambda: sum(p['parked'] for p in d.top()['processes']
+                           if p['role'].startswith('worker')) == len(threads), what='parked')
+    os.kill(d.collector(), signal.SIGKILL)
+    for th in threads:
+        th.join(30)
+    assert [(a.status, a.json.get('total_peers')) for a in answers.values()] == [(200, 5)] * 8
+    assert d.top()['counters']['jobs'] == 2 * len(threads)
+    assert d.top()['counters']['jobs_refused'] == 0
+
+
 # A loop that stands still ----------------------------------------------------
 HANGS = 15      # seconds; SUP_LOOKS looks, SUP_LOOK_MS apart (master/sup.h), and some
 
