@@ -115,6 +115,8 @@ deps:
 	scripts/install-deps build
 deps-test:
 	scripts/install-deps test
+deps-slow:
+	scripts/install-deps slow
 
 run: deps
 	$(MAKE) -j$(JOBS) all
@@ -123,7 +125,7 @@ run: deps
 check: deps-test
 	scripts/run-checks
 
-check-slow: deps-test
+check-slow: deps-slow
 	scripts/run-checks slow
 
 style:
@@ -226,6 +228,6 @@ analyze: deps-test
 clean:
 	rm -rf build
 
-.PHONY: $(UNIT:=.ran) all deps deps-test run check check-slow style format unit torture sanitize tsan storm \
+.PHONY: $(UNIT:=.ran) all deps deps-test deps-slow run check check-slow style format unit torture sanitize tsan storm \
 	swarmtest e2e slow fuzz-short demo \
 	bench analyze clean
