@@ -6,6 +6,8 @@
 #   make check-slow set up, then what takes minutes: real clients for ten of them, ten thousand ids, fuzzing
 #   make demo       a loopback swarm of real clients, and what Peerscope sees (ARGS=--stay)
 #   make bench      cold and warm figures against a scripted swarm and nginx
+#   make install    as root, after make: binary, unit, manuals below PREFIX, /etc (DESTDIR=...)
+#   make deb        build/peerscope_VERSION_ARCH.deb
 #   make deps       install Debian packages only; starts no service
 #   make style unit torture sanitize tsan e2e swarmtest   parts of `make check`
 #   make format     lay out every .c and .cc as .clang-format says
@@ -104,6 +106,31 @@ $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d)
 
+# Enables and starts nothing. A configuration that is there stays.
+PREFIX ?= /usr/local
+UNITS ?= $(PREFIX)/lib/systemd/system
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: $(BIN)
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/peerscope
+	install -D -m 755 -t $(SHARE)/peerscope scripts/geo-update
+	set -e; for f in doc/*.[1-9]; do install -D -m 644 -t $(SHARE)/man/man$${f##*.} $$f; done
+	install -D -m 644 conf/peerscope.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/peerscope.conf
+	install -D -m 644 -t $(DESTDIR)$(UNITS) conf/peerscope.service
+	sed -i 's,/usr/local/bin/,$(PREFIX)/bin/,' $(DESTDIR)$(UNITS)/peerscope.service
+	[ -e $(DESTDIR)/etc/peerscope/peerscope.conf ] || \
+		install -D -m 644 -t $(DESTDIR)/etc/peerscope conf/peerscope.conf
+	[ -e $(DESTDIR)/etc/logrotate.d/peerscope ] || \
+		install -D -m 644 conf/peerscope.logrotate $(DESTDIR)/etc/logrotate.d/peerscope
+
+# build/peerscope_VERSION_ARCH.deb. The version stands in debian/changelog, too.
+deb: deps-package
+	@test "$$(dpkg-parsechangelog -SVersion)" = "$(VERSION)" || \
+		{ echo "debian/changelog is not of VERSION, $(VERSION)"; exit 1; }
+	dh_clean
+	debian/rules binary
+	dh_clean
+	@ls -sh1 build/peerscope*_$(VERSION)_*.deb
+
 # Parts of `make check`; each can be run alone. E2E='-k pex' picks tests.
 # Tests wait more than they work, and each process of them has addresses of its own.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
@@ -115,6 +142,8 @@ deps:
 	scripts/install-deps build
 deps-test:
 	scripts/install-deps test
+deps-package:
+	scripts/install-deps package
 deps-slow:
 	scripts/install-deps slow
 
@@ -228,6 +257,6 @@ analyze: deps-test
 clean:
 	rm -rf build
 
-.PHONY: $(UNIT:=.ran) all deps deps-test deps-slow run check check-slow style format unit torture sanitize tsan storm \
+.PHONY: $(UNIT:=.ran) all install deb deps deps-package deps-test deps-slow run check check-slow style format unit torture sanitize tsan storm \
 	swarmtest e2e slow fuzz-short demo \
 	bench analyze clean

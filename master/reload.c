@@ -4,6 +4,7 @@
  * that only a restart can change, changes nothing. USR1: logs. See master.h.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "common/log.h"
 #include "master/config.h"
 #include "master/master.h"
+#include "master/notify.h"
 #include "shm/stat.h"
 
 extern char **environ;
@@ -28,15 +30,17 @@ static int refuse(const char *why)
 {
 	stat_inc(config_refused);
 	log_error("master", "reload refused: %s; nothing was changed", why);
+	notify_say("READY=1\nSTATUS=serving as before: reload refused: %s", why);
 	return -1;
 }
 
 int reload_read(struct master *m)
 {
 	struct config *c = calloc(1, sizeof *c);
-	char names[512];
+	char names[512], why[640];
 	int bad;
 
+	notify_reloading("reading the configuration");
 	if (!c)
 		return refuse("out of memory");
 	bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ,
@@ -46,12 +50,8 @@ int reload_read(struct master *m)
 	if (bad > 0)
 		return refuse("the configuration has errors");
 	if (config_diff_restart(&m->conf, &m->staged, names, sizeof names) > 0) {
-		stat_inc(config_refused);
-		log_error("master",
-			  "reload refused: only a restart can change %s; nothing was "
-			  "changed",
-			  names);
-		return -1;
+		snprintf(why, sizeof why, "only a restart can change %s", names);
+		return refuse(why);
 	}
 	if (config_diff(&m->conf, &m->staged, names, sizeof names) > 0)
 		log_notice("master", "reload: changed %s", names);
@@ -93,6 +93,7 @@ void reload_adopt(struct master *m)
 	give_to_collector(m);
 	log_notice("master",
 		   "reload done: the new generation serves, the old one drains");
+	notify_say("READY=1\nSTATUS=serving with what was read last");
 }
 
 void reload_give_up(struct master *m, const char *why)
@@ -100,6 +101,7 @@ void reload_give_up(struct master *m, const char *why)
 	(void)m;
 	stat_inc(config_refused);
 	log_error("master", "reload failed: %s; the old generation stays", why);
+	notify_say("READY=1\nSTATUS=serving as before: reload failed: %s", why);
 }
 
 void reload_logs(struct master *m)

@@ -26,6 +26,7 @@
 #include "common/log.h"
 #include "master/config.h"
 #include "master/master.h"
+#include "master/notify.h"
 #include "shm/selfpage.h"
 #include "shm/stat.h"
 
@@ -86,6 +87,7 @@ static void say_up(const struct master *m)
 {
 	for (int j = 0; j < m->socks.naddr; j++)
 		log_notice("master", "serving on http://%s", m->socks.addr[j].text);
+	notify_say("READY=1\nSTATUS=serving on http://%s", m->socks.addr[0].text);
 }
 
 static void carry_out(struct master *m, const struct sup_action *a, struct todo *todo)
@@ -190,6 +192,7 @@ static void look_at_beats(struct master *m)
 		return;
 	m->look_ms = now + SUP_LOOK_MS;
 	selfpage_write(seg_page(m->seg, 2 * (uint32_t)m->sup.nworkers + 2));
+	notify_beat(SUP_LOOK_MS);
 	for (int i = 0; i < SUP_ROWS; i++)
 		if (sup_beats(&m->sup, i))
 			look(m, i);
@@ -203,6 +206,7 @@ static void leave_for(struct master *m, int code)
 	if (m->sup.phase >= SUP_LEAVE)
 		return;
 	log_notice("master", "the collector asks to leave: draining, then code %d", code);
+	notify_say("STOPPING=1\nSTATUS=draining: the collector asks to leave");
 	m->asked_code = code;
 	atomic_store(&seg_head_rw(m->seg)->draining, 1);
 	master_event(m, SUP_E_TERM, 0, 0);
@@ -247,6 +251,7 @@ static void leave(struct master *m, int sig)
 	}
 	log_notice("master", "%s: %s", name,
 		   now ? "leaving now" : "draining, then leaving");
+	notify_say("STOPPING=1\nSTATUS=%s", now ? "leaving now" : "draining");
 	atomic_store(&seg_head_rw(m->seg)->draining, 1);
 	master_event(m, sig == SIGINT ? SUP_E_INT : SUP_E_TERM, 0, 0);
 	sock_shutdown(&m->socks); /* after the workers were told */
