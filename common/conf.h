@@ -39,7 +39,8 @@
 #define CONF_KEYS(X) \
 X(master, run_dir, STR, "", 0, 200, RESTART, "directory of the pid file and the Redis socket; empty: /run/peerscope if it can be written, else a private directory in /dev/shm") \
 X(master, drain_timeout, MS, "30s", 1000, 600000, RELOAD, "how long a draining worker may finish its requests before it is killed") \
-X(http, listen, STR, "0.0.0.0:8080", 1, 400, RESTART, "addresses to serve HTTP on, address:port, at most 4") \
+X(http, listen, STR, "0.0.0.0:8080", 1, 400, RESTART, "where to serve HTTP, address:port or unix:/path, at most 4") \
+X(http, trusted_proxies, STR, "", 0, 1000, RELOAD, "proxies whose X-Forwarded-For names the client: addresses, networks such as 10.0.0.0/8, unix:; empty: nobody's") \
 X(http, workers, INT, "0", 0, CONF_MAX_WORKERS, RESTART, "number of HTTP worker processes; 0: one per core") \
 X(http, max_parked, INT, "1024", 1, 16384, RESTART, "requests that one worker may hold while the collector looks; more are answered 503") \
 X(http, max_connections, INT, "4096", 16, 65536, RELOAD, "open connections of one worker; more are answered 503") \

@@ -7,7 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include "common/buf.h"
+#include "common/clock.h"
 #include "master/ask.h"
 #include "master/sock.h"
 
@@ -38,11 +43,21 @@ static void to_reachable(struct sock_addr *a, char host[64])
 	}
 }
 
+/* An address is what others can use, too; else it is the first unix socket. */
+static struct sock_addr *best(struct sock_addr *addr, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!sock_is_unix(&addr[i]))
+			return &addr[i];
+	return &addr[0];
+}
+
 int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c,
 	     char err[ERRLEN])
 {
-	struct sock_addr addr[CONF_MAX_LISTEN];
+	struct sock_addr addr[CONF_MAX_LISTEN], *at;
 	char host[64];
+	int n;
 
 	if (url) {
 		size_t len = strlen(url);
@@ -54,12 +69,18 @@ int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c,
 		snprintf(out, ASK_URL_MAX, "%.*s", (int)len, url);
 		return 0;
 	}
-	if (sock_parse_list(addr, c->http_listen, err) < 0)
+	n = sock_parse_list(addr, c->http_listen, err);
+	if (n < 0)
 		return -1;
-	if (strcmp(strrchr(addr[0].text, ':'), ":0") == 0)
+	at = best(addr, n);
+	if (sock_is_unix(at)) {
+		snprintf(out, ASK_URL_MAX, "%s", at->text);
+		return 0;
+	}
+	if (strcmp(strrchr(at->text, ':'), ":0") == 0)
 		return err_set(err,
 			       "http.listen has port 0: say where it listens with --url");
-	to_reachable(&addr[0], host);
+	to_reachable(at, host);
 	snprintf(out, ASK_URL_MAX, "http://%s", host);
 	return 0;
 }
@@ -151,15 +172,93 @@ static void run(struct ask *a, struct evhttp_connection *conn,
 		event_base_dispatch(a->base);
 }
 
+/* --- over a unix socket, which evhttp's client can't -------------------------- */
+
+static int dial_path(const char *path, int timeout_s, char err[ERRLEN])
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct timeval tv = {.tv_sec = timeout_s};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_errno(err, "socket");
+	if (strlen(path) < sizeof sun.sun_path &&
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) == 0) {
+		memcpy(sun.sun_path, path, strlen(path) + 1);
+		if (connect(fd, (struct sockaddr *)&sun, sizeof sun) == 0)
+			return fd;
+	}
+	err_errno(err, "%s", path);
+	close(fd);
+	return -1;
+}
+
+/* Everything until it is closed. */
+static int read_all(struct buf *in, int fd, uint64_t until_ms, char err[ERRLEN])
+{
+	char some[16384];
+	ssize_t n;
+
+	while ((n = recv(fd, some, sizeof some, 0)) > 0 && clock_ms() < until_ms)
+		buf_add(in, some, (size_t)n);
+	if (n != 0)
+		return err_set(err, "no answer in time");
+	return in->failed ? err_set(err, "the answer is too long") : 0;
+}
+
+/* The whole answer: a head, an empty line, the body. */
+static int take(struct ask_reply *out, const struct buf *in, char err[ERRLEN])
+{
+	const char *end = in->p ? memmem(in->p, in->len, "\r\n\r\n", 4) : NULL;
+
+	if (!end || strncmp(in->p, "HTTP/1.", 7) != 0 || in->p[8] != ' ')
+		return err_set(err, "the answer is not HTTP");
+	end += 4;
+	out->status = (int)strtol(in->p + 9, NULL, 10);
+	out->len = in->len - (size_t)(end - in->p);
+	out->body = calloc(1, out->len + 1);
+	if (!out->body)
+		return err_set(err, "out of memory");
+	memcpy(out->body, end, out->len);
+	return 0;
+}
+
+static int get_by_path(struct ask_reply *out, const char *path, const char *target,
+		       int timeout_s, char err[ERRLEN])
+{
+	uint64_t until_ms = clock_ms() + (uint64_t)timeout_s * 1000;
+	int rc = -1, fd = dial_path(path, timeout_s, err);
+	struct buf q, in;
+
+	if (fd < 0)
+		return -1;
+	buf_init(&q, ASK_PATH_MAX + 256);
+	buf_init(&in, ASK_BODY_MAX + 65536);
+	buf_printf(&q, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		   target);
+	if (q.failed || send(fd, q.p, q.len, MSG_NOSIGNAL) != (ssize_t)q.len)
+		err_set(err, "the connection failed");
+	else if (read_all(&in, fd, until_ms, err) == 0)
+		rc = take(out, &in, err);
+	buf_free(&q);
+	buf_free(&in);
+	close(fd);
+	return rc;
+}
+
 int ask_get(struct ask_reply *out, const char *base, const char *path, int timeout_s,
 	    char err[ERRLEN])
 {
 	struct ask a = {.out = out, .err = err, .rc = -1};
-	struct evhttp_uri *uri = evhttp_uri_parse(base);
 	struct evhttp_connection *conn = NULL;
+	struct evhttp_uri *uri;
 
 	memset(out, 0, sizeof *out);
 	err[0] = '\0';
+	if (strncmp(base, "unix:", 5) == 0)
+		return get_by_path(out, base + 5, path, timeout_s, err);
+	uri = evhttp_uri_parse(base);
 	if (!uri || !evhttp_uri_get_scheme(uri) || !evhttp_uri_get_host(uri) ||
 	    strcmp(evhttp_uri_get_scheme(uri), "http") != 0 ||
 	    !evhttp_uri_get_host(uri)[0]) {

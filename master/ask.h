@@ -19,7 +19,8 @@ struct ask_reply {
 	size_t len;
 };
 
-/* Where the daemon of this config listens, seen from here: http://127.0.0.1:8080.
+/* Where the daemon of this config listens, seen from here: http://127.0.0.1:8080, or
+ * unix:/path if it serves there alone.
  * url, if not NULL, wins. */
 PS_MUST int ask_base(char out[ASK_URL_MAX], const char *url, const struct conf *c,
 		     char err[ERRLEN]);

@@ -13,6 +13,7 @@
 #include "geo/geo.h"
 #include "master/config_int.h"
 #include "master/sock.h"
+#include "worker/proxies.h"
 
 #define CHECK_ITEM_MAX 512 /* longest tracker or router; lt.cc has this room */
 
@@ -63,6 +64,16 @@ static void check_http_listen(struct config_load *l)
 
 	if (sock_parse_list(at, l->cfg->conf.http_listen, err) < 0)
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_http_listen, err);
+}
+
+/* By the rules of whoever reads the header. */
+static void check_proxies(struct config_load *l)
+{
+	struct proxies p;
+	char err[ERRLEN];
+
+	if (proxies_parse(&p, l->cfg->conf.http_trusted_proxies, err) != 0)
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_http_trusted_proxies, err);
 }
 
 /* address:port, [address]:port or device:port. */
@@ -346,6 +357,7 @@ void config_check(struct config_load *l)
 	const struct conf *c = &l->cfg->conf;
 
 	check_http_listen(l);
+	check_proxies(l);
 	check_list(l, CONFIG_KEY_swarm_listen, c->swarm_listen, check_swarm_item,
 		   "address:port or device:port, e.g. 0.0.0.0:42069 or tun0:42069");
 	check_list(l, CONFIG_KEY_swarm_trackers, c->swarm_trackers, check_tracker_item,

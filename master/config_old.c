@@ -64,7 +64,7 @@ static void old_port(struct config_load *l, const struct old_name *o, const char
 		return;
 	}
 	while ((list = conf_list_next(list, item, sizeof(item)))) {
-		colon = strrchr(item, ':');
+		colon = strncmp(item, "unix:", 5) ? strrchr(item, ':') : NULL;
 		if (colon)
 			*colon = '\0';
 		if (used + strlen(item) + 8 < sizeof(all))

@@ -83,11 +83,18 @@ static void drain(struct master *m, int row)
 		kill(m->child[row].pid, SIGTERM);
 }
 
+static const char *scheme(const struct sock_addr *a)
+{
+	return sock_is_unix(a) ? "" : "http://";
+}
+
 static void say_up(const struct master *m)
 {
 	for (int j = 0; j < m->socks.naddr; j++)
-		log_notice("master", "serving on http://%s", m->socks.addr[j].text);
-	notify_say("READY=1\nSTATUS=serving on http://%s", m->socks.addr[0].text);
+		log_notice("master", "serving on %s%s", scheme(&m->socks.addr[j]),
+			   m->socks.addr[j].text);
+	notify_say("READY=1\nSTATUS=serving on %s%s", scheme(&m->socks.addr[0]),
+		   m->socks.addr[0].text);
 }
 
 static void carry_out(struct master *m, const struct sup_action *a, struct todo *todo)

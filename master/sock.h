@@ -1,6 +1,11 @@
 /*
  * sock.h -- the listening sockets: one per address and worker index, made once by
  * the master and kept for its life, so that a reload drops no queue.
+ *
+ * A unix socket is one for all indexes, since SO_REUSEPORT is for addresses: who is idle
+ * accepts. Its file goes before its listening ends, so that a successor finds either us or
+ * room; what a killed daemon leaves there is known by nobody listening on it.
+ * Proof: tests/unit/test_own.c, tests/e2e/test_unix.py.
  */
 #ifndef PEERSCOPE_MASTER_SOCK_H
 #define PEERSCOPE_MASTER_SOCK_H
@@ -16,18 +21,20 @@
 struct sock_addr {
 	struct sockaddr_storage sa;
 	socklen_t len;
-	char text[64];			/* 127.0.0.1:8080, [::1]:8080 */
+	char text[128];			/* 127.0.0.1:8080, [::1]:8080, unix:/path */
 };
 
 struct sock_set {
 	int naddr, nworkers;
 	struct sock_addr addr[CONF_MAX_LISTEN];		/* as bound: no port 0 */
 	int fd[CONF_MAX_WORKERS][CONF_MAX_LISTEN];
+	int shut;			/* after sock_shutdown: files at our paths are others' */
 };
 
 /* One address:port; names are not resolved. */
 PS_MUST int sock_parse(struct sock_addr *out, const char *text, char err[ERRLEN]);
-/* A list, commas; returns how many, or -1. */
+int sock_is_unix(const struct sock_addr *a);
+/* A list, commas, of address:port and unix:/path; returns how many, or -1. */
 PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *list,
 			    char err[ERRLEN]);
 /* All or nothing. Port 0 takes a free one, the same for all indexes. A daemon

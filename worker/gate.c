@@ -18,6 +18,20 @@ static struct gate *only; /* for the one callback that has no argument of ours *
 
 /* --- birth --------------------------------------------------------------- */
 
+/* At once: of a client that has reset its connection later, nobody could say who it was,
+ * though its request is read. */
+static int conn_peer(struct gate_conn *c)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+
+	if (getpeername(c->fd, (struct sockaddr *)&ss, &len) != 0)
+		return -1;
+	if (ss.ss_family == AF_UNIX)
+		return 0; /* all zero */
+	return addr_from_sa(c->peer, NULL, (struct sockaddr *)&ss);
+}
+
 void gate_conn_start(struct gate_conn *c)
 {
 	struct gate *g = c->gate;
@@ -25,7 +39,8 @@ void gate_conn_start(struct gate_conn *c)
 
 	c->fd = bufferevent_getfd(c->under);
 	if (c->fd < 0 ||
-	    g->open + g->lingering >= g->conf.max_connections + GATE_LINGERING) {
+	    g->open + g->lingering >= g->conf.max_connections + GATE_LINGERING ||
+	    conn_peer(c) != 0) {
 		gate_conn_close(c);
 		return;
 	}
@@ -298,14 +313,10 @@ void gate_drop_body(struct gate_conn *c)
 	strict_drop_body(&c->in);
 }
 
-void gate_peer(const struct gate_conn *c, uint8_t addr[ADDR_LEN])
+void gate_client(const struct gate_conn *c, uint8_t addr[ADDR_LEN])
 {
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof ss;
-
-	if (getpeername(c->fd, (struct sockaddr *)&ss, &len) != 0 ||
-	    addr_from_sa(addr, NULL, (struct sockaddr *)&ss) != 0)
-		memset(addr, 0, ADDR_LEN);
+	memcpy(addr, c->peer, ADDR_LEN);
+	proxies_client(&c->gate->conf.proxies, addr, c->in.head.p, c->in.head.len);
 }
 
 void gate_set_user(struct gate_conn *c, void *user)

@@ -23,6 +23,7 @@
 
 #include "common/addr.h"
 #include "common/err.h"
+#include "worker/proxies.h"
 #include "worker/strict.h"
 
 #define GATE_LINGERING 256		/* closing connections, beside the open ones */
@@ -37,6 +38,7 @@ struct gate_conf {
 	uint64_t write_ms;		/* without a byte of the answer taken */
 	uint32_t max_connections;
 	uint32_t hot_route;		/* number of the hot verb's route, for its counts */
+	struct proxies proxies;		/* who may say for whom it asks */
 };
 
 struct gate_hooks {
@@ -83,7 +85,8 @@ const struct strict *gate_request(const struct gate_conn *c);	/* the one under w
 size_t gate_keep_room(struct gate_conn *c);
 /* The body of that one is not needed any more: its memory is free for others. */
 void gate_drop_body(struct gate_conn *c);
-void gate_peer(const struct gate_conn *c, uint8_t addr[ADDR_LEN]);
+/* Who asks: the other end, or the one it asks for (proxies.h). All zero: a unix socket. */
+void gate_client(const struct gate_conn *c, uint8_t addr[ADDR_LEN]);
 void gate_set_user(struct gate_conn *c, void *user);
 void *gate_user(const struct gate_conn *c);
 const char *gate_date(struct gate *g);	/* now, as the value of a Date header */

@@ -40,6 +40,7 @@ struct gate_conn {
 	struct gate *gate;
 	enum conn_state state;
 	int fd;
+	uint8_t peer[ADDR_LEN]; /* the other end; all zero: over a unix socket */
 	struct event ev, timer;
 	struct bufferevent *front, *under; /* evhttp's side; under only carries fd */
 	int front_gone;                    /* evhttp freed its connection */

@@ -199,6 +199,8 @@ static int make_gate(struct worker *w, char err[ERRLEN])
 	struct gate_hooks hooks = {w, route_request, http_gone, peers_hot, leave};
 
 	w->uploads.max = (size_t)c->http_max_uploads_bytes;
+	if (proxies_parse(&gc.proxies, c->http_trusted_proxies, err) != 0)
+		return -1;
 	return gate_new(&w->gate, w->base, &gc, &hooks, err);
 }
 

@@ -101,7 +101,7 @@ static int push(struct parked *p)
 			      .text_len = METAJOB_ID};
 
 	memcpy(job.id, own->key, IH_LEN);
-	gate_peer(p->ask.conn, job.client);
+	gate_client(p->ask.conn, job.client);
 	return lane_push(p->ask.w->lane, &job, own->id);
 }
 
@@ -176,7 +176,7 @@ static int write_question(struct ask *a, struct own *own, const struct magnet *l
 		return err_errno(err, "no random bytes");
 	memcpy(j.id, own->id, sizeof j.id);
 	memcpy(j.key, own->key, IH_LEN);
-	gate_peer(a->conn, j.client);
+	gate_client(a->conn, j.client);
 	j.hook = webhook ? METAJOB_HOOK_DUE : METAJOB_NO_HOOK;
 	if (metaserve_has(a->w, own->key, META_JSON))
 		j.state = METAJOB_DONE;

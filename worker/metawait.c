@@ -198,7 +198,7 @@ static int push(struct parked *p)
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
 	memcpy(job.id, own->key, IH_LEN);
-	gate_peer(p->ask.conn, job.client);
+	gate_client(p->ask.conn, job.client);
 	return lane_push(p->ask.w->lane, &job, own->text);
 }
 

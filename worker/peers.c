@@ -122,7 +122,7 @@ static void refresh(struct worker *w, const struct gate_conn *conn,
 		return;
 	memcpy(w->refreshed[at].id, id->key, IH_LEN);
 	w->refreshed[at].at_ms = now;
-	gate_peer(conn, job.client);
+	gate_client(conn, job.client);
 	(void)push(w, id, NULL, &job);
 }
 
@@ -138,7 +138,7 @@ static void hand_over(struct worker *w, const struct gate_conn *conn,
 		stat_add(STAT_given_lost, q->given.n);
 		return;
 	}
-	gate_peer(conn, job.client);
+	gate_client(conn, job.client);
 	if (push(w, &q->id, &q->given, &job) != 0)
 		stat_add(STAT_given_lost, q->given.n);
 }
@@ -182,7 +182,7 @@ static int push_parked(struct parked *p)
 					     PEERS_MARGIN_MS};
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
-	gate_peer(p->ask.conn, job.client);
+	gate_client(p->ask.conn, job.client);
 	return push_quietly(w, &p->q.id, &p->q.given, &job);
 }
 

@@ -399,6 +399,10 @@ static void test_old_ports(void **state)
 			 0);
 	assert_string_equal(cfg.conf.http_listen, "127.0.0.1:9000,[::1]:9000");
 	assert_string_equal(cfg.conf.swarm_listen, "tun0:1,[::]:1");
+	assert_int_equal(load("[http]\nlisten = unix:/run/a:b, 127.0.0.1:80\n",
+			      ENV("PORT=9000"), NULL),
+			 0);
+	assert_string_equal(cfg.conf.http_listen, "unix:/run/a:b,127.0.0.1:9000");
 	/* our names beat them, and then nobody looks at their values */
 	assert_int_equal(load(NULL, ENV("PORT=junk", "PEERSCOPE_HTTP_LISTEN=127.0.0.1:1"),
 			      NULL),
@@ -504,6 +508,8 @@ static void test_lists_are_parsed(void **state)
 	static const char *const good[] =
 		{"http.listen=127.0.0.1:0",
 		 "http.listen=[::]:80,0.0.0.0:80",
+		 "http.listen=unix:/run/peerscope/http.sock,127.0.0.1:80",
+		 "http.trusted_proxies=127.0.0.1, fd00::/8, unix:",
 		 "swarm.listen=",
 		 "swarm.listen=tun0:6881",
 		 "swarm.listen=eth0.5:1,[fd00::1]:2,1.2.3.4:0",
@@ -523,6 +529,9 @@ static void test_lists_are_parsed(void **state)
 		 "http.listen=1.2.3.4:65536",
 		 "http.listen=1.2.3.4:1,1.2.3.4:2,1.2.3.4:3,1.2.3.4:4,1.2.3.4:5",
 		 "http.listen= , ",
+		 "http.listen=unix:http.sock",
+		 "http.trusted_proxies=nginx",
+		 "swarm.listen=unix:/run/peerscope/p:1",
 		 "swarm.listen=6881",
 		 "swarm.listen=tun0",
 		 "swarm.listen=tun0:",

@@ -609,7 +609,7 @@ static void world_close(struct world *w)
 	event_base_free(w->base);
 }
 
-static const struct gate_conf usual = {LIMITS, 5000, 5000, 5000, 100, 0};
+static const struct gate_conf usual = {LIMITS, 5000, 5000, 5000, 100, 0, {0}};
 
 static int client(struct world *w)
 {
@@ -847,7 +847,7 @@ static void test_big(void **state)
 
 static void test_clocks(void **state)
 {
-	static const struct gate_conf quick = {LIMITS, 150, 200, 200, 100, 0};
+	static const struct gate_conf quick = {LIMITS, 150, 200, 200, 100, 0, {0}};
 	struct world w;
 	struct buf out;
 	int idle, slow, stuck;
@@ -906,7 +906,7 @@ static void test_continue(void **state)
 
 static void test_too_many(void **state)
 {
-	static const struct gate_conf few = {LIMITS, 5000, 5000, 5000, 16, 0};
+	static const struct gate_conf few = {LIMITS, 5000, 5000, 5000, 16, 0, {0}};
 	struct world w;
 	struct buf out;
 	int fd[17];

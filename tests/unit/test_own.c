@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -339,7 +341,7 @@ static void test_addresses(void **state)
 static void test_sockets_share_one_port(void **state)
 {
 	struct sock_set s, t;
-	char list[80];
+	char list[160];
 
 	(void)state;
 	assert_int_equal(sock_open(&s, "127.0.0.1:0", 3, 0, err), 0);
@@ -357,6 +359,60 @@ static void test_sockets_share_one_port(void **state)
 	assert_int_equal(sock_open(&t, list, 1, 0, err), 0);
 	sock_close(&t);
 	sock_close(&s);
+}
+
+static void test_paths(void **state)
+{
+	struct sock_addr list[CONF_MAX_LISTEN];
+	char longest[160] = "unix:/", item[200];
+
+	(void)state;
+	memset(longest + 6, 'x', 106);
+	assert_int_equal(sock_parse_list(list, "127.0.0.1:1, unix:/run/p/h.sock", err),
+			 2);
+	assert_false(sock_is_unix(&list[0]));
+	assert_true(sock_is_unix(&list[1]));
+	assert_string_equal(list[1].text, "unix:/run/p/h.sock");
+	assert_int_equal(sock_parse_list(list, longest, err), 1);
+	assert_string_equal(list[0].text, longest);
+	snprintf(item, sizeof item, "%sx", longest);
+	assert_int_equal(sock_parse_list(list, item, err), -1);
+	assert_int_equal(sock_parse_list(list, "unix:", err), -1);
+	assert_int_equal(sock_parse_list(list, "unix:h.sock", err), -1);
+	/* swarm.listen has no such thing. */
+	assert_int_equal(sock_parse(&list[0], "unix:/run/h:80", err), -1);
+}
+
+static void test_a_path_is_one_socket_for_all(void **state)
+{
+	char list[160];
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct sock_set s, t;
+	int fd, got = 0;
+
+	(void)state;
+	snprintf(list, sizeof list, "unix:%s/h", dir);
+	snprintf(sun.sun_path, sizeof sun.sun_path, "%s/h", dir);
+	assert_int_equal(sock_probe(list, err), 0);
+	assert_int_equal(access(sun.sun_path, F_OK), -1); /* looking makes nothing */
+	assert_int_equal(sock_open(&s, list, 3, 0, err), 0);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof sun), 0);
+	for (int i = 0; i < 3; i++) /* whoever asks has it, and nobody else does */
+		got += accept(s.fd[i][0], NULL, NULL) >= 0;
+	assert_int_equal(got, 1);
+	assert_int_equal(sock_probe(list, err), -1);
+	assert_int_equal(sock_open(&t, list, 1, 60, err), -1);
+	/* Its file goes first, so that a successor's is never ours to remove. */
+	sock_shutdown(&s);
+	assert_int_equal(sock_open(&t, list, 1, 0, err), 0);
+	sock_shutdown(&s);
+	sock_close(&s);
+	assert_int_equal(access(sun.sun_path, F_OK), 0);
+	sock_close(&t);
+	assert_int_equal(access(sun.sun_path, F_OK), -1);
+	close(fd);
+	assert_int_equal(sock_open(&s, "unix:/tmp/no such directory/h", 1, 0, err), -1);
 }
 
 int main(void)
@@ -377,6 +433,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_race_for_the_segment, setup,
 						teardown),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test_setup_teardown(test_a_path_is_one_socket_for_all, setup,
+						teardown),
 		cmocka_unit_test(test_sockets_share_one_port),
 	};
 
