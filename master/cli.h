@@ -16,6 +16,11 @@
 
 struct cli {
 	const char *command;
+	int argc;			/* of our own execve; without --takeover and so on */
+	char **argv;
+	int hand_fd;			/* what was handed over; -1: nothing */
+	int takeback;			/* by an image that could not serve */
+	int check_hand;			/* only see whether we could take it */
 	const char *file;		/* -c; NULL: none */
 	char *opts[CLI_OPTS_MAX];	/* -o section.key=value */
 	size_t nopts;

@@ -12,6 +12,7 @@
 #include "common/kid.h"
 #include "master/cli.h"
 #include "master/config.h"
+#include "master/upgrade.h"
 #include "worker/peers.h"
 
 enum {
@@ -314,6 +315,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		rc = parse(cli, &commands[i], argc, argv);
 		if (rc > 0)
 			return commands[i].run == cmd_peers ? peers_usage() : usage();
+		if (rc == 0 && cli->check_hand)
+			return upgrade_check(cli);
 		return rc < 0 ? 2 : commands[i].run(cli);
 	}
 	bad(cli, "there is no command '%s'", name);
@@ -336,6 +339,34 @@ static int collector(const char *fd_text)
 	}
 	close((int)fd);
 	return collector_main(k);
+}
+
+/* The image that ran before us, or the probe of one that runs, put two words before ours:
+ * see upgrade.h. Returns which, in cli; they are gone from argv then. */
+static int take_hand(struct cli *cli, int *argc, char ***argv)
+{
+	static const char *const flags[] = {"--takeover", "--takeback",
+					    "--takeover-check"};
+	char **a = *argv, *end;
+	long fd;
+
+	cli->hand_fd = -1;
+	for (size_t i = 0; *argc > 2 && i < PS_ARRAY_LEN(flags); i++) {
+		if (strcmp(a[1], flags[i]) != 0)
+			continue;
+		fd = strtol(a[2], &end, 10);
+		if (*end || fd < 3 || fd > INT_MAX || *argc < 4 ||
+		    strcmp(a[3], "serve") != 0)
+			return bad(cli, "%s is for the master alone", a[1]);
+		cli->hand_fd = (int)fd;
+		cli->takeback = i == 1;
+		cli->check_hand = i == 2;
+		a[2] = a[0];
+		*argv = a + 2;
+		*argc -= 2;
+		break;
+	}
+	return 0;
 }
 
 /* argv is about to become our name in ps: what we still need is copied. */
@@ -363,6 +394,10 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(args[1], "--collector") == 0)
 		return collector(args[2]);
 	cli.command = "";
+	if (take_hand(&cli, &argc, &args) != 0)
+		return 2;
+	cli.argc = argc;
+	cli.argv = args;
 	cli.limit = -1;
 	cli.wait_ms = -1;
 	if (argc < 2) {

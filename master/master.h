@@ -1,6 +1,6 @@
 /*
  * master.h -- the running master: one struct, shared by serve.c (loop and actions),
- * spawn.c (fork, exec, reap) and reload.c (HUP).
+ * spawn.c (fork, exec, reap), reload.c (HUP) and upgrade.c (USR2).
  */
 #ifndef PEERSCOPE_MASTER_MASTER_H
 #define PEERSCOPE_MASTER_MASTER_H
@@ -14,6 +14,7 @@
 #include "master/own.h"
 #include "master/sock.h"
 #include "master/sup.h"
+#include "master/upgrade.h"
 #include "shm/seg.h"
 
 struct child {				/* row i of the supervision table */
@@ -39,6 +40,7 @@ struct master {
 	struct sup sup;
 	struct child child[SUP_ROWS];
 	struct kid kid;			/* filled anew for each child; large */
+	struct upgrade up;
 	uint64_t look_ms;		/* when to look at the beats again */
 	int gone, exit_code;
 	int asked_code;			/* of whoever asked to leave: KID_M_LEAVE */

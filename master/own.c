@@ -131,6 +131,21 @@ static int open_pid(const struct own *o, char err[ERRLEN])
 	return err_set(err, "%s: can't be written, or keeps being replaced", o->pid_path);
 }
 
+static void name_files(struct own *o)
+{
+	snprintf(o->pid_path, sizeof o->pid_path, "%s/peerscope.pid", o->dir);
+	snprintf(o->redis_sock, sizeof o->redis_sock, "%s/redis.sock", o->dir);
+}
+
+void own_take(struct own *o, const char *dir, int pid_fd, int fallback)
+{
+	memset(o, 0, sizeof *o);
+	snprintf(o->dir, sizeof o->dir, "%s", dir);
+	name_files(o);
+	o->pid_fd = pid_fd;
+	o->fallback = fallback;
+}
+
 int own_open(struct own *o, const char *configured, char err[ERRLEN])
 {
 	memset(o, 0, sizeof *o);
@@ -138,8 +153,7 @@ int own_open(struct own *o, const char *configured, char err[ERRLEN])
 	for (int i = 0; i < OWN_TRIES && o->pid_fd < 0; i++) {
 		if (own_dir(o->dir, configured, err) != 0)
 			return -1;
-		snprintf(o->pid_path, sizeof o->pid_path, "%s/peerscope.pid", o->dir);
-		snprintf(o->redis_sock, sizeof o->redis_sock, "%s/redis.sock", o->dir);
+		name_files(o);
 		errno = 0;
 		o->pid_fd = open_pid(o, err);
 		if (errno != ENOENT) /* else one that left took the directory along */

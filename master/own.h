@@ -35,6 +35,8 @@ PS_MUST int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN]
 
 /* Directory and pid file, locked. A second daemon is refused by its pid. */
 PS_MUST int own_open(struct own *o, const char *configured, char err[ERRLEN]);
+/* The same, of which another image of ours holds the lock by pid_fd. */
+void own_take(struct own *o, const char *dir, int pid_fd, int fallback);
 /* Removes the pid file and the Redis socket; the private directory, if that was all. */
 void own_close(struct own *o);
 

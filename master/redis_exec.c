@@ -1,12 +1,10 @@
 /* redis_exec.c -- starting the bundled Redis; see redis_exec.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,6 +13,7 @@
 
 #include "common/log.h"
 #include "master/redis_exec.h"
+#include "master/said.h"
 
 #define REDIS_ORPHAN_MS 3000 /* it was told to go when its master died */
 
@@ -61,32 +60,8 @@ static void see_off(const char *sock)
 
 int redis_exec_prepare(const char *sock)
 {
-	int fd;
-
 	see_off(sock);
-	fd = memfd_create("redis-said", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd >= 0 && (ftruncate(fd, REDIS_SAID_MAX) != 0 ||
-			fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) != 0)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-void redis_last_words(int said_fd, char out[ERRLEN])
-{
-	static char text[REDIS_SAID_MAX + 1];
-	ssize_t n = said_fd < 0 ? -1 : pread(said_fd, text, REDIS_SAID_MAX, 0);
-	char *line;
-
-	out[0] = '\0';
-	if (n <= 0)
-		return;
-	text[n] = '\0';
-	for (n = (ssize_t)strlen(text); n > 0 && text[n - 1] == '\n'; n--)
-		text[n - 1] = '\0';
-	line = strrchr(text, '\n');
-	snprintf(out, ERRLEN, "%s", line ? line + 1 : text);
+	return said_open();
 }
 
 static void reset_signals(void)
@@ -101,21 +76,6 @@ static void reset_signals(void)
 		signal(ignored[i], SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Its chatter is kept apart from our log, and only its last line ever looked at. */
-static void redirect(int said_fd)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null >= 0)
-		dup2(null, 0);
-	if (said_fd < 0)
-		said_fd = null;
-	if (said_fd >= 0) {
-		dup2(said_fd, 1);
-		dup2(said_fd, 2);
-	}
 }
 
 void redis_exec(const struct conf *c, const char *dir, const char *sock, int said_fd,
@@ -165,7 +125,7 @@ void redis_exec(const struct conf *c, const char *dir, const char *sock, int sai
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != master)
 		return;
 	snprintf(memory, sizeof memory, "%" PRIu64, c->redis_max_memory_bytes);
-	redirect(said_fd);
+	said_redirect(said_fd);
 	execvp(argv[0], (char *const *)argv);
 	dprintf(2,
 		"redis-server can't be started: %s; install it, or set redis.mode = off\n",

@@ -9,15 +9,11 @@
 
 #include "common/conf.h"
 
-#define REDIS_SAID_MAX 16384
-
-/* Before the fork: see off what a killed daemon left on this socket. Returns a memfd
- * for what Redis prints (it can't grow beyond REDIS_SAID_MAX), or -1. */
+/* Before the fork: see off what a killed daemon left on this socket. Returns said_open's,
+ * for what Redis prints. */
 int redis_exec_prepare(const char *sock);
 /* In the child. Returns only if it can't be started; said_fd tells why. */
 void redis_exec(const struct conf *c, const char *dir, const char *sock, int said_fd,
 		pid_t master);
-/* Its last line, for the obituary; "" if there is none. */
-void redis_last_words(int said_fd, char out[ERRLEN]);
 
 #endif

@@ -66,7 +66,7 @@ static void give_to_collector(struct master *m)
 	int row = sup_collector_row(&m->sup), fd;
 	char err[ERRLEN];
 
-	if (m->child[row].chan_fd < 0)
+	if (m->child[row].chan_fd < 0 || m->sup.row[row].again)
 		return; /* the next one starts with it */
 	fd = kid_pack("peerscope-conf", &m->conf, sizeof m->conf, err);
 	if (fd < 0) {
@@ -91,14 +91,20 @@ void reload_adopt(struct master *m)
 		     m->conf.log_format == LOG_JSON, m->conf.log_file, err) != 0)
 		log_error("master", "logging goes on as before: %s", err);
 	give_to_collector(m);
-	log_notice("master",
-		   "reload done: the new generation serves, the old one drains");
+	if (m->up.in)
+		upgrade_done(m);
+	else
+		log_notice("master",
+			   "reload done: the new generation serves, the old one drains");
 	notify_say("READY=1\nSTATUS=serving with what was read last");
 }
 
 void reload_give_up(struct master *m, const char *why)
 {
-	(void)m;
+	if (m->up.in) {
+		m->up.back_why = why;
+		return;
+	}
 	stat_inc(config_refused);
 	log_error("master", "reload failed: %s; the old generation stays", why);
 	notify_say("READY=1\nSTATUS=serving as before: reload failed: %s", why);

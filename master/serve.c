@@ -112,6 +112,7 @@ static void carry_out(struct master *m, const struct sup_action *a, struct todo 
 		if (reload_read(m) == 0)
 			push(todo, SUP_E_GENERATION, 0, 0);
 		break;
+	case SUP_A_UPGRADE: m->up.go = 1; break;
 	case SUP_A_ADOPT: reload_adopt(m); break;
 	case SUP_A_GIVE_UP: reload_give_up(m, a->why); break;
 	case SUP_A_COOL:
@@ -282,7 +283,7 @@ static void on_signal(struct master *m, int sig)
 			tell(m, i, KID_M_REOPEN, 0);
 		break;
 	case SIGUSR2:
-		log_warn("master", "USR2: this version can't upgrade in place; ignored");
+		upgrade_ask(m);
 		break;
 	default: leave(m, sig); break;
 	}
@@ -302,6 +303,8 @@ static int wait_ms(const struct master *m)
 
 	if (next > m->look_ms)
 		next = m->look_ms;
+	if (next > m->up.due_ms)
+		next = m->up.due_ms;
 	return next <= now ? 0 : (int)(next - now); /* SUP_LOOK_MS at most */
 }
 
@@ -321,6 +324,7 @@ static int loop(struct master *m, char err[ERRLEN])
 		if (sup_next_ms(&m->sup) <= clock_ms())
 			master_event(m, SUP_E_TICK, 0, 0);
 		look_at_beats(m);
+		upgrade_turn(m);
 	}
 	return 0;
 }
@@ -472,6 +476,21 @@ static int configure(struct master *m, char err[ERRLEN])
 			m->conf.log_format == LOG_JSON, m->conf.log_file, err);
 }
 
+/* The same, after another image of this process; see upgrade.h. */
+static int follow(struct master *m, char err[ERRLEN])
+{
+	if (upgrade_receive(m, err) != 0 ||
+	    (!m->cli->takeback && configure(m, err) != 0))
+		return -1;
+	upgrade_init(m);
+	if (upgrade_take(m, err) != 0 || open_signals(m, err) != 0)
+		return -1;
+	spawn_reap(m); /* who left meanwhile */
+	if (!m->cli->takeback)
+		master_event(m, SUP_E_GENERATION, 0, 0);
+	return 0;
+}
+
 int cmd_serve(const struct cli *cli)
 {
 	struct master *m = xcalloc(1, sizeof *m);
@@ -483,17 +502,25 @@ int cmd_serve(const struct cli *cli)
 		m->own.pid_fd = -1;
 	memset(m->worker_bell_fd, 0xff, sizeof m->worker_bell_fd);
 	kid_title("peerscope: master");
-	if (open_std_fds(err) != 0 || configure(m, err) != 0) {
-		log_fatal("master", "%s", err);
-		rc = EXIT_STAY_DOWN;
-		goto out;
+	if (cli->hand_fd >= 0) {
+		if (follow(m, err) != 0) {
+			upgrade_back(m, err);
+			goto out;
+		}
+	} else {
+		if (open_std_fds(err) != 0 || configure(m, err) != 0) {
+			log_fatal("master", "%s", err);
+			rc = EXIT_STAY_DOWN;
+			goto out;
+		}
+		raise_nofile();
+		upgrade_init(m);
+		if (begin(m, err) != 0) {
+			log_fatal("master", "%s", err);
+			goto out;
+		}
+		master_event(m, SUP_E_START, 0, 0);
 	}
-	raise_nofile();
-	if (begin(m, err) != 0) {
-		log_fatal("master", "%s", err);
-		goto out;
-	}
-	master_event(m, SUP_E_START, 0, 0);
 	if (loop(m, err) != 0) {
 		log_fatal("master", "%s", err);
 		goto out;

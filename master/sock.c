@@ -325,6 +325,22 @@ fail:
 	return -1;
 }
 
+int sock_take(struct sock_set *out, const int32_t fd[][CONF_MAX_LISTEN], int naddr,
+	      int nworkers, char err[ERRLEN])
+{
+	memset(out, 0, sizeof *out);
+	memset(out->fd, 0xff, sizeof out->fd);
+	out->naddr = naddr;
+	out->nworkers = nworkers;
+	for (int j = 0; j < naddr; j++)
+		for (int i = 0; i < nworkers; i++) {
+			out->fd[i][j] = fd[i][j];
+			if (take_port(&out->addr[j], fd[i][j], err) != 0)
+				return -1;
+		}
+	return 0;
+}
+
 /* Once: soon it may be a successor's. */
 static void remove_paths(struct sock_set *s)
 {

@@ -10,6 +10,7 @@
 #ifndef PEERSCOPE_MASTER_SOCK_H
 #define PEERSCOPE_MASTER_SOCK_H
 
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "common/conf.h"
@@ -41,6 +42,9 @@ PS_MUST int sock_parse_list(struct sock_addr out[CONF_MAX_LISTEN], const char *l
  * that listens there is an error; what a killed one left may leave within wait_ms. */
 PS_MUST int sock_open(struct sock_set *out, const char *list, int nworkers,
 		      uint64_t wait_ms, char err[ERRLEN]);
+/* What another image of ours opened, for the same naddr and nworkers. */
+PS_MUST int sock_take(struct sock_set *out, const int32_t fd[][CONF_MAX_LISTEN], int naddr,
+		      int nworkers, char err[ERRLEN]);
 /* Could all of them be had now? 0, or -1 and why not. Nothing listens, nothing stays. */
 PS_MUST int sock_probe(const char *list, char err[ERRLEN]);
 /* Nobody gets in any more, in no process: refused at once instead of left waiting. */

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "master/master.h"
 #include "master/redis_exec.h"
+#include "master/said.h"
 #include "shm/stat.h"
 
 const char *spawn_name(const struct master *m, int row, char out[48])
@@ -288,7 +289,7 @@ static void log_death(struct master *m, int row, const struct sup_row *was,
 	spawn_name(m, row, name);
 	say_how(how, c->status);
 	if (was->role == KID_REDIS && WIFEXITED(c->status))
-		redis_last_words(m->redis_said_fd, said);
+		said_last(m->redis_said_fd, said);
 	log_error("master",
 		  "%s, pid %ld, died: %s; %s after %llu.%03llu s, death %u so "
 		  "far%s%s%s%s%s",
@@ -360,7 +361,7 @@ void spawn_reap(struct master *m)
 				break;
 		if (row < SUP_ROWS)
 			bury(m, row, status);
-		else
+		else if (!upgrade_reaped(m, pid, status))
 			log_debug("master", "reaped a stranger, pid %ld", (long)pid);
 	}
 }

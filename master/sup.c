@@ -116,15 +116,19 @@ static struct sup_action *start_row(struct sup *t, struct sup_actions *out, int 
 	return a;
 }
 
-static void restart_row(struct sup *t, struct sup_actions *out, int i, uint64_t now)
+static struct sup_action *restart_row(struct sup *t, struct sup_actions *out, int i,
+				      uint64_t now)
 {
+	struct sup_action *a;
 	uint32_t gen = 0;
 
 	if (is_worker(t, i))
 		gen = ++t->last_gen;
 	else if (i == sup_collector_row(t))
 		gen = ++t->last_epoch;
-	start_row(t, out, i, gen, now)->arg = 1;
+	a = start_row(t, out, i, gen, now);
+	a->arg = 1;
+	return a;
 }
 
 static void start_half(struct sup *t, struct sup_actions *out, int half, uint64_t now)
@@ -173,7 +177,7 @@ static void kill_row(struct sup *t, struct sup_actions *out, int i, const char *
 static void kill_all(struct sup *t, struct sup_actions *out, const char *why)
 {
 	t->phase = SUP_LEAVE_NOW;
-	t->staged = t->hup = 0;
+	t->staged = t->hup = t->upgrade = 0;
 	for (int i = 0; i < rows(t); i++) {
 		t->row[i].wanted = 0;
 		kill_row(t, out, i, why);
@@ -189,7 +193,7 @@ static void leave_now(struct sup *t, struct sup_actions *out, uint64_t now)
 	if (t->phase == SUP_LEAVE_NOW)
 		return;
 	t->phase = SUP_LEAVE_NOW;
-	t->staged = t->hup = 0;
+	t->staged = t->hup = t->upgrade = 0;
 	for (int i = 0; i < rows(t); i++) {
 		struct sup_row *r = &t->row[i];
 
@@ -217,6 +221,21 @@ static int half_is_running(const struct sup *t, int half)
 	return 1;
 }
 
+/* The old one is of another binary; who waits for it asks the next one. */
+static void renew_collector(struct sup *t, struct sup_actions *out, uint64_t now)
+{
+	int i = sup_collector_row(t);
+	struct sup_row *r = &t->row[i];
+
+	t->renew = 0;
+	if (r->state == SUP_COOLING) {
+		restart_row(t, out, i, now);
+		return;
+	}
+	drain_row(t, out, i, SUP_COLLECTOR_STOP_MS, now);
+	r->again = 1;
+}
+
 static void adopt(struct sup *t, struct sup_actions *out, uint64_t now)
 {
 	struct sup_row *coll = &t->row[sup_collector_row(t)];
@@ -226,6 +245,8 @@ static void adopt(struct sup *t, struct sup_actions *out, uint64_t now)
 	for (int i = 0; i < t->nworkers; i++)
 		drain_row(t, out, t->half * t->nworkers + i, t->drain_ms, now);
 	t->half = !t->half;
+	if (t->renew)
+		renew_collector(t, out, now);
 	/* It had said that starting again is pointless; the settings are others now. */
 	if (coll->state == SUP_COOLING && coll->due_ms == SUP_NEVER)
 		restart_row(t, out, sup_collector_row(t), now);
@@ -237,7 +258,7 @@ static void adopt(struct sup *t, struct sup_actions *out, uint64_t now)
  */
 static void give_up(struct sup *t, struct sup_actions *out, const char *why, uint64_t now)
 {
-	t->staged = 0;
+	t->staged = t->renew = 0;
 	act(out, SUP_A_GIVE_UP, -1)->why = why;
 	for (int i = 0; i < t->nworkers; i++) {
 		int row = !t->half * t->nworkers + i;
@@ -324,6 +345,11 @@ static void on_exit_(struct sup *t, struct sup_actions *out, const struct sup_ev
 
 	PS_ASSERT(sup_alive(t, ev->row));
 	make_empty(r);
+	if (r->again && t->phase < SUP_LEAVE) {
+		r->again = 0;
+		restart_row(t, out, ev->row, now)->arg = 0;
+		return;
+	}
 	if (!wanted || t->phase >= SUP_LEAVE)
 		return;
 	if (t->staged && is_worker(t, ev->row) && sup_half(t, ev->row) != t->half) {
@@ -399,7 +425,7 @@ static void on_term(struct sup *t, struct sup_actions *out, uint64_t now)
 	}
 	t->phase = SUP_LEAVE;
 	t->term_ms = now;
-	t->staged = t->hup = 0;
+	t->staged = t->hup = t->upgrade = 0;
 	for (int i = 0; i < rows(t); i++) {
 		if (is_worker(t, i))
 			drain_row(t, out, i, t->drain_ms, now);
@@ -469,7 +495,13 @@ static void settle(struct sup *t, struct sup_actions *out, uint64_t now)
 		return;
 	}
 	share_out(t, out);
-	if (t->hup && t->phase == SUP_UP && !t->staged && half_is_empty(t, !t->half)) {
+	if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half) ||
+	    t->row[sup_collector_row(t)].again)
+		return;
+	if (t->upgrade) { /* reads the configuration, too */
+		t->upgrade = 0;
+		act(out, SUP_A_UPGRADE, -1);
+	} else if (t->hup) {
 		t->hup = 0;
 		act(out, SUP_A_RELOAD, -1);
 	}
@@ -487,6 +519,7 @@ void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now,
 	case SUP_E_EXIT: on_exit_(t, out, ev, now); break;
 	case SUP_E_TICK: on_tick(t, out, now); break;
 	case SUP_E_HUP: t->hup = t->phase < SUP_LEAVE; break;
+	case SUP_E_UPGRADE: t->upgrade = t->phase < SUP_LEAVE; break;
 	case SUP_E_GENERATION:
 		if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half))
 			break;

@@ -69,6 +69,7 @@ struct sup_row {
 	int index;			/* worker: 0 .. N-1 */
 	int wanted;			/* to be started again when it dies */
 	int ready;			/* was RUNNING in this life */
+	int again;			/* collector: draining, and then started anew */
 	uint32_t gen;			/* of this life, see start_row; collector: epoch */
 	uint32_t generation;		/* worker: as people count; a respawn keeps it */
 	uint32_t fast_deaths;
@@ -87,6 +88,8 @@ struct sup {
 	int half;			/* 0 or 1: half of the serving generation */
 	int staged;			/* the other half is starting */
 	int hup;			/* a reload waits for free slots */
+	int upgrade;			/* and so does an upgrade */
+	int renew;			/* the generation that starts brings a new collector */
 	int exit_code;
 	uint32_t last_gen, last_generation, last_epoch;
 	uint64_t term_ms;		/* when the first TERM came */
@@ -99,6 +102,7 @@ enum sup_event_type {
 	SUP_E_EXIT,			/* row, code, jitter: reaped, or fork failed */
 	SUP_E_TICK,			/* sup_next_ms is over */
 	SUP_E_HUP,			/* somebody wants a reload */
+	SUP_E_UPGRADE,			/* a new binary was found good */
 	SUP_E_GENERATION,		/* answer to SUP_A_RELOAD: the file is good */
 	SUP_E_BEAT,			/* row, beat_ms: each SUP_LOOK_MS for whoever runs */
 	SUP_E_TERM,			/* or QUIT; see sup_term_counts */
@@ -120,6 +124,7 @@ enum sup_action_type {
 	SUP_A_LISTEN,			/* row, mask: listen on these indexes */
 	SUP_A_UP,			/* first start done */
 	SUP_A_RELOAD,			/* read the file; if good, SUP_E_GENERATION */
+	SUP_A_UPGRADE,			/* execute the new binary */
 	SUP_A_ADOPT,			/* the new generation serves: its config is ours */
 	SUP_A_GIVE_UP,			/* it failed, why: the old one stays */
 	SUP_A_COOL,			/* row, arg: starts again in arg ms */

@@ -360,12 +360,11 @@ static int check_head(const struct shm_head *h, uint64_t size, char err[ERRLEN])
 	return 0;
 }
 
-int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN])
+/* The header of what fd names, checked. */
+static int read_head(struct shm_head *copy, int fd, char err[ERRLEN])
 {
-	struct shm_head copy;
 	struct stat st;
 	void *at;
-	int own;
 
 	if (fstat(fd, &st) != 0)
 		return err_errno(err, "segment: fstat");
@@ -377,14 +376,31 @@ int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN])
 		return err_errno(err, "segment: mmap");
 	/* the magic was stored last, with release */
 	(void)atomic_load_explicit((const shm_u64 *)at, memory_order_acquire);
-	memcpy(&copy, at, sizeof(copy));
+	memcpy(copy, at, sizeof(*copy));
 	munmap(at, SHM_PAGE);
-	if (check_head(&copy, (uint64_t)st.st_size, err) != 0)
+	return check_head(copy, (uint64_t)st.st_size, err);
+}
+
+int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN])
+{
+	struct shm_head copy;
+	int own;
+
+	if (read_head(&copy, fd, err) != 0)
 		return -1;
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (own < 0)
 		return err_errno(err, "segment: dup");
 	return map_all(out, own, side, &copy.dims, err);
+}
+
+int seg_take(struct seg **out, int fd, char err[ERRLEN])
+{
+	struct shm_head copy;
+
+	if (read_head(&copy, fd, err) != 0)
+		return -1;
+	return map_all(out, fd, SEG_MASTER, &copy.dims, err);
 }
 
 int seg_view(struct seg **out, const char *name, char err[ERRLEN])

@@ -39,6 +39,9 @@ PS_MUST int seg_create(struct seg **out, const char *name, const struct shm_dims
 /* Others: map what fd names. Refuses another magic, version or shape, naming both
  * sides. Borrows fd only for the call. */
 PS_MUST int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN]);
+/* Master: the same of a segment that an earlier image of this process made. Takes fd,
+ * if it succeeds; it holds a lock which closing it would drop. */
+PS_MUST int seg_take(struct seg **out, int fd, char err[ERRLEN]);
 /* By name, for `top` and `healthcheck`. -1 with a sentence if there is none. */
 PS_MUST int seg_view(struct seg **out, const char *name, char err[ERRLEN]);
 /* Does a process other than ours hold the lock that a master keeps on its segment for

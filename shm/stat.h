@@ -176,7 +176,9 @@ X(deaths_signal, "children that died by a signal") \
 X(deaths_exit, "children that ended by themselves though they were wanted, or failed") \
 X(deaths_late, "children killed for being late, or hung") \
 X(config_reloads, "reloads done") \
-X(config_refused, "reloads refused")
+X(config_refused, "reloads refused") \
+X(upgrades, "upgrades in place that were done") \
+X(upgrades_refused, "upgrades that were not: the new binary was no good, or could not serve")
 
 #define STAT_GAUGES(X) \
 X(lt_listening, "1: the session listens") \
