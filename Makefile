@@ -99,12 +99,28 @@ $(B)/segment.a: $(filter $(B)/common/% $(B)/shm/% $(B)/collector/meta%,$(OBJ))
 	@rm -f $@
 	$(call run,AR,$@)ar rcs $@ $^
 
+# What tests upgrade to (tests/upgrade): ours but for one object, and no peerscope at all.
+UPGRADE := $(addprefix $(B)/upgrade/,no_worker layout hangs)
+$(B)/upgrade/%.o: tests/upgrade/%.c
+	@mkdir -p $(@D)
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+LAYOUT := shm/seg worker/health
+$(LAYOUT:%=$(B)/upgrade/%.o): $(B)/upgrade/%.o: %.c
+	@mkdir -p $(@D)
+	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -DSHM_VERSION=9999u -MMD -MP -c -o $@ $<
+$(B)/upgrade/no_worker: $(B)/upgrade/no_worker.o $(filter-out $(B)/worker/main.o,$(OBJ))
+	$(call run,LD,$@)$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+$(B)/upgrade/layout: $(LAYOUT:%=$(B)/upgrade/%.o) $(filter-out $(LAYOUT:%=$(B)/%.o),$(OBJ))
+	$(call run,LD,$@)$(CXX) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+$(B)/upgrade/hangs: $(B)/upgrade/hangs.o
+	$(call run,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^
+
 $(B)/torture/%: tests/torture/%.c $(B)/segment.a
 	@mkdir -p $(@D)
 	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
 		$(CC) $(LDFLAGS_ALL) -o $@ $@.o $(B)/segment.a -lcjson -lsodium -lrt -lpthread
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d)
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TORTURE:=.d) $(wildcard $(B)/upgrade/*.d $(B)/upgrade/*/*.d)
 
 # Enables and starts nothing. A configuration that is there stays.
 PREFIX ?= /usr/local
@@ -187,7 +203,7 @@ storm: $(THREADED)
 swarmtest:
 	$(PYTEST) -n 4 tests/swarm
 
-e2e: $(BIN)
+e2e: $(BIN) $(UPGRADE)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) -n $(E2E_AT_ONCE) tests/e2e $(E2E)
 
 # libFuzzer, so clang. Each program is built from what it reads with, and no more; its seeds

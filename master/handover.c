@@ -8,9 +8,8 @@
 /* fn of each descriptor that is there. */
 static int each_fd(const struct handover *h, int (*fn)(int fd, int arg), int arg)
 {
-	const int32_t one[] = {h->pid_fd,  h->seg_fd,  h->seg_lock_fd,
-			       h->said_fd, h->back_fd, h->conf_fd,
-			       h->collector_bell_fd};
+	const int32_t one[] = {h->pid_fd,  h->seg_fd,  h->seg_lock_fd,      h->said_fd,
+			       h->back_fd, h->conf_fd, h->collector_bell_fd};
 	int bad = 0;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(one); i++)
@@ -67,14 +66,15 @@ int handover_check(const struct handover *h, char err[ERRLEN])
 	if (h->nworkers < 1 || h->nworkers > CONF_MAX_WORKERS || h->naddr < 1 ||
 	    h->naddr > CONF_MAX_LISTEN || h->has_redis > 1 || h->half > 1 ||
 	    h->pid_fd < 0 || h->seg_fd < 0 || h->seg_lock_fd < 0 || h->back_fd < 0 ||
-	    h->conf_fd < 0 ||	    h->collector_bell_fd < 0 || !is_text(h->from, sizeof h->from) ||
-	    !is_text(h->exe, sizeof h->exe) || h->exe[0] != '/' ||
-	    !is_text(h->run_dir, sizeof h->run_dir) || !is_text(h->conf, sizeof h->conf))
+	    h->conf_fd < 0 || h->collector_bell_fd < 0 ||
+	    !is_text(h->from, sizeof h->from) || !is_text(h->exe, sizeof h->exe) ||
+	    h->exe[0] != '/' || !is_text(h->run_dir, sizeof h->run_dir) ||
+	    !is_text(h->conf, sizeof h->conf))
 		return err_set(err, "what is handed over makes no sense");
 	for (int i = 0; i < SUP_ROWS; i++)
 		if (!row_ok(h, i))
-			return err_set(err, "row %d of what is handed over makes no sense",
-				       i);
+			return err_set(err,
+				       "row %d of what is handed over makes no sense", i);
 	if (each_fd(h, is_closed, 0))
 		return err_set(err, "a descriptor that is handed over is not open");
 	return 0;

@@ -282,9 +282,7 @@ static void on_signal(struct master *m, int sig)
 		for (int i = 0; i < SUP_ROWS; i++)
 			tell(m, i, KID_M_REOPEN, 0);
 		break;
-	case SIGUSR2:
-		upgrade_ask(m);
-		break;
+	case SIGUSR2: upgrade_ask(m); break;
 	default: leave(m, sig); break;
 	}
 }
@@ -479,8 +477,7 @@ static int configure(struct master *m, char err[ERRLEN])
 /* The same, after another image of this process; see upgrade.h. */
 static int follow(struct master *m, char err[ERRLEN])
 {
-	if (upgrade_receive(m, err) != 0 ||
-	    (!m->cli->takeback && configure(m, err) != 0))
+	if (upgrade_receive(m, err) != 0 || (!m->cli->takeback && configure(m, err) != 0))
 		return -1;
 	upgrade_init(m);
 	if (upgrade_take(m, err) != 0 || open_signals(m, err) != 0)

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "master/config.h"
 #include "master/master.h"
+#include "master/notify.h"
 #include "master/said.h"
 #include "shm/stat.h"
 
@@ -284,8 +285,9 @@ int upgrade_reaped(struct master *m, pid_t pid, int status)
 	else if (WIFSIGNALED(status))
 		refuse(m, "it crashed");
 	else
-		refuse(m, WEXITSTATUS(status) == 0 ? "it is no peerscope that can take over"
-						   : "it can't take over");
+		refuse(m, WEXITSTATUS(status) == 0
+				  ? "it is no peerscope that can take over"
+				  : "it can't take over");
 	m->up.due_ms = UINT64_MAX;
 	return 1;
 }
@@ -298,8 +300,10 @@ static void go(struct master *m)
 
 	m->up.go = 0;
 	log_info("upgrade", "executing %s", m->up.exe);
+	notify_reloading("upgrading");
 	if (hand_over(m, m->up.exe_fd, "--takeover", err) != 0)
 		refuse(m, err);
+	notify_say("READY=1\nSTATUS=serving as before: no upgrade: %s", err);
 	master_event(m, SUP_E_TICK, 0, 0); /* a reload may wait, too */
 }
 
@@ -388,8 +392,10 @@ int upgrade_take(struct master *m, char err[ERRLEN])
 	m->staged = m->conf;
 	if (m->cli->takeback) {
 		stat_inc(upgrades_refused);
-		log_error("upgrade", "%s could not serve: back to %s, which goes on",
-			  h->from, PEERSCOPE_VERSION);
+		log_error("upgrade",
+			  "the new binary could not serve: back to %s, which goes on",
+			  PEERSCOPE_VERSION);
+		notify_say("READY=1\nSTATUS=serving as before: no upgrade");
 		upgrade_done(m);
 		return 0;
 	}

@@ -296,7 +296,8 @@ void health_readyz(struct ask *a)
 {
 	const struct shm_head *h = seg_head(a->w->seg);
 
-	if (gate_draining(a->w->gate) || load(&h->draining))
+	/* A worker that a reload replaces drains, too, but the daemon goes on. */
+	if (a->w->orphan || load(&h->draining))
 		http_error(a, 503, "draining", "This server is leaving.");
 	else if (h->magic != SHM_MAGIC || h->version != SHM_VERSION)
 		http_error(a, 503, "no_segment", "The shared memory is unusable.");

@@ -111,6 +111,7 @@ static void on_chan(evutil_socket_t fd, short what, void *arg)
 	}
 	if (rc < 0) { /* the master is gone */
 		event_del(w->chan);
+		w->orphan = 1;
 		leave_port(w->kid);
 		drain(w);
 	}

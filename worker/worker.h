@@ -40,6 +40,7 @@ struct worker {
 	uint32_t meta_waiting;		/* those that wait for it: metaserve.c */
 	TAILQ_HEAD(servings, serving) meta_queue;
 	uint32_t batch_items;		/* of batches that are not sent yet; metabatch.h */
+	int orphan;			/* the master is gone */
 	int repush;			/* some parked request is not in its lane */
 	struct {
 		uint8_t id[IH_LEN];

@@ -64,6 +64,7 @@ static void show(const struct stage *s, char *text, size_t size)
 		case SUP_A_LISTEN: add(text, size, "listen(%s,%x)", r, a->mask); break;
 		case SUP_A_UP: add(text, size, "up"); break;
 		case SUP_A_RELOAD: add(text, size, "reload"); break;
+		case SUP_A_UPGRADE: add(text, size, "upgrade"); break;
 		case SUP_A_ADOPT: add(text, size, "adopt"); break;
 		case SUP_A_GIVE_UP: add(text, size, "give-up"); break;
 		case SUP_A_COOL: add(text, size, "cool(%s,%u)", r, a->arg); break;
@@ -672,6 +673,94 @@ static void test_term_with_dead(void **state)
 	DIES(&s, 0, 0, "exit(0)");
 }
 
+/* --- upgrades ------------------------------------------------------------ */
+
+#define UPGRADE(s, want) (step(s, SUP_E_UPGRADE, 0, 0), expect_at(s, want, __LINE__))
+
+static void test_upgrade_waits_for_a_reload(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_staged(&s);
+	UPGRADE(&s, "");
+	HUP(&s, "");
+	READY(&s, 2, "");
+	READY(&s, 3, "adopt drain(w0) drain(w1)");
+	DIES(&s, 0, 0, "");
+	DIES(&s, 1, 0, "upgrade");
+	/* It could not be executed: what else was wished for goes on. */
+	s.now++;
+	step(&s, SUP_E_TICK, 0, 0);
+	expect_at(&s, "reload", __LINE__);
+}
+
+/* After the new image took over: its generation brings a new collector. */
+static void test_renewed_collector(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	s.t.renew = 1;
+	GENERATION(&s, "start(w2,2) start(w3,2)");
+	READY(&s, 2, "");
+	READY(&s, 3, "adopt drain(w0) drain(w1) drain(c)");
+	DIES(&s, 0, 0, "");
+	DIES(&s, 1, 0, "");
+	HUP(&s, ""); /* not before it is there */
+	UPGRADE(&s, "");
+	TICK(&s, SUP_COLLECTOR_STOP_MS, "kill(c)");
+	DIES(&s, C(&s), -1, "start(c,2) upgrade");
+	assert_int_equal(s.out.a[0].arg, 0); /* no death */
+	assert_int_equal(s.t.row[C(&s)].fast_deaths, 0);
+	DIES(&s, C(&s), 1, "cool(c,100) reload"); /* this is one */
+}
+
+static void test_renewed_collector_that_cools(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	DIES(&s, C(&s), EXIT_STAY_DOWN, "down(c)");
+	s.t.renew = 1;
+	GENERATION(&s, "start(w2,2) start(w3,2)");
+	READY(&s, 2, "");
+	READY(&s, 3, "adopt drain(w0) drain(w1) start(c,2)");
+}
+
+static void test_new_image_whose_generation_fails(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	s.t.renew = 1;
+	GENERATION(&s, "start(w2,2) start(w3,2)");
+	DIES(&s, 2, 1, "give-up kill(w3)");
+	assert_false(s.t.renew);
+	DIES(&s, 3, -1, "");
+	assert_int_equal(s.t.row[C(&s)].state, SUP_RUNNING);
+}
+
+static void test_term_while_the_collector_is_renewed(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	s.t.renew = 1;
+	GENERATION(&s, "start(w2,2) start(w3,2)");
+	READY(&s, 2, "");
+	READY(&s, 3, "adopt drain(w0) drain(w1) drain(c)");
+	UPGRADE(&s, "");
+	TERM(&s, "drain(w2) drain(w3)");
+	for (int i = 0; i < 4; i++)
+		DIES(&s, i, 0, "");
+	DIES(&s, C(&s), 0, "exit(0)");
+}
+
 /* --- the walk ----------------------------------------------------------- */
 
 static uint64_t rnd_state;
@@ -688,8 +777,8 @@ static uint32_t rnd(uint32_t below)
 struct world {
 	int alive[SUP_ROWS], ready[SUP_ROWS], drained[SUP_ROWS], killed[SUP_ROWS];
 	uint32_t mask[SUP_ROWS], gen[SUP_ROWS], seen_gen;
-	int reload, gone;
-	uint64_t starts, adopts, give_ups, exits;
+	int reload, renew, gone;
+	uint64_t starts, adopts, give_ups, exits, upgrades;
 };
 
 static void carry_out(struct world *w, const struct stage *s)
@@ -726,6 +815,10 @@ static void carry_out(struct world *w, const struct stage *s)
 			w->mask[r] = a->mask;
 			break;
 		case SUP_A_RELOAD: w->reload = 1; break;
+		case SUP_A_UPGRADE: /* a new image follows, and does this */
+			w->reload = w->renew = 1;
+			w->upgrades++;
+			break;
 		case SUP_A_ADOPT: w->adopts++; break;
 		case SUP_A_GIVE_UP: w->give_ups++; break;
 		case SUP_A_COOL:
@@ -783,6 +876,8 @@ static int walk_step(struct world *w, struct stage *s)
 		w->reload = 0;
 		if (rnd(4) == 0)
 			return 0; /* a broken file */
+		s->t.renew = w->renew;
+		w->renew = 0;
 		step(s, SUP_E_GENERATION, 0, 0);
 	} else if (what < 550) {
 		if (!w->alive[row] || w->ready[row] || row == R(s))
@@ -804,6 +899,8 @@ static int walk_step(struct world *w, struct stage *s)
 		else if (next > s->now)
 			s->now = next;
 		step(s, SUP_E_TICK, 0, 0);
+	} else if (what < 980) {
+		step(s, SUP_E_UPGRADE, 0, 0);
 	} else if (what < 999 || rnd(4) > 0) {
 		step(s, SUP_E_HUP, 0, 0);
 	} else {
@@ -950,6 +1047,11 @@ int main(void)
 		cmocka_unit_test(test_hung_collector),
 		cmocka_unit_test(test_hung_worker),
 		cmocka_unit_test(test_who_drains_or_is_redis_does_not_beat),
+		cmocka_unit_test(test_upgrade_waits_for_a_reload),
+		cmocka_unit_test(test_renewed_collector),
+		cmocka_unit_test(test_renewed_collector_that_cools),
+		cmocka_unit_test(test_new_image_whose_generation_fails),
+		cmocka_unit_test(test_term_while_the_collector_is_renewed),
 		cmocka_unit_test(test_random_walk),
 	};
 

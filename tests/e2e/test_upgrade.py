@@ -1,0 +1,228 @@
+"""USR2: another binary takes the daemon over, and nobody notices."""
+import os
+import re
+import shutil
+import signal
+
+import pytest
+
+from busy import Busy, Swarms
+from daemon import BIN
+from load import Load
+from procs import comm, fds, slow, wait_until
+
+VERSION = open(os.path.join(os.path.dirname(__file__), '..', '..', 'VERSION'),
+               encoding='ascii').read().strip()
+OTHER = VERSION[:-1] + ('9' if VERSION[-1] != '9' else '8')
+
+# Made by `make e2e`, see tests/upgrade.
+NO_WORKER, LAYOUT = [os.path.join(os.path.dirname(BIN), 'upgrade', name)
+                     for name in ('no_worker', 'layout')]
+
+
+def put(path, data, mode=0o755):
+    """Another file there, as a package manager does it: never the same one, written over."""
+    with open(path + '.new', 'wb') as f:
+        f.write(data)
+    os.chmod(path + '.new', mode)
+    os.replace(path + '.new', path)
+
+
+def read(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+def image(version=VERSION):
+    """Our binary, under another version."""
+    return read(BIN).replace(VERSION.encode(), version.encode())
+
+
+def configure(d, text):
+    with open(d.file, 'w', encoding='utf-8') as f:
+        f.write(text)
+
+
+@pytest.fixture
+def installed(stage, daemon):
+    """A daemon that was started from a file of its own, .exe."""
+    def make(conf=None, **kw):
+        exe = os.path.join(stage.fresh_dir('bin'), 'peerscope')
+        shutil.copy2(BIN, exe)
+        d = daemon(conf, binary=exe, **kw)
+        d.exe, d.binary = exe, BIN      # other commands are ours
+        return d
+    return make
+
+
+def settled(d):
+    """Nothing drains any more: all workers, and the collector, are of the newest image."""
+    workers = [p for p in d.top()['processes'] if p['role'] == 'worker' and p['pid']]
+    states = {p['state'] for p in d.top()['processes'] if p['pid'] and p['role'] != 'master'}
+    return len(workers) == d.conf['http.workers'] and states == {'running'}
+
+
+def upgrade(d, n=1):
+    """USR2, until the nth upgrade of this daemon is over, the old workers are gone and the
+    new collector works."""
+    was = len(d.log_lines('upgrade: done'))
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: len(d.log_lines('upgrade: done')) == was + n, 20, 'it is done')
+    wait_until(lambda: settled(d), 40, 'the old ones are gone')
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'the new one listens')
+
+
+def refused(d):
+    was = len(d.log_lines('is not used'))
+    d.kill(signal.SIGUSR2)
+    return wait_until(lambda: d.log_lines('is not used')[was:], 20, 'it is refused')[0]
+
+
+# The new binary takes over ---------------------------------------------------------------
+def test_all_stays_but_the_program(installed):
+    d = installed({'redis.mode': 'bundled'})
+    segment = os.stat('/dev/shm' + d.conf['shm.name']).st_ino
+    before, redis = set(d.pids()), d.roles()['redis']
+    collector = d.collector()
+    put(d.exe, image(OTHER))
+    upgrade(d)
+    assert os.stat('/dev/shm' + d.conf['shm.name']).st_ino == segment
+    assert d.roles()['redis'] == redis
+    assert not (set(d.pids()) - set(redis)) & before, 'all others are new'
+    assert d.collector() != collector
+    assert comm(d.pid) == 'peerscope'
+    for pid in [d.pid, d.collector(), *d.roles()['worker']]:
+        assert os.readlink(f'/proc/{pid}/exe') == d.exe
+    with open(os.path.join(d.run_dir, 'peerscope.pid'), encoding='ascii') as f:
+        assert f.read() == f'{d.pid}\n'
+    line, = d.log_lines('takes over from')
+    assert f'peerscope {OTHER} takes over from {VERSION}' in line
+    assert d.get('/health').json['generation'] == 2
+    top = d.top()
+    assert top['counters']['upgrades'] == 1 and top['respawns'] == 0
+    assert top['counters']['deaths_exit'] == top['counters']['deaths_signal'] == 0
+    # The locks were never dropped: a second daemon is refused.
+    again = d.command('serve')
+    assert again.returncode == 1 and f'pid {d.pid}' in again.stderr
+
+
+def test_under_64_busy_connections(installed, swarm, tracker):
+    s = Swarms(swarm, tracker)
+    d = installed(s.conf)
+    s.meet(d)
+    load = Busy(d, s)
+    for version in OTHER, VERSION:
+        put(d.exe, image(version))
+        upgrade(d)
+        load.goes_on()
+    load.stop()
+    print(f'{load.total()} answers, {load.answers}, the longest took {load.longest:.2f} s')
+    assert load.failures == []
+    assert d.top()['counters']['upgrades'] == 2
+
+
+def test_many_upgrades_leave_nothing(installed):
+    d = installed()
+
+    def held():
+        return len(fds(d.pid)), len(os.listdir(f'/proc/{d.pid}/task')), len(d.pids())
+    upgrade(d)
+    was = held()
+    for _ in range(20):
+        upgrade(d)
+    wait_until(lambda: held() == was, 5, f'{was} as before')
+    assert d.top()['counters']['upgrades'] == 21
+
+
+def test_upgrade_while_a_reload_is_under_way(installed):
+    d = installed()
+    for _ in range(3):
+        d.kill(signal.SIGHUP)
+        d.kill(signal.SIGUSR2)
+        d.kill(signal.SIGHUP)
+    wait_until(lambda: d.log_lines('upgrade: done') and settled(d), 30, 'both are done')
+    upgrade(d)
+    assert d.get('/livez').status == 200
+
+
+def test_killed_right_after(installed):
+    """The first children of the new image die: they are replaced as ever."""
+    d = installed()
+    d.exit_expected = 0
+    old = set(d.pids())
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('upgrade: done'), 20, 'it is done')
+    for pid in set(d.pids()) - old:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: settled(d), 40, 'all are back')
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'it listens')
+    upgrade(d)
+
+
+# The old one is not lost -----------------------------------------------------------------
+BROKEN = {
+    'not there': (None, 'No such file'),
+    'not executable': ((b'\x7fELF', 0o644), "can't be executed: Permission denied"),
+    'no program': ((b'hello\n', 0o755), "can't be executed: Exec format error"),
+    'of another machine': ((b'\x7fELF\x02\x01\x01' + bytes(9) + b'\x02\x00\xb7\x00'
+                            + bytes(100), 0o755), "can't be executed: Exec format error"),
+    'that fails': ('/bin/false', "it can't take over"),
+    'that is no peerscope': ('/bin/true', 'it is no peerscope that can take over'),
+}
+
+
+@pytest.mark.parametrize('what', BROKEN)
+def test_a_binary(installed, what):
+    d = installed()
+    given, why = BROKEN[what]
+    before, generation = d.pids(), d.get('/health').json['generation']
+    if given is None:
+        os.unlink(d.exe)
+    elif isinstance(given, str):
+        put(d.exe, read(given))
+    else:
+        put(d.exe, *given)
+    refused(d)
+    assert why in d.log() and 'nothing was changed' in d.log()
+    assert d.pids() == before and d.get('/health').json['generation'] == generation
+    assert d.top()['counters']['upgrades_refused'] == 1
+    put(d.exe, image())         # and the next one is as good as ever
+    upgrade(d)
+
+
+def test_a_configuration_that_is_refused(installed):
+    d = installed(file='[cache]\nttl = 30s\n')
+    before = d.pids()
+    for text, why in (('[cache]\nttl = 5\n', 'needs a unit'),
+                      ('[shm]\nswarms = 64\n', 'only a restart can change shm.swarms')):
+        configure(d, text)
+        assert 'is not used' in refused(d)
+        assert re.search('it says: .*' + why, d.log())
+    assert d.pids() == before and d.get('/livez').status == 200
+
+
+@pytest.mark.parametrize('how', ['its master', 'its workers'])
+def test_one_that_fails_gives_way_to_the_old(installed, how):
+    """The probe found nothing wrong with it. The old image is there again, with the settings
+    that it had, whatever stands in the file now."""
+    d = installed(file='[http]\nmax_uri = 1k\n')
+    before = sorted(d.pids())
+    load = Load(d, '/livez')
+    if how == 'its master':
+        put(d.exe, image(OTHER))
+        configure(d, '[log]\nfile = /proc/peerscope.log\n')
+    else:
+        put(d.exe, read(NO_WORKER))
+        configure(d, '[http]\nmax_uri = 8k\n')
+    d.kill(signal.SIGUSR2)
+    line = wait_until(lambda: d.log_lines('could not serve'), 20, 'it goes back')[0]
+    assert f'the new binary could not serve: back to {VERSION}' in line
+    wait_until(lambda: sorted(d.pids()) == before, 10, 'the old ones, and nobody else')
+    assert load.stop().failures == []
+    os.kill(d.roles()['worker'][0], signal.SIGKILL)     # another one of the old image
+    wait_until(lambda: len(d.pids()) == len(before) and settled(d), 10, 'it is replaced')
+    for _ in range(8):
+        assert d.get('/livez?' + 'x' * 2000).status == 414
+    configure(d, '[cache]\nttl = 31s\n')
+    put(d.exe, image(OTHER))
+    upgrade(d)
