@@ -1,4 +1,5 @@
 /* own.c -- directory, pid file and segment name of one daemon; see own.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -164,6 +165,19 @@ int own_open(struct own *o, const char *configured, char err[ERRLEN])
 	return o->pid_fd < 0 ? -1 : 0;
 }
 
+/* The directory with those in it, as far as nothing is left in them: jobs and dht.state stay. */
+static void remove_empty(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
 void own_close(struct own *o)
 {
 	if (o->pid_fd < 0)
@@ -171,7 +185,7 @@ void own_close(struct own *o)
 	unlink(o->redis_sock);
 	unlink(o->pid_path); /* before the lock goes: see open_pid */
 	if (o->fallback)
-		(void)rmdir(o->dir); /* not if dht.state is kept there */
+		remove_empty(o->dir);
 	close(o->pid_fd);
 	o->pid_fd = -1;
 }
