@@ -38,7 +38,8 @@ exec env -i container=peerscope-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
 '''
 PATH = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'DEBIAN_FRONTEND': 'noninteractive', 'LANG': 'C'}
 # What a booted system needs none of, and what would speak to the world.
-MASKED = ('getty@tty1.service', 'apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer',
+MASKED = ('getty@tty1.service', 'apt-daily.timer', 'apt-daily-upgrade.timer',
+          'dpkg-db-backup.timer',
           'systemd-pstore.service', 'e2scrub_reap.service', 'redis-server.service')
 
 
