@@ -188,7 +188,8 @@ def life_of_the_service(d):
     # Removed: stopped, its configuration still there. And back again with it.
     d.run('dpkg', '-r', 'peerscope')
     assert d.show('peerscope', 'ActiveState') == 'inactive'
-    assert d.run('sh', '-c', 'ls /dev/shm; ls -d /run/peerscope 2>/dev/null', check=False).stdout == ''
+    left = d.run('sh', '-c', 'ls /dev/shm; ls -d /run/peerscope 2>/dev/null', check=False).stdout
+    assert left == ''
     assert d.read(CONF) == ours and not os.path.exists(d.path('/usr/bin/peerscope'))
     d.run('dpkg', '-i', '/root/new.deb')
     assert d.read(CONF) == ours
