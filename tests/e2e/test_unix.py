@@ -105,6 +105,15 @@ def test_a_dead_one_makes_room_and_a_living_one_does_not(daemon, stage):
     assert heir.stop() == 0 and not os.path.exists(path)
 
 
+def test_an_upgrade_keeps_it(daemon, stage):
+    d, path = unix_only(daemon, stage)
+    inode = os.stat(path).st_ino
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('upgrade: done'), 20, 'it is done')
+    assert ask(path, '/livez')[0] == 200 and os.stat(path).st_ino == inode
+    assert d.stop() == 0 and not os.path.exists(path)
+
+
 def test_what_is_no_socket_is_left_alone(daemon, stage):
     path = os.path.join(stage.fresh_dir('http'), 'precious')
     with open(path, 'w', encoding='ascii') as f:
