@@ -72,6 +72,16 @@ $(B)/collector/lt.o: collector/lt.cc
 	@mkdir -p $(@D)
 	$(call run,CXX,$@)$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# Pages that never change are bytes of the binary (worker/pages.c), named by one digest.
+PAGES := $(addprefix $(B)/worker/pages/,openapi.json docs.html docs.js docs.css)
+$(PAGES): $(B)/worker/pages/%: worker/pages/% VERSION
+	@mkdir -p $(@D)
+	$(call run,PAGE,$@)sed 's/@VERSION@/$(VERSION)/' $< >$@
+
+$(B)/worker/pages.o: $(PAGES)
+$(B)/worker/pages.o: CFLAGS_ALL += -DPAGES_DIR='"$(B)/worker/pages/"' \
+	-DPAGES_ETAG='"\"$(shell cat $(PAGES) | sha256sum | cut -c 1-16)\""'
+
 # llhttp comes as C source in Debian's node-llhttp; it is compiled, never copied. Its strict
 # mode is a matter of compiling: without it "Host : a" and raw bytes in a URL pass.
 $(B)/llhttp/%.o: /usr/share/llhttp/%.c

@@ -7,6 +7,7 @@
 #include "worker/metadata.h"
 #include "worker/metalater.h"
 #include "worker/metrics.h"
+#include "worker/pages.h"
 #include "worker/peers.h"
 #include "worker/route.h"
 
@@ -22,6 +23,9 @@ static const struct route routes[] = {
 	{"/livez", ROUTE_GET, health_livez},
 	{"/readyz", ROUTE_GET, health_readyz},
 	{"/peers/{id}", ROUTE_GET, peers_get},
+	{"/openapi.json", ROUTE_GET | ROUTE_CORS, pages_openapi},
+	{"/docs", ROUTE_GET, pages_docs},
+	{"/docs/{file}", ROUTE_GET, pages_part},
 };
 
 _Static_assert(PS_ARRAY_LEN(routes) < HTTPSTAT_ROUTES, "each is counted apart");
