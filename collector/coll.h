@@ -42,6 +42,7 @@
 #include "collector/recover.h"
 #include "collector/recent.h"
 #include "collector/redis.h"
+#include "collector/state.h"
 #include "collector/swarm.h"
 #include "collector/tracksay.h"
 #include "collector/tier.h"
@@ -179,6 +180,7 @@ struct coll {
 	uint8_t vpn_addr[ADDR_LEN];	/* what Gluetun calls us; all 0: unknown */
 	struct recent recent;
 	struct dhtwatch dht;
+	struct state *state;
 	uint32_t dht_nodes;
 	struct path path;		/* our way to the world */
 	struct control control;

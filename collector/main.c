@@ -254,6 +254,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	tier_tick(c);
 	online_tick(c);
 	publish_tick(c);
+	state_tick(c);
 	count_losses(c);
 	beat(c, clock_ms());
 	atomic_store(&page->busy, swarms_count(c->swarms));
@@ -302,10 +303,17 @@ static void open_redis(struct coll *c)
 static void complete(struct conf *conf, const char *run_dir)
 {
 	char path[sizeof(conf->swarm_dht_state)];
+	const char *slash;
 
 	if (conf->swarm_dht_state[0] == '\0' && run_dir[0]) {
 		snprintf(path, sizeof(path), "%s/dht.state", run_dir);
 		memcpy(conf->swarm_dht_state, path, sizeof(path));
+	}
+	slash = strrchr(conf->swarm_dht_state, '/');
+	if (conf->swarm_state[0] == '\0' && slash) {
+		snprintf(path, sizeof(path), "%.*s/swarms.state",
+			 (int)(slash - conf->swarm_dht_state), conf->swarm_dht_state);
+		memcpy(conf->swarm_state, path, sizeof(path));
 	}
 }
 
@@ -460,6 +468,9 @@ static int coll_open(struct coll *c, char err[ERRLEN])
 		return -1;
 	if (tier_open(c) != 0)
 		return err_set(err, "out of memory");
+	if (state_open(c, err) != 0)
+		return -1;
+	state_load(c);
 	if (fetch_open(c, err) != 0)
 		return -1;
 	open_redis(c);
@@ -476,6 +487,7 @@ static void coll_close(struct coll *c)
 	struct event *ev[] = {c->bell, c->lt_bell, c->chan,  c->term,
 			      c->tick, c->publish, c->visit, c->wake};
 
+	state_close(c);
 	stat_set(lt_listening, 0);
 	fetch_close(c);
 	tier_close(c);

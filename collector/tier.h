@@ -55,6 +55,7 @@
 struct coll;
 struct swarm;
 struct redis_get;
+struct swarm_copy;
 
 enum tier_step { TIER_LIST_ASKED, TIER_LIST_KEY, TIER_JSON, TIER_CLAIM, TIER_PAUSE };
 
@@ -104,6 +105,13 @@ int tier_is_asking(const struct coll *c, const uint8_t asked[IH_LEN]);
 void tier_tick(struct coll *c);		/* once a second: claims */
 
 /* --- tierlist.c: lists --- */
+/* The list that was read into c->tier->list, to the table. -1: it has no room (counted). */
+PS_MUST int tier_put(struct coll *c);
+/* Does the table know nothing newer of its id? */
+int tier_is_newer(const struct coll *c, const struct shm_swarm *s);
+/* A list of the table, appended to out as others read it. -1: out has no room. */
+PS_MUST int tier_list(struct coll *c, struct buf *out, const struct swarm_copy *copy);
+
 enum tier_age { TIER_NONE = 0, TIER_STALE = 1, TIER_FRESH = 2 };
 /* A value of list:<key> into the table, as the answer to f; how good an answer it is. */
 enum tier_age tier_take(struct tier_flight *f, const uint8_t key[IH_LEN], const char *value,

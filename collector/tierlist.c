@@ -104,7 +104,7 @@ static int is_answer(const struct tier_flight *f, const struct shm_swarm *s)
 	return tier_is_seen(s);
 }
 
-static int is_newer(const struct coll *c, const struct shm_swarm *s)
+int tier_is_newer(const struct coll *c, const struct shm_swarm *s)
 {
 	uint32_t any = UINT32_MAX;
 	struct shm_swarm old;
@@ -121,6 +121,21 @@ static enum tier_age age_of(const struct coll *c, const struct shm_swarm *s, uin
 	if (age < conf->cache_ttl_ms)
 		return TIER_FRESH;
 	return age < conf->cache_ttl_ms + conf->cache_grace_ms ? TIER_STALE : TIER_NONE;
+}
+
+int tier_put(struct coll *c)
+{
+	struct tier *t = c->tier;
+
+	memset(t->text, 0, sizeof(t->text));
+	memset(t->place, 0, sizeof(t->place));
+	settle_in(c, &t->list.s, t->list.peer);
+	if (ptab_put(c->ptab, &t->list.s, t->list.peer) != PTAB_PUT) {
+		stat_inc(publish_full);
+		return -1;
+	}
+	stat_inc(publishes);
+	return 0;
 }
 
 /* ahead_s: of our clock, that of its times. */
@@ -146,16 +161,8 @@ static enum tier_age take(struct tier_flight *f, const uint8_t key[IH_LEN],
 	}
 	if (s->cached_at_ms > now)
 		s->cached_at_ms = now; /* of a clock that is a little ahead */
-	if (is_newer(c, s)) {
-		memset(t->text, 0, sizeof(t->text));
-		memset(t->place, 0, sizeof(t->place));
-		settle_in(c, s, t->list.peer);
-		if (ptab_put(c->ptab, s, t->list.peer) != PTAB_PUT) {
-			stat_inc(publish_full);
-			return TIER_NONE;
-		}
-		stat_inc(publishes);
-	}
+	if (tier_is_newer(c, s) && tier_put(c) != 0)
+		return TIER_NONE;
 	return age_of(c, s, now);
 }
 
@@ -190,9 +197,15 @@ static void place_of(void *arg, uint32_t ref, struct place *out)
 	ptab_place(arg, ref, out);
 }
 
-static void write_as(struct coll *c, const struct swarm_copy *copy)
+int tier_list(struct coll *c, struct buf *out, const struct swarm_copy *copy)
 {
 	const struct listcode_names names = {text_of, place_of, c->ptab};
+
+	return listcode_write(out, &copy->s, copy->peer, &names);
+}
+
+static void write_as(struct coll *c, const struct swarm_copy *copy)
+{
 	const struct conf *conf = &c->kid.conf;
 	struct buf *out = &c->tier->out;
 	char hex[IH_HEX_LEN], key[64];
@@ -200,7 +213,7 @@ static void write_as(struct coll *c, const struct swarm_copy *copy)
 	ih_hex(hex, copy->s.id);
 	snprintf(key, sizeof(key), "peerscope:list:%s", hex);
 	buf_reset(out);
-	if (listcode_write(out, &copy->s, copy->peer, &names) == 0)
+	if (tier_list(c, out, copy) == 0)
 		redis_setex(c->redis, key, conf->cache_ttl_ms + conf->cache_grace_ms,
 			    out->p, out->len);
 }

@@ -61,6 +61,7 @@ X(swarm, announce_gap, MS, "10m", 0, 86400000, RELOAD, "a swarm that was left an
 X(swarm, dht, BOOL, "on", 0, 1, RELOAD, "use the mainline DHT (BEP 5)") \
 X(swarm, dht_bootstrap, STR, "dht.libtorrent.org:25401,dht.transmissionbt.com:6881,router.bt.ouinet.work:6881", 0, 1000, RELOAD, "DHT routers for a first start") \
 X(swarm, dht_state, STR, "", 0, 1000, RELOAD, "file in which the nodes of the DHT are kept from one life to the next; empty: dht.state in master.run_dir") \
+X(swarm, state, STR, "", 0, 1000, RELOAD, "file in which known peers of swarms are kept from one life to the next; empty: swarms.state beside swarm.dht_state; off: nowhere") \
 X(swarm, lsd, BOOL, "off", 0, 1, RELOAD, "find peers on the local network by multicast (BEP 14); not with swarm.interface") \
 X(swarm, allow_private, BOOL, "off", 0, 1, RELOAD, "accept loopback and private peers and trackers") \
 X(swarm, discovery_wait, MS, "2s", 0, 20000, RELOAD, "how long a first question waits at most for the swarm to be known") \

@@ -275,15 +275,14 @@ static void check_log_file(struct check *k)
 	}
 }
 
-static void check_dht_state(struct check *k)
+static void check_state(struct check *k, const char *path, int key, const char *whose)
 {
-	const char *path = k->c.conf.swarm_dht_state;
 	char err[ERRLEN], what[ERRLEN];
 
 	if (path[0] != '/' || dir_takes(path, err) == 0)
 		return; /* none, or said when the file was read */
-	err_set(what, "the DHT's nodes can't be kept: %s", err);
-	complain(k, CONFIG_KEY_swarm_dht_state, CONFIG_WARNING, what);
+	err_set(what, "%s can't be kept: %s", whose, err);
+	complain(k, key, CONFIG_WARNING, what);
 }
 
 /* The collector makes it, with no more than its last name, or goes on in master.run_dir. */
@@ -361,7 +360,9 @@ int cmd_check(const struct cli *cli)
 	else if (k->c.conf.redis_mode == REDIS_EXTERNAL)
 		check_external(k);
 	check_log_file(k);
-	check_dht_state(k);
+	check_state(k, k->c.conf.swarm_dht_state, CONFIG_KEY_swarm_dht_state,
+		    "the DHT's nodes");
+	check_state(k, k->c.conf.swarm_state, CONFIG_KEY_swarm_state, "known peers");
 	check_cache_dir(k);
 	check_interface(k);
 	check_listen(k);

@@ -312,6 +312,10 @@ static void check_names(struct config_load *l)
 	if (c->master_run_dir[0] && c->master_run_dir[0] != '/')
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_master_run_dir,
 			  "must be an absolute path");
+	if (c->swarm_state[0] && c->swarm_state[0] != '/' &&
+	    strcmp(c->swarm_state, "off") != 0)
+		check_say(l, CONFIG_ERROR, CONFIG_KEY_swarm_state,
+			  "must be an absolute path, or off");
 	if (c->swarm_dht_state[0] && c->swarm_dht_state[0] != '/')
 		check_say(l, CONFIG_ERROR, CONFIG_KEY_swarm_dht_state,
 			  "must be an absolute path");

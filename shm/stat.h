@@ -80,6 +80,9 @@ X(visits, "peers dialled in a second way, or again") \
 X(visits_lost, "visits that could not be made: the swarm was left meanwhile") \
 X(dht_rescues, "times the DHT had no nodes and was helped") \
 X(dht_saves, "times the nodes of the DHT were written down") \
+X(state_saves, "times known peers were written down") \
+X(state_taken, "swarms whose peers an earlier life had written down") \
+X(state_left_out, "swarms that were not written down: the file was full") \
 X(geo_lookups, "addresses looked up") \
 X(geo_hits, "addresses with a place") \
 X(geo_opened, "databases of places taken into use") \
@@ -183,6 +186,7 @@ X(upgrades_refused, "upgrades that were not: the new binary was no good, or coul
 #define STAT_GAUGES(X) \
 X(lt_listening, "1: the session listens") \
 X(dht_nodes, "nodes in the DHT table") \
+X(state_swarms, "swarms that are written down") \
 X(swarms, "swarms joined") \
 X(waiters, "questions waiting for a swarm") \
 X(peers, "peers remembered in joined swarms") \

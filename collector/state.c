@@ -1,0 +1,331 @@
+/* state.c -- see state.h. */
+#include "collector/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "collector/coll.h"
+#include "collector/statefile.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/thread.h"
+
+struct found { /* a slot that is worth it */
+	uint64_t cached_at_ms;
+	uint8_t id[IH_LEN];
+};
+
+struct state {
+	struct event *turn; /* armed while a save is under way */
+	uint64_t due_ms;
+	int running;
+	uint32_t slot, slots; /* looked at; how many there are */
+	struct found *found;
+	uint32_t nfound, next, left_out;
+	struct buf list, out;
+	uint64_t newest_ms, written_ms; /* wall: of what is there, and is in the file */
+	/* The thread's, until done. */
+	int writing;
+	pthread_t thread;
+	atomic_int done;
+	char path[sizeof(((struct conf *)0)->swarm_state)];
+	char err[ERRLEN]; /* "": it was written */
+};
+
+static const char *path_of(const struct coll *c)
+{
+	return c->kid.conf.swarm_state[0] == '/' ? c->kid.conf.swarm_state : NULL;
+}
+
+/* ---- in ---------------------------------------------------------------------------- */
+
+/* Nobody is connected to whom an earlier life was. */
+static void cool(struct shm_swarm *s, struct shm_peer *peer)
+{
+	for (uint32_t i = 0; i < s->npeers; i++) {
+		if (peer[i].state == PEER_CONNECTED)
+			peer[i].state = PEER_CONTACTED;
+		peer[i].down_rate = peer[i].up_rate = 0;
+	}
+	s->contacted += s->connected;
+	s->connected = 0;
+	if (s->phase == SWARM_SETTLED)
+		s->phase = SWARM_COLLECTING;
+}
+
+static uint64_t oldest_ms(const struct coll *c)
+{
+	uint64_t now = clock_wall_ms(), keep = c->kid.conf.swarm_peer_expiry_ms;
+
+	return now > keep ? now - keep : 0;
+}
+
+/* 1: in the table; 0: it knows better, or it is too old; -1: it is none of this version. */
+static int take(struct coll *c, const uint8_t *id, const void *list, size_t len)
+{
+	struct listcode *l = &c->tier->list;
+
+	if (listcode_read(l, id, list, len, clock_wall_ms()) != 0)
+		return -1;
+	if (l->s.cached_at_ms < oldest_ms(c) || !tier_is_newer(c, &l->s))
+		return 0;
+	cool(&l->s, l->peer);
+	return tier_put(c) == 0;
+}
+
+static void take_all(struct coll *c, struct statefile *f, const char *path)
+{
+	uint32_t taken = 0, bad = 0;
+	const uint8_t *id;
+	const void *list;
+	size_t len;
+
+	while (statefile_next(f, &id, &list, &len)) {
+		int rc = take(c, id, list, len);
+
+		taken += rc > 0;
+		bad += rc < 0;
+	}
+	stat_add(STAT_state_taken, taken);
+	if (bad)
+		log_warn("state", "%s: %u lists are of another version, or damaged", path,
+			 bad);
+	if (taken)
+		log_notice("state", "%u swarms of an earlier life in %s", taken, path);
+}
+
+void state_load(struct coll *c)
+{
+	const char *path = path_of(c);
+	struct statefile f;
+	char err[ERRLEN], *data = NULL;
+	size_t len;
+	int rc;
+
+	if (!path)
+		return;
+	rc = file_read(path, STATEFILE_MAX, &data, &len, err);
+	if (rc == 1 && statefile_open(&f, data, len, clock_wall_ms(), err) == 0)
+		take_all(c, &f, path);
+	else if (rc != 0)
+		log_warn("state", "%s is not used: %s", path, err);
+	free(data);
+}
+
+/* ---- out --------------------------------------------------------------------------- */
+
+static void *write_it(void *arg)
+{
+	struct state *st = arg;
+
+	if (file_write(st->path, st->out.p, st->out.len, st->err) == 0)
+		st->err[0] = '\0';
+	atomic_store(&st->done, 1);
+	return NULL;
+}
+
+static void written(struct state *st)
+{
+	if (st->err[0])
+		log_warn("state", "known peers are not kept: %s", st->err);
+	else
+		stat_inc(state_saves);
+	buf_free(&st->out);
+	buf_init(&st->out, STATEFILE_MAX);
+	st->writing = 0;
+}
+
+static void end(struct state *st)
+{
+	free(st->found);
+	st->found = NULL;
+	st->running = 0;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return x->cached_at_ms < y->cached_at_ms   ? 1
+	       : x->cached_at_ms > y->cached_at_ms ? -1
+						   : 0;
+}
+
+static void begin(struct coll *c)
+{
+	struct state *st = c->state;
+
+	st->slot = st->nfound = st->next = st->left_out = 0;
+	st->slots = seg_dims_of(c->seg)->slots;
+	st->newest_ms = 0;
+	st->found = malloc(st->slots * sizeof(*st->found));
+	st->running = st->found != NULL;
+	if (!st->running)
+		log_warn("state", "known peers are not kept: out of memory");
+}
+
+static void look_at(struct coll *c, uint32_t slot)
+{
+	struct state *st = c->state;
+	struct shm_swarm s;
+
+	if (ptab_slot(c->ptab, slot, &s) != PTAB_OK || s.npeers == 0 ||
+	    s.cached_at_ms < oldest_ms(c))
+		return;
+	st->found[st->nfound].cached_at_ms = s.cached_at_ms;
+	memcpy(st->found[st->nfound++].id, s.id, IH_LEN);
+	if (s.cached_at_ms > st->newest_ms)
+		st->newest_ms = s.cached_at_ms;
+}
+
+static void add(struct coll *c, const struct found *f)
+{
+	struct state *st = c->state;
+
+	buf_reset(&st->list);
+	if (ptab_get(c->ptab, f->id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK ||
+	    tier_list(c, &st->list, &c->copy) != 0)
+		return; /* it went meanwhile */
+	st->left_out += statefile_add(&st->out, f->id, st->list.p, st->list.len) != 0;
+}
+
+/* 1: all is in out. Nothing else is done for longer than us. */
+static int work(struct coll *c, uint64_t us)
+{
+	struct state *st = c->state;
+	uint64_t until = clock_us() + us;
+
+	while (clock_us() < until) {
+		if (st->slot < st->slots) {
+			look_at(c, st->slot++);
+			if (st->slot == st->slots) {
+				qsort(st->found, st->nfound, sizeof(*st->found), by_age);
+				statefile_begin(&st->out, clock_wall_ms());
+			}
+		} else if (st->next < st->nfound) {
+			add(c, &st->found[st->next++]);
+		} else {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* 1: there is something to write that is not in the file. */
+static int is_news(struct coll *c, const char *path)
+{
+	struct state *st = c->state;
+
+	stat_set(state_swarms, st->nfound - st->left_out);
+	stat_add(STAT_state_left_out, st->left_out);
+	if (st->nfound == 0) {
+		if (unlink(path) != 0 && errno != ENOENT)
+			log_warn("state", "%s: %s", path, strerror(errno));
+		return 0;
+	}
+	if (st->newest_ms <= st->written_ms || statefile_end(&st->out) != 0)
+		return 0;
+	st->written_ms = st->newest_ms;
+	memcpy(st->path, path, strlen(path) + 1);
+	return 1;
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval soon = {0, 10000};
+	struct coll *c = arg;
+	struct state *st = c->state;
+	const char *path = path_of(c);
+
+	(void)fd;
+	(void)what;
+	if (!work(c, STATE_SLICE_US)) {
+		event_add(st->turn, &soon);
+		return;
+	}
+	end(st);
+	if (!path || !is_news(c, path))
+		return;
+	atomic_store(&st->done, 0);
+	st->writing = thread_start(&st->thread, write_it, st, st->err) == 0;
+	if (!st->writing)
+		written(st);
+}
+
+void state_tick(struct coll *c)
+{
+	struct state *st = c->state;
+	uint64_t now = clock_ms();
+
+	if (st->writing && atomic_load(&st->done)) {
+		pthread_join(st->thread, NULL);
+		written(st);
+	}
+	if (now < st->due_ms || st->running || st->writing || !path_of(c))
+		return;
+	st->due_ms = now + STATE_SAVE_MS;
+	begin(c);
+	if (st->running)
+		on_turn(-1, 0, c);
+}
+
+void state_save(struct coll *c)
+{
+	struct state *st = c->state;
+	const char *path = path_of(c);
+
+	if (st->writing) {
+		pthread_join(st->thread, NULL);
+		written(st);
+	}
+	end(st); /* what was begun is older */
+	event_del(st->turn);
+	if (!path)
+		return;
+	begin(c);
+	if (!st->running)
+		return;
+	while (!work(c, STATE_SLICE_US))
+		;
+	end(st);
+	if (is_news(c, path)) {
+		(void)write_it(st);
+		written(st);
+	}
+}
+
+int state_open(struct coll *c, char err[ERRLEN])
+{
+	struct state *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return err_set(err, "out of memory");
+	c->state = st;
+	buf_init(&st->list, LISTCODE_MAX);
+	buf_init(&st->out, STATEFILE_MAX);
+	st->due_ms = clock_ms() + STATE_FIRST_MS;
+	st->turn = event_new(c->base, -1, 0, on_turn, c);
+	return st->turn ? 0 : err_set(err, "out of memory");
+}
+
+void state_close(struct coll *c)
+{
+	struct state *st = c->state;
+
+	if (!st)
+		return;
+	state_save(c);
+	event_free(st->turn);
+	buf_free(&st->list);
+	buf_free(&st->out);
+	free(st);
+	c->state = NULL;
+}
