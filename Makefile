@@ -228,9 +228,9 @@ build/fuzz/fuzz_ace: tests/fuzz/fuzz_ace.c $(FUZZ_ACE) tests/unit/ace_stage.h \
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libsodium)
 
-FUZZ_LIST := collector/listcode.c collector/listjson.c $(wildcard common/*.c shm/*.c)
+FUZZ_LIST := collector/listcode.c collector/listjson.c collector/statefile.c $(wildcard common/*.c shm/*.c)
 build/fuzz/fuzz_list: tests/fuzz/fuzz_list.c $(FUZZ_LIST) tests/unit/list_stage.h \
-		$(wildcard tests/fuzz/*.h collector/list*.h common/*.h shm/*.h)
+		$(wildcard tests/fuzz/*.h collector/list*.h collector/statefile.h common/*.h shm/*.h)
 	@mkdir -p $(@D)
 	$(call run,FUZZ,$@)clang -std=c11 $(WARN) -O1 -g $(FUZZ_FLAGS) -I. -D_GNU_SOURCE \
 		-o $@ $(filter %.c,$^) $(shell pkg-config --libs libcjson libsodium)

@@ -1,15 +1,19 @@
 /*
- * fuzz_list.c -- libFuzzer against what comes out of Redis: lists of ours, and JSON.
+ * fuzz_list.c -- libFuzzer against what comes out of Redis: lists of ours, and JSON; and
+ * against the file in which lists wait for the next life.
  *
  * The first byte of an input chooses the reader. What was read must be written as the same
  * bytes' worth again: writing and reading once more gives the same list. FUZZ_SEEDS=DIR
  * writes seeds there and ends.
  */
+#include <sodium.h>
+
 #include "collector/listjson.h"
+#include "collector/statefile.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/unit/list_stage.h"
 
-enum { CODE, JSON, MODES };
+enum { CODE, JSON, FILE_OF, MODES };
 
 static struct listcode once, twice;
 
@@ -24,6 +28,18 @@ static const char SEED_JSON[] =
 	"\"timezone\":\"t\",\"flags\":\"f\",\"state\":\"known\",\"sources\":[\"dht\"],"
 	"\"asn\":5,\"geo_source\":\"g\",\"protocol\":\"acestream\"}],\"peer_count\":1,"
 	"\"total_peers\":1,\"cached_at\":1705343674.123,\"error\":null,\"phase\":\"dead\"}";
+
+static void write_file_seed(const char *dir, const struct buf *list)
+{
+	struct buf f;
+
+	buf_init(&f, STATEFILE_MAX);
+	statefile_begin(&f, STAGE_NOW_MS);
+	for (int i = 0; i < 3; i++)
+		PS_ASSERT(statefile_add(&f, STAGE_ID, list->p, list->len) == 0);
+	write_seed(dir, "file", FILE_OF, f.p, f.len); /* file() adds the hash */
+	buf_free(&f);
+}
 
 static void write_seeds(const char *dir)
 {
@@ -42,6 +58,7 @@ static void write_seeds(const char *dir)
 		write_seed(dir, name, CODE, b.p, b.len);
 	}
 	write_seed(dir, "json", JSON, SEED_JSON, sizeof(SEED_JSON) - 1);
+	write_file_seed(dir, &b);
 	buf_free(&b);
 }
 
@@ -128,12 +145,39 @@ static void json(const char *p, size_t n)
 	buf_free(&b);
 }
 
+/* Under a hash that is right, or nothing behind it would ever be read. Its lists lie in what
+ * was read, and none in another. */
+static void file(const uint8_t *p, size_t n)
+{
+	const uint8_t *id, *last = NULL;
+	const void *list;
+	struct statefile f;
+	char err[ERRLEN];
+	struct buf b;
+	size_t len;
+
+	(void)(statefile_open(&f, p, n, STAGE_NOW_MS, err) == 0);
+	buf_init(&b, STATEFILE_MAX);
+	buf_add(&b, p, n);
+	if (n && statefile_end(&b) == 0 &&
+	    statefile_open(&f, b.p, b.len, STAGE_NOW_MS, err) == 0)
+		while (statefile_next(&f, &id, &list, &len)) {
+			PS_ASSERT(id > last &&
+				  (const uint8_t *)list + len <= (uint8_t *)b.p + n);
+			last = (const uint8_t *)list + len - 1;
+			code(list, len);
+		}
+	buf_free(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
 	if (data[0] % MODES == CODE)
 		code(data + 1, size - 1);
+	else if (data[0] % MODES == FILE_OF)
+		file(data + 1, size - 1);
 	else
 		json((const char *)data + 1, size - 1);
 	return 0;

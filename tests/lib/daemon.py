@@ -278,7 +278,8 @@ class Daemon:
         kept = tuple(os.path.join(self.run_dir, n, '') for n in ('meta', 'jobs'))
         for where in self.cwd, self.run_dir:
             out += [f'left behind: {p}' for p in self.payload_files(where)
-                    if os.path.basename(p) not in ('dht.state', 'swarms.state') and not p.startswith(kept)]
+                    if os.path.basename(p) not in ('dht.state', 'swarms.state')
+                    and not p.startswith(kept)]
         return out
 
     @staticmethod

@@ -149,7 +149,8 @@ static void test_full(void **state)
 	while (statefile_add(&b, id, list, sizeof(list)) == 0)
 		n++;
 	assert_int_equal(n, 15);
-	assert_int_equal(statefile_add(&b, id, list, 1000), 0); /* there is room for that */
+	assert_int_equal(statefile_add(&b, id, list, 1000),
+			 0); /* there is room for that */
 	assert_int_equal(statefile_end(&b), 0);
 	assert_true(b.len <= STATEFILE_MAX);
 	assert_true(opens(b.p, b.len));
@@ -162,8 +163,10 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_torn),
-		cmocka_unit_test(test_changed),	       cmocka_unit_test(test_hostile_counts),
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_changed),
+		cmocka_unit_test(test_hostile_counts),
 		cmocka_unit_test(test_full),
 	};
 
