@@ -21,6 +21,7 @@ ARG COMMIT=unknown
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title="Peerscope" \
 	org.opencontainers.image.description="Who is in a BitTorrent swarm, over HTTP" \
+	org.opencontainers.image.licenses="MIT" \
 	org.opencontainers.image.version=$VERSION \
 	org.opencontainers.image.revision=$COMMIT
 COPY --from=build /image /

@@ -1,0 +1,257 @@
+"""The Dockerfile builds here, for this machine's architecture and for arm64, and what comes
+out of it serves a swarm: as any user, read-only, with 64 MB of /dev/shm and no shell."""
+import os
+import stat
+import subprocess
+import time
+import uuid
+
+import pytest
+
+import web
+from daemon import Daemon
+from image import Container, Store, native
+from metacache import API, link, post
+from netns import needs_mounts
+from procs import ROOT, children, comm, slow, wait_until
+
+MB_MAX = {'amd64': 60, 'arm64': 70}     # pages of 64 KiB make arm64's libraries larger
+NONROOT, SOMEBODY = '65532:65532', '1234567:7654321'
+VOLUMES = ['/var/cache/peerscope', '/var/lib/peerscope']
+# Enters a binfmt_misc of its own, so that the machine's stays as it is.
+ON_ARM = r'''
+set -e
+mount -t binfmt_misc none "$1"
+printf '%s' ':arm64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:OF' >"$1/register"
+mount --rbind /proc "$2/proc"
+mount --rbind /dev "$2/dev"
+root=$2
+shift 2
+exec chroot "$root" "$@"
+'''
+
+
+@pytest.fixture(scope='module')
+def store():
+    needs_mounts()
+    s = Store()
+    try:
+        s.debian()
+        yield s
+    finally:
+        s.close()
+
+
+@pytest.fixture(scope='module')
+def build(store, request):
+    """build('amd64') -> the name of the image; says how large and how long."""
+    aloud = request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled
+    with open(os.path.join(ROOT, 'VERSION'), encoding='utf-8') as f:
+        version = f.read().strip()
+
+    def make(arch):
+        began = time.monotonic()
+        name = store.peerscope(arch, version, 'c0ffee')
+        with aloud():
+            print(f'\nimage for {arch}: {store.size_mb(name):.1f} MB, built in '
+                  f'{time.monotonic() - began:.0f} s')
+        assert store.size_mb(name) < MB_MAX[arch]
+        return name
+    return make
+
+
+@pytest.fixture(scope='module')
+def image(build):
+    return build(native())
+
+
+@pytest.fixture
+def container(store, stage, image):
+    return lambda *a, **kw: Container(store, stage, image, *a, **kw)
+
+
+@pytest.fixture
+def town(swarm, tracker):
+    """(swarm, settings): twenty peers, and a daemon that is told of their tracker."""
+    t = tracker()
+    s = swarm([{'count': 12}, {'count': 8, 'progress': 'mixed'}])
+    t.set(s.infohash, peers=s.endpoints())
+    return s, {'swarm.trackers': t.udp}
+
+
+# What is in it ---------------------------------------------------------------------------
+
+def test_what_the_image_says_of_itself(store, image):
+    c = store.inspect(image)['Config']
+    assert c['User'] == NONROOT and c['StopSignal'] in ('SIGTERM', '15')
+    assert c['Entrypoint'] == ['/usr/local/bin/peerscope'] and c['Cmd'] == ['serve']
+    assert sorted(c['Volumes']) == VOLUMES
+    assert c['Healthcheck']['Test'] == ['CMD', '/usr/local/bin/peerscope', 'healthcheck',
+                                        '--ready']
+    labels = {k.rpartition('.')[2]: v for k, v in c['Labels'].items()
+              if k.startswith('org.opencontainers.image.')}
+    assert labels['title'] == 'Peerscope' and labels['revision'] == 'c0ffee'
+    assert labels['licenses'] == 'MIT' and labels['version'] in store.podman(
+        'run', '--rm', '--network', 'none', '--ulimit', 'nofile=1024:4096', '--ulimit',
+        'nproc=1000:2000', image, 'version')
+
+
+def test_nothing_in_it_can_be_run_but_two_programs(store, image):
+    root = store.tree(image)
+    programs, shells = [], []
+    for base, _, names in os.walk(root):
+        for n in names:
+            path = os.path.join(base, n)
+            mode = os.lstat(path).st_mode
+            where = path[len(root):]
+            if n in ('sh', 'bash', 'dash', 'ash', 'busybox', 'perl', 'python3'):
+                shells.append(where)
+            if os.path.basename(base) in ('bin', 'sbin') and stat.S_ISREG(mode):
+                programs.append(where)
+            assert not mode & (stat.S_ISUID | stat.S_ISGID), where
+    assert sorted(programs) == ['/usr/local/bin/peerscope', '/usr/local/bin/redis-server']
+    assert shells == []
+    copied = os.listdir(os.path.join(root, 'var/lib/dpkg/status.d'))
+    assert 'libtorrent-rasterbar2.0' in copied and 'redis-tools' in copied
+    for package in copied:
+        assert os.path.exists(os.path.join(root, 'usr/share/doc', package, 'copyright'))
+
+
+# What it does ----------------------------------------------------------------------------
+
+def is_locked_down(pid, uid):
+    """Of every process in it: whose it is, no capability, none to be had, root read-only."""
+    for p in [pid, *children(pid)]:
+        with open(f'/proc/{p}/status', encoding='utf-8') as f:
+            said = dict(line.rstrip('\n').split(':\t', 1) for line in f if ':\t' in line)
+        assert said['Uid'].split() == [uid] * 4, (comm(p), said['Uid'])
+        assert int(said['CapEff'], 16) == int(said['CapBnd'], 16) == 0, comm(p)
+        assert said['NoNewPrivs'] == '1'
+    with open(f'/proc/{pid}/mountinfo', encoding='utf-8') as f:
+        mounts = {fields[4]: fields[5].split(',') for fields in map(str.split, f)}
+    assert 'ro' in mounts['/']
+    assert [m for m in mounts if 'rw' in mounts[m] and not m.startswith(('/proc', '/sys'))
+            and m not in ('/dev', '/dev/pts', '/dev/mqueue', '/dev/shm', '/etc/hosts',
+                          '/etc/hostname', '/etc/resolv.conf', '/run/.containerenv')] \
+        == VOLUMES, mounts
+    shm = os.statvfs(f'/proc/{pid}/root/dev/shm')
+    assert shm.f_blocks * shm.f_frsize == 64 << 20
+
+
+@pytest.mark.parametrize('user', [NONROOT, SOMEBODY])
+def test_it_serves_a_swarm_as_anybody(container, town, user):
+    s, conf = town
+    began = time.monotonic()
+    c = container(user, {**conf, 'metadata.downloads': 'on'})
+    assert time.monotonic() - began < 10 * slow()
+    c.until_peers(s.infohash, lambda got: len(got) == 20 and all(
+        p['state'] == 'connected' and p['client'] and p['progress'] > 0
+        for p in got.values()), 30, 'all of them are connected')
+    health = c.get('/health').json
+    assert health['redis_mode'] == 'bundled' and health['redis_available'] is True
+    is_locked_down(c.pid, user.partition(':')[0])
+    names = sorted(comm(p) for p in children(c.pid))
+    assert 'redis-server' in names and len(names) == 4, names
+    # What it finds lies on the volume, and is there when it is started again.
+    assert post(c, link(s.infohash, s.endpoints())).json['source'] == 'dht'
+    began = time.monotonic()
+    assert c.stop() == 0 and time.monotonic() - began < 10 * slow()
+    assert c.log().rstrip().endswith('left')
+    c.start()
+    assert c.get(f'{API}/{s.infohash}').json['source'] == 'disk'
+    assert c.get(f'/download/{s.infohash}').status == 200
+
+
+def test_health_and_no_shell(store, container, image):
+    c = container(SOMEBODY)
+    assert store.podman('healthcheck', 'run', c.name, check=False).returncode == 0
+    # The same, of a daemon that is not there.
+    ask = ('/usr/local/bin/peerscope', 'healthcheck', '--ready')
+    assert c.exec(*ask).returncode == 0
+    lost = c.exec(*ask, options=['--env', 'PEERSCOPE_HTTP_LISTEN=127.0.0.1:1'])
+    assert lost.returncode == 1 and 'refused' in lost.stderr
+    top = c.exec('peerscope', 'top', '--once')
+    assert top.returncode == 0 and 'collector' in top.stdout
+    for shell in 'sh', '/bin/sh', 'bash', 'busybox':
+        tried = c.exec(shell, '-c', 'true')
+        assert tried.returncode == 127 and 'not' in tried.stderr, tried
+
+
+def test_the_files_values_give_way(container):
+    """The volumes are named in the image's peerscope.conf, so the old name beats them."""
+    c = container(NONROOT, options=['--env', 'CACHE_DIR=/dev/shm/elsewhere'])
+    said = c.exec('peerscope', 'config').stdout
+    assert 'metadata.cache_dir = /dev/shm/elsewhere  # CACHE_DIR' in said
+    assert 'swarm.dht_state = /var/lib/peerscope/dht.state  # /etc/peerscope/' in said
+
+
+# TLS -------------------------------------------------------------------------------------
+
+class OneTracker(web.Handler):
+    """One peer, whoever asks."""
+
+    def do_GET(self):
+        self.server.owner.append(self.path)
+        self.say(b'd8:intervali1800e5:peers6:\x7f\x00\x00\x09\x1a\xe1e')
+
+
+@pytest.fixture
+def vouched(stage):
+    """(address, certificate and key) of a host that the one in the certificate vouches for."""
+    address, at = stage.net.take(), stage.fresh_dir('tls')
+    made = [os.path.join(at, 'cert.pem'), os.path.join(at, 'key.pem')]
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2',
+                    '-subj', '/CN=' + address, '-addext', f'subjectAltName=IP:{address}',
+                    '-out', made[0], '-keyout', made[1]], check=True, capture_output=True)
+    return address, made
+
+
+def test_trackers_on_https_are_verified_against_its_bundle(stage, container, vouched):
+    address, made = vouched
+    asked = []
+    server = web.Server(address, 6969, OneTracker, asked, made)
+    stage.at_end(server.stop)
+    conf = {'swarm.trackers': f'https://{address}:6969/announce'}
+    infohash = uuid.uuid4().hex + '0' * 8
+    stranger = container(NONROOT, conf)
+    wait_until(lambda: stranger.peers(infohash)['evidence'] and 'certificate' in str(
+        stranger.peers(infohash)), 20, 'the stranger is told why')
+    assert asked == []
+    bundle = '/etc/ssl/certs/ca-certificates.crt'
+    trusting = container(NONROOT, conf, options=['--volume', f'{made[0]}:{bundle}:ro'])
+    trusting.until_peers(infohash, lambda got: list(got) == ['127.0.0.9'])
+
+
+# arm64 -----------------------------------------------------------------------------------
+
+def private_binfmt():
+    """Why there is no binfmt_misc of one's own here, or None (Linux 6.7 and later)."""
+    done = subprocess.run(['unshare', '-Urm', 'mount', '-t', 'binfmt_misc', 'none', '/mnt'],
+                          capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else None
+
+
+def test_arm64_answers(store, build, stage):
+    """Built here by a cross compiler, started by qemu: with its collector and its Redis."""
+    if native() == 'arm64':
+        pytest.skip('this machine is one: the other tests have shown it')
+    image = build('arm64')
+    if private_binfmt():
+        pytest.skip(f'built, not started: {private_binfmt()}')
+    address, shm = stage.net.take(), '/peerscope-test-' + uuid.uuid4().hex[:12]
+    env = {'PATH': '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+           'PEERSCOPE_HTTP_LISTEN': address + ':8080', 'PEERSCOPE_SHM_NAME': shm,
+           'PEERSCOPE_SWARM_LISTEN': address + ':42069', 'PEERSCOPE_SWARM_DHT': 'off',
+           'PEERSCOPE_SWARM_TRACKERS': '', 'PEERSCOPE_ACESTREAM_TRACKERS': '',
+           'PEERSCOPE_GEO_ONLINE': 'off'}
+    proc = stage.start('arm64', ['unshare', '-Urm', 'sh', '-c', ON_ARM, 'on-arm',
+                                 stage.fresh_dir('binfmt'), store.tree(image),
+                                 '/usr/local/bin/peerscope', 'serve'], env=env)
+    asker = Daemon.__new__(Daemon)
+    asker.host, asker.port = address, 8080
+    wait_until(lambda: proc.must_live() and asker.ready(), 60, 'it is ready')
+    assert asker.get('/livez').json == {'status': 'alive'}
+    wait_until(lambda: asker.get('/health').json['redis_available'], 30, 'its Redis, too')
+    assert asker.get('/health').json['libtorrent_available'] is True
+    assert proc.stop(timeout=30) == 0, proc.log()
+    assert not os.path.exists('/dev/shm' + shm)
