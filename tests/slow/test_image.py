@@ -17,6 +17,8 @@ from procs import ROOT, children, comm, slow, wait_until
 
 MB_MAX = {'amd64': 60, 'arm64': 70}     # pages of 64 KiB make arm64's libraries larger
 NONROOT, SOMEBODY = '65532:65532', '1234567:7654321'
+OF_ANY_CONTAINER = {'/dev', '/dev/pts', '/dev/mqueue', '/dev/shm', '/etc/hosts',
+                    '/etc/hostname', '/etc/resolv.conf', '/run/.containerenv'}
 VOLUMES = ['/var/cache/peerscope', '/var/lib/peerscope']
 # Enters a binfmt_misc of its own, so that the machine's stays as it is.
 ON_ARM = r'''
@@ -43,18 +45,27 @@ def store():
 
 
 @pytest.fixture(scope='module')
-def build(store, request):
-    """build('amd64') -> the name of the image; says how large and how long."""
-    aloud = request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled
+def say(request):
+    """Figures are for the log of a run that passes, too."""
+    capture = request.config.pluginmanager.getplugin('capturemanager')
+
+    def aloud(text):
+        with capture.global_and_fixture_disabled():
+            print('\n' + text, flush=True)
+    return aloud
+
+
+@pytest.fixture(scope='module')
+def build(store, say):
+    """build('amd64') -> the name of the image."""
     with open(os.path.join(ROOT, 'VERSION'), encoding='utf-8') as f:
         version = f.read().strip()
 
     def make(arch):
         began = time.monotonic()
         name = store.peerscope(arch, version, 'c0ffee')
-        with aloud():
-            print(f'\nimage for {arch}: {store.size_mb(name):.1f} MB, built in '
-                  f'{time.monotonic() - began:.0f} s')
+        say(f'image for {arch}: {store.size_mb(name):.1f} MB, built in '
+            f'{time.monotonic() - began:.0f} s')
         assert store.size_mb(name) < MB_MAX[arch]
         return name
     return make
@@ -82,12 +93,13 @@ def town(swarm, tracker):
 # What is in it ---------------------------------------------------------------------------
 
 def test_what_the_image_says_of_itself(store, image):
-    c = store.inspect(image)['Config']
+    about = store.inspect(image)
+    c = about['Config']
     assert c['User'] == NONROOT and c['StopSignal'] in ('SIGTERM', '15')
     assert c['Entrypoint'] == ['/usr/local/bin/peerscope'] and c['Cmd'] == ['serve']
     assert sorted(c['Volumes']) == VOLUMES
-    assert c['Healthcheck']['Test'] == ['CMD', '/usr/local/bin/peerscope', 'healthcheck',
-                                        '--ready']
+    assert about['Healthcheck']['Test'] == ['CMD', '/usr/local/bin/peerscope', 'healthcheck',
+                                            '--ready']
     labels = {k.rpartition('.')[2]: v for k, v in c['Labels'].items()
               if k.startswith('org.opencontainers.image.')}
     assert labels['title'] == 'Peerscope' and labels['revision'] == 'c0ffee'
@@ -130,20 +142,20 @@ def is_locked_down(pid, uid):
     with open(f'/proc/{pid}/mountinfo', encoding='utf-8') as f:
         mounts = {fields[4]: fields[5].split(',') for fields in map(str.split, f)}
     assert 'ro' in mounts['/']
-    assert [m for m in mounts if 'rw' in mounts[m] and not m.startswith(('/proc', '/sys'))
-            and m not in ('/dev', '/dev/pts', '/dev/mqueue', '/dev/shm', '/etc/hosts',
-                          '/etc/hostname', '/etc/resolv.conf', '/run/.containerenv')] \
-        == VOLUMES, mounts
+    open_ = {m for m in mounts if 'rw' in mounts[m] and not m.startswith(('/proc', '/sys'))}
+    assert open_ - OF_ANY_CONTAINER == set(VOLUMES), mounts
     shm = os.statvfs(f'/proc/{pid}/root/dev/shm')
     assert shm.f_blocks * shm.f_frsize == 64 << 20
 
 
 @pytest.mark.parametrize('user', [NONROOT, SOMEBODY])
-def test_it_serves_a_swarm_as_anybody(container, town, user):
+def test_it_serves_a_swarm_as_anybody(container, town, user, say):
     s, conf = town
     began = time.monotonic()
     c = container(user, {**conf, 'metadata.downloads': 'on'})
-    assert time.monotonic() - began < 10 * slow()
+    took = time.monotonic() - began
+    say(f'image as {user}: serves {took:.1f} s after podman run')
+    assert took < 10 * slow()
     c.until_peers(s.infohash, lambda got: len(got) == 20 and all(
         p['state'] == 'connected' and p['client'] and p['progress'] > 0
         for p in got.values()), 30, 'all of them are connected')
@@ -169,7 +181,7 @@ def test_health_and_no_shell(store, container, image):
     ask = ('/usr/local/bin/peerscope', 'healthcheck', '--ready')
     assert c.exec(*ask).returncode == 0
     lost = c.exec(*ask, options=['--env', 'PEERSCOPE_HTTP_LISTEN=127.0.0.1:1'])
-    assert lost.returncode == 1 and 'refused' in lost.stderr
+    assert lost.returncode == 1 and 'nobody listens' in lost.stderr
     top = c.exec('peerscope', 'top', '--once')
     assert top.returncode == 0 and 'collector' in top.stdout
     for shell in 'sh', '/bin/sh', 'bash', 'busybox':
@@ -181,7 +193,7 @@ def test_the_files_values_give_way(container):
     """The volumes are named in the image's peerscope.conf, so the old name beats them."""
     c = container(NONROOT, options=['--env', 'CACHE_DIR=/dev/shm/elsewhere'])
     said = c.exec('peerscope', 'config').stdout
-    assert 'metadata.cache_dir = /dev/shm/elsewhere  # CACHE_DIR' in said
+    assert 'metadata.cache_dir = /dev/shm/elsewhere  # env CACHE_DIR' in said
     assert 'swarm.dht_state = /var/lib/peerscope/dht.state  # /etc/peerscope/' in said
 
 
