@@ -22,6 +22,7 @@ ARG VERSION=unknown
 LABEL org.opencontainers.image.title="Peerscope" \
 	org.opencontainers.image.description="Who is in a BitTorrent swarm, over HTTP" \
 	org.opencontainers.image.licenses="MIT" \
+	org.opencontainers.image.source="https://github.com/peerscope/peerscope" \
 	org.opencontainers.image.version=$VERSION \
 	org.opencontainers.image.revision=$COMMIT
 COPY --from=build /image /

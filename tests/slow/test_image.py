@@ -20,11 +20,14 @@ NONROOT, SOMEBODY = '65532:65532', '1234567:7654321'
 OF_ANY_CONTAINER = {'/dev', '/dev/pts', '/dev/mqueue', '/dev/shm', '/etc/hosts',
                     '/etc/hostname', '/etc/resolv.conf', '/run/.containerenv'}
 VOLUMES = ['/var/cache/peerscope', '/var/lib/peerscope']
-# Enters a binfmt_misc of its own, so that the machine's stays as it is.
+# With a binfmt_misc of one's own the machine's stays as it is. What it is told are the first
+# bytes of a program, which of their bits count, and who runs such.
 ON_ARM = r'''
 set -e
+head='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 mount -t binfmt_misc none "$1"
-printf '%s' ':arm64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:OF' >"$1/register"
+printf '%s' ":arm64:M::$head:$mask:/usr/bin/qemu-aarch64-static:OF" >"$1/register"
 mount --rbind /proc "$2/proc"
 mount --rbind /dev "$2/dev"
 root=$2
