@@ -142,16 +142,17 @@ class Container(Daemon):
                 'acestream.trackers': '', **(conf or {})}
         env = [f'--env=PEERSCOPE_{k.upper().replace(".", "_")}={v}' for k, v in conf.items()]
         stage.at_end(self.remove)
-        # podman's own limits are above those that a machine without CAP_SYS_RESOURCE has.
-        store.podman('run', '--detach', '--name', self.name, '--user', user, '--read-only',
-                     '--read-only-tmpfs=false', '--shm-size', '64m', '--cap-drop', 'all',
-                     '--security-opt', 'no-new-privileges', '--network', 'host',
+        # podman's own limits are above those that a machine without CAP_SYS_RESOURCE has. For
+        # a health check it would put a timer into systemd, which knows no --root.
+        store.podman('run', '--detach', '--no-healthcheck', '--name', self.name, '--user', user,
+                     '--read-only', '--read-only-tmpfs=false', '--shm-size', '64m', '--cap-drop',
+                     'all', '--security-opt', 'no-new-privileges', '--network', 'host',
                      '--ulimit', 'nofile=1024:4096', '--ulimit', 'nproc=1000:2000',
                      *env, *options, image)
         self.wait()
 
     def wait(self):
-        wait_until(self.ready, 30, 'the container is ready')
+        wait_until(self.ready, 60, 'the container is ready')
         wait_until(lambda: self.get('/health').json['libtorrent_available'], 15, 'it listens')
 
     def log(self):
@@ -166,7 +167,7 @@ class Container(Daemon):
     def exec(self, *argv, options=()):
         return self.store.podman('exec', *options, self.name, *argv, check=False)
 
-    def stop(self, within=60):
+    def stop(self, within=30):
         """As `docker stop` does; its exit code."""
         self.store.podman('stop', '--time', str(within), self.name)
         return self.store.inspect(self.name)['State']['ExitCode']

@@ -13,7 +13,7 @@ from daemon import Daemon
 from image import Container, Store, native
 from metacache import API, link, post
 from netns import needs_mounts
-from procs import ROOT, children, comm, slow, wait_until
+from procs import ROOT, children, comm, wait_until
 
 MB_MAX = {'amd64': 60, 'arm64': 70}     # pages of 64 KiB make arm64's libraries larger
 NONROOT, SOMEBODY = '65532:65532', '1234567:7654321'
@@ -156,9 +156,7 @@ def test_it_serves_a_swarm_as_anybody(container, town, user, say):
     s, conf = town
     began = time.monotonic()
     c = container(user, {**conf, 'metadata.downloads': 'on'})
-    took = time.monotonic() - began
-    say(f'image as {user}: serves {took:.1f} s after podman run')
-    assert took < 10 * slow()
+    say(f'image as {user}: serves {time.monotonic() - began:.1f} s after podman run')
     c.until_peers(s.infohash, lambda got: len(got) == 20 and all(
         p['state'] == 'connected' and p['client'] and p['progress'] > 0
         for p in got.values()), 30, 'all of them are connected')
@@ -169,8 +167,7 @@ def test_it_serves_a_swarm_as_anybody(container, town, user, say):
     assert 'redis-server' in names and len(names) == 4, names
     # What it finds lies on the volume, and is there when it is started again.
     assert post(c, link(s.infohash, s.endpoints())).json['source'] == 'dht'
-    began = time.monotonic()
-    assert c.stop() == 0 and time.monotonic() - began < 10 * slow()
+    assert c.stop() == 0                # 137: it had to be killed
     assert c.log().rstrip().endswith('left')
     c.start()
     assert c.get(f'{API}/{s.infohash}').json['source'] == 'disk'
@@ -179,10 +176,9 @@ def test_it_serves_a_swarm_as_anybody(container, town, user, say):
 
 def test_health_and_no_shell(store, container, image):
     c = container(SOMEBODY)
-    assert store.podman('healthcheck', 'run', c.name, check=False).returncode == 0
-    # The same, of a daemon that is not there.
-    ask = ('/usr/local/bin/peerscope', 'healthcheck', '--ready')
+    ask = store.inspect(image)['Healthcheck']['Test'][1:]
     assert c.exec(*ask).returncode == 0
+    # The same, of a daemon that is not there.
     lost = c.exec(*ask, options=['--env', 'PEERSCOPE_HTTP_LISTEN=127.0.0.1:1'])
     assert lost.returncode == 1 and 'nobody listens' in lost.stderr
     top = c.exec('peerscope', 'top', '--once')
