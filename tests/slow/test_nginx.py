@@ -39,11 +39,11 @@ class Asked:
 
 
 class Front:
-    """nginx with the shipped files. outer: who stands before it."""
+    """nginx with the shipped files. outer: who stands before it; site: another nginx-site.conf."""
 
-    def __init__(self, stage, nodes, outer=''):
+    def __init__(self, stage, nodes, outer='', site=None):
         self.dir, self.host, self.port = stage.fresh_dir('front'), stage.net.take(), 8080
-        self.outer, self.stage = outer, stage
+        self.outer, self.site = outer, site
         self.url = f'http://{self.host}:{self.port}'
         with open(f'{CONF}/nginx.conf', encoding='ascii') as f:
             text = f.read()
@@ -64,13 +64,16 @@ class Front:
         self.proc = stage.start('front', self.argv)
         wait_until(lambda: self.proc.must_live() and self.answers(), what='nginx answers')
 
-    def _site(self, nodes):
+    def _site_of(self, nodes):
         with open(f'{CONF}/nginx-site.conf', encoding='ascii') as f:
             text = f.read()
-        lines = ''.join(BACKEND.replace('127.0.0.1:8080', n) for n in nodes)
-        text = put(text, BACKEND, lines)
+        text = put(text, BACKEND, ''.join(BACKEND.replace('127.0.0.1:8080', n) for n in nodes))
         if self.outer:
             text = put(text, '#set_real_ip_from 192.0.2.80;', f'set_real_ip_from {self.outer};')
+        return text
+
+    def _site(self, nodes):
+        text = self.site or self._site_of(nodes)
         with open(f'{self.dir}/nginx-site.conf', 'w', encoding='ascii') as f:
             f.write(text)
 
