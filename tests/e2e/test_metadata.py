@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import metacache
-from procs import slow, wait_until
+from procs import fds, slow, wait_until
 
 KEY = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
 BASE32 = 'STBP3D5ZXSHS7RY2FS7J2S4GN4RHUAQJ'
@@ -438,8 +438,7 @@ def test_clients_that_leave_leave_nothing_behind(cached):
     metacache.put(d.cache, OTHER, metacache.described(OTHER, 10))
     assert len(d.get(f'{API}/{OTHER}').json['files']) == 10
     pid = d.roles()['worker'][0]
-    wait_until(lambda: not [f for f in os.listdir(f'/proc/{pid}/fd')
-                            if d.cache in os.readlink(f'/proc/{pid}/fd/{f}')],
+    wait_until(lambda: not [path for path in fds(pid).values() if d.cache in path],
                what='no file of the cache is open')
 
 
