@@ -155,7 +155,7 @@ def test_a_question_has_its_own_deadline(halted):
 
 def test_what_came_without_a_word_is_found_at_the_deadline(halted):
     """A collector that dies between writing and telling."""
-    asker = Asker(halted, f'magnet:?xt=urn:btih:{OTHER}&so=1&tr=udp%3A%2F%2Fa%3A1', '?timeout=1s')
+    asker = Asker(halted, f'magnet:?xt=urn:btih:{OTHER}&so=1&tr=udp%3A%2F%2Fa%3A1', '?timeout=3s')
     parked(halted, 1)
     metacache.put(halted.cache, OTHER, metacache.described(OTHER, 3))
     a = asker.over()
@@ -193,7 +193,7 @@ def test_an_upload_is_handed_over_as_a_file_of_ours(halted):
     """And is gone with its question, whether the collector took it or not."""
     os.makedirs(up(halted), mode=0o700, exist_ok=True)
     body = b'd4:info' + os.urandom(9 << 20)
-    asker = Uploader(halted, body, '?timeout=1s')
+    asker = Uploader(halted, body, '?timeout=3s')
     parked(halted, 1)
     [name] = os.listdir(up(halted))
     path = os.path.join(up(halted), name)
