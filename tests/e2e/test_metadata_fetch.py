@@ -75,12 +75,14 @@ def test_trackers_of_every_link_are_asked(fetching, swarm, tracker):
     d = fetching({'swarm.max_trackers': 2, 'swarm.trackers': one.http, 'metadata.timeout': '20s'})
     for t in one, two:
         assert post(d, link(s.infohash, (), t.http), query='?timeout=100').status == 504
-    wait_until(lambda: two.announces(s.infohash), 10, 'the second one is asked')
-    assert len(one.announces(s.infohash, 'started')) == 1
+    wait_until(lambda: one.announces(s.infohash) and two.announces(s.infohash), 10,
+               'both are asked')
     assert post(d, link(s.infohash, (), three.http)).status == 200
+    assert len(one.announces(s.infohash, 'started')) == 1
     d = fetching({'swarm.max_trackers': 1, 'metadata.timeout': '2s'})
     assert post(d, link('ab' * 20, (), two.http, three.http)).status == 504
-    assert two.announces('ab' * 20) and not three.announces('ab' * 20)
+    wait_until(lambda: two.announces('ab' * 20), 10, 'the first one is asked')
+    assert not three.announces('ab' * 20)
     assert counters(d)['trackers_left_out'] == 1
 
 
