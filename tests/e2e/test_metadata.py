@@ -142,8 +142,7 @@ def halted(cached):
 
 
 def parked(d, n):
-    wait_until(lambda: n == sum(p['parked'] for p in d.top()['processes']
-                                if p['role'].startswith('worker')), 10, f'{n} questions wait')
+    wait_until(lambda: metacache.parked(d) == n, 10, f'{n} questions wait')
 
 
 def test_a_question_has_its_own_deadline(halted):

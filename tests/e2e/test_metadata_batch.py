@@ -9,6 +9,7 @@ import time
 import pytest
 
 import metacache
+from metacache import parked
 from procs import slow, wait_until
 
 API = '/api/v1/metadata/batch'
@@ -132,10 +133,6 @@ def test_one_deadline_for_all(cached):
     assert a.json[0] == want(1) and a.json[-1] == want(2)
     assert {(x['status'], x['code']) for x in a.json[1:-1]} == {(504, 'timeout')}
     assert took < 6 * slow()
-
-
-def parked(d):
-    return sum(p['parked'] for p in d.top()['processes'] if p['role'].startswith('worker'))
 
 
 def test_places_are_given_back(cached):
