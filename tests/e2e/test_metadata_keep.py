@@ -182,8 +182,8 @@ def aria2_gets(stage, t, infohash):
     proc = stage.start('aria2', [
         'aria2c', '--no-conf=true', '--enable-dht=false', '--enable-dht6=false',
         '--bt-enable-lpd=false', '--disable-ipv6=true', '--interface=' + address,
-        '--dir=' + where, '--bt-metadata-only=true', '--bt-save-metadata=true',
-        '--bt-tracker-interval=1', link(infohash, (), t.http)],
+        f'--listen-port={stage.net.port()}', '--dir=' + where, '--bt-metadata-only=true',
+        '--bt-save-metadata=true', '--bt-tracker-interval=1', link(infohash, (), t.http)],
         env={'HOME': where, 'PATH': os.environ['PATH']}, cwd=where)
     path = os.path.join(where, infohash + '.torrent')
     wait_until(lambda: os.path.exists(path), 20, 'aria2 has it')
