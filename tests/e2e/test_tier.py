@@ -158,6 +158,8 @@ def test_a_list_gets_the_places_of_a_database_that_comes_later(net, node, ace_sw
     first = told_by(node, lambda: tracker(), s, **FAST)
     wait_until(lambda: (a := first.peers(s.key, limit=100))['phase'] == 'settled' and
                a['peer_count'] == 6, 20, 'settled')
+    wait_until(lambda: json.loads(node.db.get(JSON + s.key))['phase'] == 'settled',
+               what='it is in Redis as well')      # a moment later
     first.stop()
     here = tmp_path / 'city.mmdb'
     second = node({'geo.city_db': here, 'cache.ttl': '1m', 'cache.grace': '10m'})
