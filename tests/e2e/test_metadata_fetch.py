@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import signal
+import statistics
 import time
 
 import pytest
@@ -38,13 +39,16 @@ def test_a_peer_gives_it(fetching, swarm):
 
 
 def test_peers_of_a_link_are_dialled_at_once(fetching, swarm):
-    """Not with libtorrent's next second: five fetches, one after the other, in less than two."""
-    s = swarm([{'count': 1}], torrents=5)
+    """Not with libtorrent's next second: of fetches one after the other, each but the first would
+    begin behind one such second and end with the next."""
+    s = swarm([{'count': 1}], torrents=9)
     d = fetching()
-    began = time.monotonic()
+    took = []
     for infohash in s.infohashes:
+        began = time.monotonic()
         assert post(d, link(infohash, s.endpoints())).status == 200
-    assert time.monotonic() - began < 2 * slow()
+        took.append(time.monotonic() - began)
+    assert statistics.median(took) < 0.4 * slow(), took
 
 
 def test_from_a_real_seed(fetching, payload, ltpeer):
