@@ -273,11 +273,12 @@ static int took(struct fetch_flight *f, const char *value, size_t len)
 static void on_value(void *arg, const char *value, size_t len)
 {
 	struct fetch_flight *f = arg;
+	struct coll *c = f->c;
 
 	f->get = NULL;
 	if (!value || !took(f, value, len))
-		fetch_enter(f);
-	wait_check(f->c);
+		fetch_enter(f); /* which may be its end */
+	wait_check(c);
 }
 
 static void take_off(struct fetch_flight *f)

@@ -408,6 +408,22 @@ def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):
                    == s.infohash, 10, 'the true one is there')
 
 
+def test_what_redis_has_not_and_no_swarm_can_be_joined_for(daemon, redis_server, tmp_path):
+    """The flight ends with the word of Redis, within its callback: nothing of it is read then,
+    where freed memory is overwritten."""
+    r = redis_server()
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.interface': 'tun77',
+                'metadata.cache_dir': str(tmp_path / 'cache')}, wait=False,
+               env={'MALLOC_PERTURB_': '165'})
+    d.wait_serving(listens=False)
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    pid = d.collector()
+    for i in range(1, 9):
+        a = post(d, f'{i:02x}' * 20)
+        assert a.status == 503 and a.json['code'] == 'interface', a
+    assert d.collector() == pid
+
+
 # Who speaks neither plain nor TCP ------------------------------------------------
 
 @pytest.mark.parametrize('way', ['--utp-only', '--encrypted-only'])
