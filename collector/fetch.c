@@ -129,8 +129,9 @@ void fetch_free(struct fetch_flight *f)
 	free(f);
 }
 
-/* Its swarm is wanted no longer; what was found may be given to others for a while. */
-static void let_go(struct fetch_flight *f, int found)
+/* Its swarm is wanted no longer; what was found (NULL: nothing) may be given to others for a
+ * while. */
+static void let_go(struct fetch_flight *f, const struct metainfo *found)
 {
 	struct coll *c = f->c;
 	struct swarm *w = f->link ? swarms_find(c->swarms, f->key) : NULL;
@@ -138,8 +139,8 @@ static void let_go(struct fetch_flight *f, int found)
 	if (!w || !w->meta)
 		return;
 	w->meta = 0;
-	if (found && c->kid.conf.metadata_seeding && !f->m.is_private) /* BEP 27 */
-		fetch_seed(w, f);
+	if (found && c->kid.conf.metadata_seeding && !found->is_private) /* BEP 27 */
+		fetch_seed(c, w, found);
 	else if (w->waiters == 0 && swarm_ids_asked(w) == 0)
 		jobs_leave(c, w);
 }
@@ -155,7 +156,7 @@ int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN])
 
 void fetch_end(struct fetch_flight *f, enum lane_rc rc)
 {
-	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS);
+	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS ? &f->m : NULL);
 	if (f->up[0])
 		fetch_up_end(f, rc);
 	else
@@ -187,7 +188,7 @@ void fetch_join(struct fetch_flight *f)
 		wait_move_meta(f->c, g, f);
 		if (!f->link || swarms_find(f->c->swarms, g->key) !=
 					swarms_find(f->c->swarms, f->key))
-			let_go(g, 1);
+			let_go(g, &f->m);
 		fetch_free(g);
 	}
 }

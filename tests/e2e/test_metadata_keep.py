@@ -83,14 +83,30 @@ def described(stage, info):
     return p
 
 
+PRIVATE = wire.benc({'name': 'p', 'length': 16384, 'piece length': 16384, 'private': 1,
+                     'pieces': bytes(20)})
+
+
 def test_a_private_torrent_is_not_seeded(fetching, swarm, stage):
-    info = wire.benc({'name': 'p', 'length': 16384, 'piece length': 16384, 'private': 1,
-                      'pieces': bytes(20)})
-    s = swarm([{'count': 1}], payload=described(stage, info))
+    s = swarm([{'count': 1}], payload=described(stage, PRIVATE))
     d = fetching()
     a = post(d, link(s.infohash, s.endpoints()))
     assert a.status == 200 and a.json['private'] is True
     wait_until(lambda: counters(d)['leaves'] == 1, 10, 'it is left')
+    assert gauges(d)['meta_seeds'] == 0
+
+
+def test_a_private_torrent_that_is_uploaded_meanwhile(fetching):
+    """Who looks for it in its swarm has it then, and that one is left, too."""
+    d, got = fetching(), []
+    asker = threading.Thread(
+        target=lambda: got.append(post(d, hashlib.sha1(PRIVATE).hexdigest())))
+    asker.start()
+    wait_until(lambda: gauges(d)['swarms'] == 1, 10, 'it is looked for')
+    assert d.request('POST', API, {}, b'd4:info' + PRIVATE + b'e').status == 200
+    asker.join()
+    assert got[0].status == 200 and got[0].json['private'] is True
+    wait_until(lambda: gauges(d)['swarms'] == 0, 10, 'it is left')
     assert gauges(d)['meta_seeds'] == 0
 
 
