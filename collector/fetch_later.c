@@ -489,7 +489,8 @@ static void tick_ended(struct entry *e)
 	if (e->j.hook == METAJOB_HOOK_DUE && !e->hook && l->hooks < WEBHOOK_AT_ONCE &&
 	    clock_ms() >= e->again_ms)
 		call_hook(e);
-	if (!e->hook && clock_wall_ms() >= e->j.until_ms)
+	/* Three tries are over within minutes, however long that is told. */
+	if (e->j.hook != METAJOB_HOOK_DUE && clock_wall_ms() >= e->j.until_ms)
 		forget(e);
 }
 

@@ -265,6 +265,16 @@ def test_tries(served, hooks):
     assert counters(d)['webhooks_given_up'] == 1
 
 
+def test_one_that_is_forgotten_soon(served, hooks):
+    """Its webhook has all its tries before that."""
+    h = hooks([(b'', 500), (b'', 200)])
+    d = served({'metadata.webhook_secret': SECRET, 'metadata.job_keep': '1s'})
+    name = ask(d, KEY, h.url).json['id']
+    wait_until(lambda: len(h.heard) == 2, 30, 'a second try')
+    wait_until(lambda: d.get(f'/api/v1/jobs/{name}').status == 404, 10, 'its time is over')
+    assert counters(d)['webhooks_delivered'] == 1
+
+
 def test_only_to_the_world(served, hooks):
     """An address in the URL is refused at once; what a name means is refused when it is
     known, on the socket."""
