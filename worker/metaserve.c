@@ -443,9 +443,18 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	step(arg);
 }
 
+static struct serving *serving_new(void)
+{
+	struct serving *s = aligned_alloc(_Alignof(struct serving), sizeof *s);
+
+	if (s)
+		memset(s, 0, sizeof *s);
+	return s;
+}
+
 void metaserve(struct ask *a, const struct metaserve *q)
 {
-	struct serving *s = calloc(1, sizeof *s);
+	struct serving *s = serving_new();
 	enum meta_rc rc;
 
 	if (!s) {
