@@ -433,7 +433,7 @@ void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	else if (job->kind == JOB_META_LATER)
 		later_job(c, job, text);
 	else if (metastore_mend(c->fetch->store, job->id) != 0)
-		stat_inc(meta_refused);
+		return; /* counted; who meets it again says so again */
 }
 
 /* ---- once a second -------------------------------------------------------------------- */

@@ -150,7 +150,7 @@ X(meta_uploads, "uploaded .torrent files read") \
 X(meta_bad_uploads, "uploaded files that were no torrents") \
 X(meta_uploads_full, "uploads answered 503: 64 wait to be read") \
 X(meta_stored, "torrents whose metadata was written to disk") \
-X(meta_refused, "torrents whose metadata was not written: too many under way, or no room in the cache") \
+X(meta_refused, "torrents whose metadata was not written, or not looked at again: too many under way, or no room in the cache") \
 X(meta_failed, "times the disk of the metadata cache refused") \
 X(meta_evicted, "cached metadata removed for room") \
 X(meta_bad, "damaged files of the metadata cache removed") \
