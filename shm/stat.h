@@ -34,7 +34,7 @@ X(http_clients_gone, "clients that left before their answer") \
 X(peers_hit, "peers questions answered from a kept body") \
 X(peers_rendered, "bodies rendered") \
 X(peers_stale, "stale answers served at once") \
-X(peers_parked, "peers questions that waited for the collector") \
+X(peers_parked, "questions that waited for the collector: for peers, and for metadata") \
 X(peers_park_full, "questions answered 503 at http.max_parked") \
 X(peers_park_late, "parked questions whose own deadline came first") \
 X(peers_torn, "slots that stayed torn") \
@@ -182,7 +182,7 @@ X(config_refused, "reloads refused")
 X(lt_listening, "1: the session listens") \
 X(dht_nodes, "nodes in the DHT table") \
 X(swarms, "swarms joined") \
-X(waiters, "questions waiting for a swarm") \
+X(waiters, "questions waiting for a swarm, or for metadata") \
 X(peers, "peers remembered in joined swarms") \
 X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \
