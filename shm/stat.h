@@ -168,6 +168,7 @@ X(webhooks_given_up, "webhooks that no try delivered") \
 X(meta_batches, "batches of questions for metadata") \
 X(meta_batches_full, "batches answered 503: too many items of others were under way") \
 X(meta_served, "answers from the metadata cache") \
+X(meta_looks_full, "answers from the metadata cache refused: too many large files were being looked through") \
 X(meta_damaged, "files of the metadata cache that a worker found to be damaged") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \

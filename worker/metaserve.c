@@ -379,6 +379,7 @@ static void begin_slices(struct serving *s)
 
 	if (w->meta_slicing == METASERVE_SLICING &&
 	    w->meta_waiting == METASERVE_WAITING) {
+		stat_inc(meta_looks_full);
 		busy(s, "Too many large files of the metadata cache are being looked "
 			"through.");
 		return;

@@ -399,6 +399,23 @@ def test_fifty_thousand_files_in_constant_memory(cached):
     assert metacache.selected(a.json) == [7, *range(40000, 50000)]
 
 
+def test_more_than_can_be_looked_through_at_once(cached):
+    d = cached(files=50000)
+    ask = f'HEAD {API}/{KEY} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'.encode()
+    pid = d.roles()['worker'][0]
+    with contextlib.ExitStack() as stack:
+        os.kill(pid, signal.SIGSTOP)
+        socks = [stack.enter_context(socket.create_connection((d.host, d.port), 30 * slow()))
+                 for _ in range(400)]
+        for s in socks:
+            s.sendall(ask)
+        os.kill(pid, signal.SIGCONT)
+        said = [s.recv(12) for s in socks]
+    assert set(said) == {b'HTTP/1.1 200', b'HTTP/1.1 503'}
+    assert d.top()['counters']['meta_looks_full'] == said.count(b'HTTP/1.1 503')
+    assert said.count(b'HTTP/1.1 200') >= 232
+
+
 def test_damage_at_the_end_of_what_is_large(cached):
     d = cached()
     metacache.put(d.cache, OTHER, metacache.described(OTHER, 50000),
