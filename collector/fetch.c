@@ -329,12 +329,14 @@ static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 	return f;
 }
 
-/* Who comes later may know more peers and trackers. */
+/* Who comes later may know more peers and trackers; these also while Redis is asked. */
 static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
 		 struct magnet *link)
 {
 	struct swarm *w = swarms_find(f->c->swarms, f->key);
 
+	if (f->link)
+		magnet_take_trackers(f->link, link);
 	if (f->step != FETCH_IN_SWARM || !f->link || !w)
 		return;
 	given_sift(f->c, w, client, &link->given);

@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import signal
 import statistics
@@ -390,6 +391,19 @@ def test_another_node_answers_from_redis(fetching, swarm, redis_server):
     assert a.status == 200 and a.json['source'] == 'redis'
     assert counters(two)['meta_redis_hits'] == 1 and s.totals()['connections'] == before
     assert post(two, s.infohash).json['source'] == 'disk'
+
+
+def test_trackers_of_who_comes_while_redis_is_asked(fetching, swarm, tracker, redis_server):
+    r, t = redis_server(), tracker()
+    s = swarm([{'count': 1}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = fetching({'redis.mode': 'external', 'redis.url': r.url, 'metadata.timeout': '10s'})
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    # a batch comes at once: the second one before the answer to the first one's question
+    a = d.request('POST', API + '/batch', {},
+                  json.dumps([s.infohash, link(s.infohash, (), t.http)]).encode(), timeout=60)
+    assert [one.get('info_hash') for one in a.json] == [s.infohash] * 2, a
+    assert counters(d)['meta_flights'] == 1
 
 
 @pytest.mark.parametrize('value', [b'', b'{"info_hash":"x"}', b'd', b'de', b'x' * 100000,
