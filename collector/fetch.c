@@ -316,15 +316,16 @@ static int is_dead(struct coll *c, const struct shm_job *job, const struct magne
 /* A flight for it, or why there is none. */
 static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 {
-	struct fetch_flight *f = NULL;
-	uint32_t wait_s;
+	int cold = !swarms_find(c->swarms, job->id);
+	uint32_t wait_s = cold ? jobs_cold_s(c, job) : 0;
+	struct fetch_flight *f = wait_s ? NULL : begin(c, job->id);
 
-	if (!swarms_find(c->swarms, job->id) && (wait_s = jobs_cold_s(c, job)) != 0) {
+	if (wait_s) {
 		wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
-	} else {
-		f = begin(c, job->id);
-		if (!f)
-			wait_answer(c, job->token, LANE_BUSY);
+	} else if (!f) {
+		if (cold)
+			cold_give(c, job->client);
+		wait_answer(c, job->token, LANE_BUSY);
 	}
 	return f;
 }

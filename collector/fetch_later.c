@@ -327,8 +327,7 @@ static enum lane_rc admit(struct coll *c, const struct shm_job *job,
 	if (j->hook != METAJOB_NO_HOOK)
 		*retry_s = jobs_cold_s(c, job);
 	if (*retry_s)
-		bucket_give(c->buckets, job->client,
-			    (uint32_t)c->kid.conf.swarm_cold_burst);
+		cold_give(c, job->client);
 	return *retry_s ? LANE_LIMITED : LANE_OK;
 }
 
