@@ -1,7 +1,7 @@
 /*
  * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_track.c (trackers of links),
- * fetch_read.c (reading), fetch_keep.c (JSON, disk, seeding) and fetch_up.c (uploads) share.
- * See fetch.h.
+ * fetch_read.c (reading), fetch_keep.c (JSON, disk, seeding), fetch_up.c (uploads) and
+ * fetch_later.c (jobs) share. See fetch.h.
  */
 #ifndef PEERSCOPE_COLLECTOR_FETCH_INT_H
 #define PEERSCOPE_COLLECTOR_FETCH_INT_H
