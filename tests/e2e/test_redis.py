@@ -222,8 +222,8 @@ def pongs(c, data):
 
 def later(c, data):
     pongs(c, data)
-    time.sleep(0.2)             # nothing is due any more
-    c.sendall(b'+hello\r\n')
+    time.sleep(0.2)             # nothing is due any more, or less than that
+    c.sendall(b'+hello\r\n' * 100)
 
 
 def endless(c, data):
