@@ -154,8 +154,8 @@ def test_who_lies_about_the_size_starves_nobody(fetching, swarm, size):
     """Said after the honest peer's word, and before it gave anything; nothing comes of it."""
     s = swarm([{'count': 1, 'metadata_delay_ms': 900},
                {'count': 1, 'metadata_size': size, 'delay_ms': 400}])
-    d = fetching({'metadata.timeout': '2m'})
-    a = d.request('POST', API, {}, metacache.asking(link(s.infohash, s.endpoints())), timeout=130)
+    d = fetching()
+    a = post(d, link(s.infohash, s.endpoints()))
     assert a.status == 200 and a.json['info_hash'] == s.infohash, a
 
 
