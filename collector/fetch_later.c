@@ -424,14 +424,14 @@ static void failed(const struct entry *e, const char *why)
 static void on_answer(void *arg, const struct web_answer *a)
 {
 	struct entry *e = arg;
-	int heard = a->rc == WEB_OK && a->status >= 200 && a->status < 300;
+	int heard = a->status >= 200 && a->status < 300; /* nobody reads what it says */
 	char answered[32];
 
 	e->hook = NULL;
 	e->c->fetch->later->hooks--;
-	e->j.said = heard             ? METAJOB_SAID_NOTHING
-		    : a->rc == WEB_OK ? (uint32_t)a->status
-				      : METAJOB_SAID_NO_ANSWER;
+	e->j.said = heard       ? METAJOB_SAID_NOTHING
+		    : a->status ? (uint32_t)a->status
+				: METAJOB_SAID_NO_ANSWER;
 	if (a->rc == WEB_DENIED) {
 		stat_inc(webhooks_denied);
 		e->j.said = METAJOB_SAID_DENIED;
@@ -439,7 +439,7 @@ static void on_answer(void *arg, const struct web_answer *a)
 	}
 	snprintf(answered, sizeof answered, "it answered %d", a->status);
 	if (!heard)
-		failed(e, a->rc == WEB_OK ? answered : a->error);
+		failed(e, a->status ? answered : a->error);
 	tried(e, heard, a->retry_after_ms);
 }
 

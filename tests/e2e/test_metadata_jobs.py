@@ -265,6 +265,15 @@ def test_tries(served, hooks):
     assert counters(d)['webhooks_given_up'] == 1
 
 
+def test_an_answer_that_nobody_reads(served, hooks):
+    """However much of it there is: it was heard."""
+    h = hooks([(b'x' * 300000, 200)])
+    d = served({'metadata.webhook_secret': SECRET})
+    name = ask(d, KEY, h.url).json['id']
+    wait_until(lambda: job(d, name)['webhook']['state'] == 'delivered', 10, 'it is delivered')
+    assert len(h.heard) == counters(d)['webhooks_delivered'] == 1
+
+
 def test_one_that_is_forgotten_soon(served, hooks):
     """Its webhook has all its tries before that."""
     h = hooks([(b'', 500), (b'', 200)])
