@@ -411,7 +411,7 @@ def at_once(nodes, infohash, **query):
 def test_two_nodes_asked_at_once_join_once(node, swarm, tracker):
     """Ten cold swarms, whose peers take their time."""
     t, s = scripted(swarm, tracker, torrents=10, count=60, delay_ms=150)
-    conf = {'swarm.trackers': t.http}
+    conf = {'swarm.trackers': t.http, 'swarm.discovery_wait': '10s'}     # so long for a holder
     nodes = [node(conf), node(conf)]
     for infohash in s.infohashes:
         # Settled: who names no time may hear the first list, in which not all have names yet.
@@ -435,7 +435,8 @@ exec unshare -m sh -c 'mount -t tmpfs -o mode=700 none {run} &&
 mount -t tmpfs none /dev/shm && exec {BIN} "$@"' sh "$@"
 ''')
     wrap.chmod(0o755)
-    conf = {'swarm.trackers': t.http, 'master.run_dir': str(run), 'shm.name': '/alike'}
+    conf = {'swarm.trackers': t.http, 'master.run_dir': str(run), 'shm.name': '/alike',
+            'swarm.discovery_wait': '10s'}
     nodes = [node(conf, binary=str(wrap)) for _ in range(2)]
     for infohash in s.infohashes:
         for answer in at_once(nodes, infohash, limit=100):
