@@ -22,10 +22,14 @@ void cold_paid(struct coll *c, const struct shm_job *job)
 	c->ncold++;
 }
 
+void cold_give(struct coll *c, const uint8_t client[ADDR_LEN])
+{
+	bucket_give(c->buckets, client, (uint32_t)c->kid.conf.swarm_cold_burst);
+	stat_inc(cold_given);
+}
+
 void cold_end(struct coll *c, const uint8_t id[IH_LEN], int joined)
 {
-	uint32_t burst = (uint32_t)c->kid.conf.swarm_cold_burst;
-
 	for (size_t i = 0; c->ncold > 0 && i < COLD_MAX; i++) {
 		struct cold *p = &c->cold[i];
 
@@ -33,9 +37,7 @@ void cold_end(struct coll *c, const uint8_t id[IH_LEN], int joined)
 			continue;
 		p->open = 0;
 		c->ncold--;
-		if (joined)
-			continue;
-		bucket_give(c->buckets, p->client, burst);
-		stat_inc(cold_given);
+		if (!joined)
+			cold_give(c, p->client);
 	}
 }

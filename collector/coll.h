@@ -359,6 +359,8 @@ void follow_listening(struct coll *c, uint16_t port);
 /* --- cold.c --- */
 /* jobs_cold_s has taken a token for this question. Proof: tests/unit/test_cold.c. */
 void cold_paid(struct coll *c, const struct shm_job *job);
+/* It was taken for nothing. */
+void cold_give(struct coll *c, const uint8_t client[ADDR_LEN]);
 /* It is decided; the token comes back unless a swarm was joined. For any id. */
 void cold_end(struct coll *c, const uint8_t id[IH_LEN], int joined);
 

@@ -129,8 +129,9 @@ void fetch_free(struct fetch_flight *f)
 	free(f);
 }
 
-/* Its swarm is wanted no longer; what was found may be given to others for a while. */
-static void let_go(struct fetch_flight *f, int found)
+/* Its swarm is wanted no longer; what was found (NULL: nothing) may be given to others for a
+ * while. */
+static void let_go(struct fetch_flight *f, const struct metainfo *found)
 {
 	struct coll *c = f->c;
 	struct swarm *w = f->link ? swarms_find(c->swarms, f->key) : NULL;
@@ -138,8 +139,8 @@ static void let_go(struct fetch_flight *f, int found)
 	if (!w || !w->meta)
 		return;
 	w->meta = 0;
-	if (found && c->kid.conf.metadata_seeding && !f->m.is_private) /* BEP 27 */
-		fetch_seed(w, f);
+	if (found && c->kid.conf.metadata_seeding && !found->is_private) /* BEP 27 */
+		fetch_seed(c, w, found);
 	else if (w->waiters == 0 && swarm_ids_asked(w) == 0)
 		jobs_leave(c, w);
 }
@@ -155,7 +156,7 @@ int fetch_is(const struct fetch_flight *f, const uint8_t key[IH_LEN])
 
 void fetch_end(struct fetch_flight *f, enum lane_rc rc)
 {
-	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS);
+	let_go(f, rc == LANE_OK || rc == LANE_META_REDIS ? &f->m : NULL);
 	if (f->up[0])
 		fetch_up_end(f, rc);
 	else
@@ -187,7 +188,7 @@ void fetch_join(struct fetch_flight *f)
 		wait_move_meta(f->c, g, f);
 		if (!f->link || swarms_find(f->c->swarms, g->key) !=
 					swarms_find(f->c->swarms, f->key))
-			let_go(g, 1);
+			let_go(g, &f->m);
 		fetch_free(g);
 	}
 }
@@ -273,11 +274,12 @@ static int took(struct fetch_flight *f, const char *value, size_t len)
 static void on_value(void *arg, const char *value, size_t len)
 {
 	struct fetch_flight *f = arg;
+	struct coll *c = f->c;
 
 	f->get = NULL;
 	if (!value || !took(f, value, len))
-		fetch_enter(f);
-	wait_check(f->c);
+		fetch_enter(f); /* which may be its end */
+	wait_check(c);
 }
 
 static void take_off(struct fetch_flight *f)
@@ -314,25 +316,28 @@ static int is_dead(struct coll *c, const struct shm_job *job, const struct magne
 /* A flight for it, or why there is none. */
 static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 {
-	struct fetch_flight *f = NULL;
-	uint32_t wait_s;
+	int cold = !swarms_find(c->swarms, job->id);
+	uint32_t wait_s = cold ? jobs_cold_s(c, job) : 0;
+	struct fetch_flight *f = wait_s ? NULL : begin(c, job->id);
 
-	if (!swarms_find(c->swarms, job->id) && (wait_s = jobs_cold_s(c, job)) != 0) {
+	if (wait_s) {
 		wait_answer_in(c, job->token, LANE_LIMITED, wait_s);
-	} else {
-		f = begin(c, job->id);
-		if (!f)
-			wait_answer(c, job->token, LANE_BUSY);
+	} else if (!f) {
+		if (cold)
+			cold_give(c, job->client);
+		wait_answer(c, job->token, LANE_BUSY);
 	}
 	return f;
 }
 
-/* Who comes later may know more peers and trackers. */
+/* Who comes later may know more peers and trackers; these also while Redis is asked. */
 static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
 		 struct magnet *link)
 {
 	struct swarm *w = swarms_find(f->c->swarms, f->key);
 
+	if (f->link)
+		magnet_take_trackers(f->link, link);
 	if (f->step != FETCH_IN_SWARM || !f->link || !w)
 		return;
 	given_sift(f->c, w, client, &link->given);
@@ -431,7 +436,7 @@ void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	else if (job->kind == JOB_META_LATER)
 		later_job(c, job, text);
 	else if (metastore_mend(c->fetch->store, job->id) != 0)
-		stat_inc(meta_refused);
+		return; /* counted; who meets it again says so again */
 }
 
 /* ---- once a second -------------------------------------------------------------------- */

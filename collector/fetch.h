@@ -9,9 +9,11 @@
  * A flight in a swarm is an ordinary member of it: its peers are in /peers, too, and those
  * that it had are asked. The trackers and peers of the link are taken, its web seeds are
  * not. libtorrent has checked the hash; what comes from Redis is checked here. The flight
- * goes on for metadata.timeout, even when its asker has left; then the torrent counts as
- * dead for a while (metadead.h). With metadata.seeding the swarm stays, for
- * metadata.seed_time and at most metadata.seed_count of them, and gives others the metadata.
+ * goes on when its asker has left. After metadata.timeout who waits is told that nobody has
+ * it, and the torrent counts as dead for a while (metadead.h), but it is looked for until
+ * metadata.job_timeout is over, unless a question wants the place. With metadata.seeding the
+ * swarm stays, for metadata.seed_time and at most metadata.seed_count of them, and gives
+ * others the metadata.
  *
  * Redis: peerscope:meta:1:<hash> is the info dict itself, so that nobody need be believed;
  * both hashes of a hybrid have it. 24 hours; at most FETCH_REDIS_MAX bytes.

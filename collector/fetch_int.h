@@ -1,7 +1,7 @@
 /*
  * fetch_int.h -- what fetch.c (questions, Redis, swarms), fetch_track.c (trackers of links),
- * fetch_read.c (reading), fetch_keep.c (JSON, disk, seeding) and fetch_up.c (uploads) share.
- * See fetch.h.
+ * fetch_read.c (reading), fetch_keep.c (JSON, disk, seeding), fetch_up.c (uploads) and
+ * fetch_later.c (jobs) share. See fetch.h.
  */
 #ifndef PEERSCOPE_COLLECTOR_FETCH_INT_H
 #define PEERSCOPE_COLLECTOR_FETCH_INT_H
@@ -124,8 +124,8 @@ void fetch_keep_close(struct fetch *fe);
 void fetch_keep_configure(struct coll *c);
 void fetch_render(struct fetch_flight *f);
 void fetch_keep_tick(struct coll *c);
-/* What f found stays in its swarm for others. */
-void fetch_seed(struct swarm *w, const struct fetch_flight *f);
+/* What was found stays in its swarm for others. */
+void fetch_seed(const struct coll *c, struct swarm *w, const struct metainfo *found);
 int fetch_key(char out[64], const uint8_t key[IH_LEN]); /* of Redis */
 
 /* --- fetch_up.c --- */

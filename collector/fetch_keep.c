@@ -277,10 +277,10 @@ static void count_seed(struct swarm *w, void *arg)
 		s->first = w;
 }
 
-void fetch_seed(struct swarm *w, const struct fetch_flight *f)
+void fetch_seed(const struct coll *c, struct swarm *w, const struct metainfo *found)
 {
-	w->seed_until_ms = clock_ms() + f->c->kid.conf.metadata_seed_time_ms;
-	w->seed_bytes = (uint32_t)f->m.info.len;
+	w->seed_until_ms = clock_ms() + c->kid.conf.metadata_seed_time_ms;
+	w->seed_bytes = (uint32_t)found->info.len;
 }
 
 /* The last metadata.seed_count stay, if they are no more than FETCH_SEED_MAX. */

@@ -327,8 +327,7 @@ static enum lane_rc admit(struct coll *c, const struct shm_job *job,
 	if (j->hook != METAJOB_NO_HOOK)
 		*retry_s = jobs_cold_s(c, job);
 	if (*retry_s)
-		bucket_give(c->buckets, job->client,
-			    (uint32_t)c->kid.conf.swarm_cold_burst);
+		cold_give(c, job->client);
 	return *retry_s ? LANE_LIMITED : LANE_OK;
 }
 
@@ -425,14 +424,14 @@ static void failed(const struct entry *e, const char *why)
 static void on_answer(void *arg, const struct web_answer *a)
 {
 	struct entry *e = arg;
-	int heard = a->rc == WEB_OK && a->status >= 200 && a->status < 300;
+	int heard = a->status >= 200 && a->status < 300; /* nobody reads what it says */
 	char answered[32];
 
 	e->hook = NULL;
 	e->c->fetch->later->hooks--;
-	e->j.said = heard             ? METAJOB_SAID_NOTHING
-		    : a->rc == WEB_OK ? (uint32_t)a->status
-				      : METAJOB_SAID_NO_ANSWER;
+	e->j.said = heard       ? METAJOB_SAID_NOTHING
+		    : a->status ? (uint32_t)a->status
+				: METAJOB_SAID_NO_ANSWER;
 	if (a->rc == WEB_DENIED) {
 		stat_inc(webhooks_denied);
 		e->j.said = METAJOB_SAID_DENIED;
@@ -440,7 +439,7 @@ static void on_answer(void *arg, const struct web_answer *a)
 	}
 	snprintf(answered, sizeof answered, "it answered %d", a->status);
 	if (!heard)
-		failed(e, a->rc == WEB_OK ? answered : a->error);
+		failed(e, a->status ? answered : a->error);
 	tried(e, heard, a->retry_after_ms);
 }
 
@@ -489,7 +488,8 @@ static void tick_ended(struct entry *e)
 	if (e->j.hook == METAJOB_HOOK_DUE && !e->hook && l->hooks < WEBHOOK_AT_ONCE &&
 	    clock_ms() >= e->again_ms)
 		call_hook(e);
-	if (!e->hook && clock_wall_ms() >= e->j.until_ms)
+	/* Three tries are over within minutes, however long that is told. */
+	if (e->j.hook != METAJOB_HOOK_DUE && clock_wall_ms() >= e->j.until_ms)
 		forget(e);
 }
 

@@ -28,6 +28,7 @@
  * it, the first round gives it this long. */
 #define SWARM_METADATA_MS 300
 #define SWARM_METADATA_LATE_MS 4000
+#define SWARM_METADATA_APART_MS 6000 /* two visits: the first connection is over (lt.cc) */
 #define SWARM_METADATA_STEP_MS 500 /* longer than before one */
 #define SWARM_METADATA_GAP_MS 60000 /* at most */
 /* TCP that says nothing for so long is tried by uTP beside it: behind a NAT that may be
@@ -204,9 +205,9 @@ void swarm_visit_later(struct swarm *w, const struct swarm_visit *v);
  * first one, gap_ms later, then after twice that, up to max_ms. */
 void swarm_plan(struct swarm *w, uint64_t now_ms, uint64_t gap_ms, uint64_t max_ms);
 /* Once a second, while metadata is wanted: if it is offered for SWARM_METADATA_LATE_MS and
- * does not come, the connected peers are visited for it, one after the other and ever more
- * slowly: in one torrent a single one that lies about its size keeps libtorrent from taking
- * it of all others. */
+ * does not come, the connected peers are visited for it, one after the other, each alone, and
+ * ever more slowly: in one torrent a single one that lies about its size keeps libtorrent from
+ * taking it of all others, and visits to one swarm are one torrent while they last. */
 void swarm_plan_metadata(struct swarm *w, uint64_t now_ms);
 /* For swarm.c: the plan of one peer, made, dropped, and made by a failed attempt. */
 void swarm_want(struct swarm *w, struct peer *p, enum lt_way way);

@@ -161,7 +161,8 @@ void swarm_plan_metadata(struct swarm *w, uint64_t now_ms)
 	if (w->pieces || !w->offered_ms || now_ms < w->metadata_ms ||
 	    now_ms - w->offered_ms < SWARM_METADATA_LATE_MS)
 		return;
-	gap = (uint64_t)w->metadata_visits * SWARM_METADATA_STEP_MS;
+	gap = SWARM_METADATA_APART_MS +
+	      (uint64_t)w->metadata_visits * SWARM_METADATA_STEP_MS;
 	gap = gap < SWARM_METADATA_GAP_MS ? gap : SWARM_METADATA_GAP_MS;
 	for (uint32_t i = 0; i < w->npeers; i++) {
 		uint32_t at = (w->metadata_turn + i) % w->npeers;

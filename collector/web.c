@@ -211,13 +211,14 @@ static void fill_answer(struct web_answer *a, const struct web_req *r, CURLcode 
 	memset(a, 0, sizeof(*a));
 	a->rc = rc_of(r, code);
 	a->body = a->error = "";
+	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (a->rc == WEB_OK || a->rc == WEB_TOO_LARGE)
+		a->status = (int)status;
 	if (a->rc != WEB_OK) {
 		a->error = error_of(r, a->rc, code);
 		return;
 	}
-	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &retry_s);
-	a->status = (int)status;
 	if (retry_s > 0)
 		a->retry_after_ms = (uint64_t)retry_s < WEB_RETRY_MAX_MS / 1000
 					    ? (uint64_t)retry_s * 1000

@@ -43,7 +43,7 @@ enum web_rc {
 
 struct web_answer {
 	enum web_rc rc;
-	int status;			/* 100 .. 999; 0 unless WEB_OK */
+	int status;			/* 100 .. 999; 0 unless WEB_OK or WEB_TOO_LARGE */
 	const char *body;		/* NUL-terminated, may hold other NULs; "" unless WEB_OK */
 	size_t len;
 	uint64_t retry_after_ms;	/* 0: the server did not say */

@@ -173,6 +173,19 @@ static void take_url(struct magnet *m, uint16_t *list, uint32_t *n,
 	m->ntext += (uint32_t)len + 1;
 }
 
+void magnet_take_trackers(struct magnet *m, const struct magnet *from)
+{
+	for (uint32_t i = 0; i < from->ntrackers; i++) {
+		const char *url = magnet_tracker(from, i);
+		size_t len = strlen(url);
+
+		if (len < sizeof(m->text) - m->ntext)
+			take_url(m, m->tracker, &m->ntrackers, MAGNET_TRACKER, url, len);
+		else
+			m->left_out++;
+	}
+}
+
 static void take_peer(struct magnet *m, const char *s)
 {
 	char err[ERRLEN];

@@ -57,6 +57,8 @@ PS_MUST int magnet_parse(struct magnet *m, const char *s, size_t len, char err[E
 const uint8_t *magnet_key(const struct magnet *m);
 const char *magnet_tracker(const struct magnet *m, uint32_t i);
 const char *magnet_seed(const struct magnet *m, uint32_t i);
+/* Trackers that another link names, too, as far as there is room for them. */
+void magnet_take_trackers(struct magnet *m, const struct magnet *from);
 /* Whether so wants the file with that index; without so it wants all. */
 int magnet_wants(const struct magnet *m, uint32_t index);
 

@@ -203,6 +203,7 @@ enum meta_rc meta_verify(struct meta_file *f, uint64_t max, char err[ERRLEN])
 	char line[META_HEAD];
 	uint64_t end = max == 0 || max > f->h.len - f->done ? f->h.len : f->done + max;
 
+	PS_ASSERT((uintptr_t)st % _Alignof(struct meta_file) == 0);
 	if (f->done == 0) {
 		render(line, &f->h);
 		digest_begin(st, line);

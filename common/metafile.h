@@ -83,7 +83,8 @@ enum meta_rc {
 };
 
 /* An open file. Content is h.len bytes at META_HEAD, which is where a sender (an
- * evbuffer_file_segment with an offset) begins. */
+ * evbuffer_file_segment with an offset) begins. On the heap: of aligned_alloc, since libsodium
+ * wants the state at 64 bytes, and malloc knows of 16. */
 struct meta_file {
 	int fd;				/* -1: not open */
 	struct meta_head h;

@@ -151,8 +151,8 @@ static void put_time(struct json *out, const char *key, uint64_t wall_ms)
 		json_str(out, key, text);
 }
 
-static void put_url(struct json *out, const char *key, const char *base, const char *path,
-		    const char *id)
+void metajob_put_url(struct json *out, const char *key, const char *base,
+		     const char *path, const char *id)
 {
 	char url[640];
 	size_t n = strlen(base);
@@ -217,9 +217,9 @@ void metajob_json(struct json *out, const struct metajob *j, const char *base)
 	if (j->until_ms)
 		put_time(out, j->state == METAJOB_PENDING ? "deadline" : "expires_at",
 			 j->until_ms);
-	put_url(out, "status_url", base, "/api/v1/jobs/", j->id);
+	metajob_put_url(out, "status_url", base, "/api/v1/jobs/", j->id);
 	if (j->state == METAJOB_DONE)
-		put_url(out, "result_url", base, "/api/v1/metadata/", key);
+		metajob_put_url(out, "result_url", base, "/api/v1/metadata/", key);
 	if (j->state == METAJOB_FAILED) {
 		json_str(out, "error", w->error);
 		json_str(out, "message", w->message);

@@ -75,6 +75,10 @@ void metajob_free(struct metajob *j);
 /* As clients see it, an object that is left open. base: metadata.base_url. */
 void metajob_json(struct json *out, const struct metajob *j, const char *base);
 
+/* "key": base without slashes at its end, path, id. base: metadata.base_url. */
+void metajob_put_url(struct json *out, const char *key, const char *base,
+		     const char *path, const char *id);
+
 /* A URL that a webhook may have: 0, or -1 with a sentence. What a name in it means is not
  * asked here; an address alone is known (addr_is_global), unless all may be had. */
 PS_MUST int metajob_url(const char *url, int allow_private, char err[ERRLEN]);

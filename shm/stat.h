@@ -34,7 +34,7 @@ X(http_clients_gone, "clients that left before their answer") \
 X(peers_hit, "peers questions answered from a kept body") \
 X(peers_rendered, "bodies rendered") \
 X(peers_stale, "stale answers served at once") \
-X(peers_parked, "peers questions that waited for the collector") \
+X(peers_parked, "questions that waited for the collector: for peers, and for metadata") \
 X(peers_park_full, "questions answered 503 at http.max_parked") \
 X(peers_park_late, "parked questions whose own deadline came first") \
 X(peers_torn, "slots that stayed torn") \
@@ -153,7 +153,7 @@ X(meta_uploads, "uploaded .torrent files read") \
 X(meta_bad_uploads, "uploaded files that were no torrents") \
 X(meta_uploads_full, "uploads answered 503: 64 wait to be read") \
 X(meta_stored, "torrents whose metadata was written to disk") \
-X(meta_refused, "torrents whose metadata was not written: too many under way, or no room in the cache") \
+X(meta_refused, "torrents whose metadata was not written, or not looked at again: too many under way, or no room in the cache") \
 X(meta_failed, "times the disk of the metadata cache refused") \
 X(meta_evicted, "cached metadata removed for room") \
 X(meta_bad, "damaged files of the metadata cache removed") \
@@ -171,6 +171,7 @@ X(webhooks_given_up, "webhooks that no try delivered") \
 X(meta_batches, "batches of questions for metadata") \
 X(meta_batches_full, "batches answered 503: too many items of others were under way") \
 X(meta_served, "answers from the metadata cache") \
+X(meta_looks_full, "answers from the metadata cache refused: too many large files were being looked through") \
 X(meta_damaged, "files of the metadata cache that a worker found to be damaged") \
 X(web_requests, "outgoing HTTP requests") \
 X(web_errors, "outgoing HTTP requests without a whole answer") \
@@ -188,7 +189,7 @@ X(lt_listening, "1: the session listens") \
 X(dht_nodes, "nodes in the DHT table") \
 X(state_swarms, "swarms that are written down") \
 X(swarms, "swarms joined") \
-X(waiters, "questions waiting for a swarm") \
+X(waiters, "questions waiting for a swarm, or for metadata") \
 X(peers, "peers remembered in joined swarms") \
 X(connections, "open peer connections") \
 X(listen_port, "port peers reach us on") \

@@ -35,13 +35,16 @@ static const char *redis_word(uint64_t mode)
 	return mode <= REDIS_OFF ? conf_words(CONF_REDIS_MODE)[mode] : "?";
 }
 
+/* What 1 means is all that its row says. */
+static int is_flag(enum stat_gauge g)
+{
+	return strncmp(stat_gauges[g].help, "1: ", 3) == 0;
+}
+
 /* NULL: no state. */
 static const char *state_word(enum stat_gauge g, uint64_t v)
 {
 	switch (g) {
-	case GAUGE_lt_listening:
-	case GAUGE_redis_up:
-	case GAUGE_interface_ok: return v ? "yes" : "no";
 	case GAUGE_vpn_state: return vpn_state_name((enum vpn_state)v);
 	case GAUGE_engine_state: return engine_state_name((int)v);
 	case GAUGE_geo_online_state: return online_state_name((int)v);
@@ -55,7 +58,7 @@ static const char *state_word(enum stat_gauge g, uint64_t v)
 	case GAUGE_path_reach: return reach_name(v);
 	case GAUGE_path_failure: return failure_name(v);
 	case GAUGE_path_control: return control_name(v);
-	default: return NULL;
+	default: return !is_flag(g) ? NULL : v ? "yes" : "no";
 	}
 }
 
@@ -85,7 +88,7 @@ const char *topwords_help(char out[128], enum stat_gauge g)
 	const char *help = stat_gauges[g].help;
 	size_t len = strlen(help);
 
-	if (strncmp(help, "1: ", 3) == 0) {
+	if (is_flag(g)) {
 		help += 3;
 		len -= 3;
 	} else if (stat_is_time(g)) {

@@ -53,6 +53,8 @@ void gate_conn_close(struct gate_conn *c)
 	c->state = CONN_DEAD;
 	if (c->req)
 		g->hooks.gone(g->hooks.arg, c);
+	/* c may outlive the gate, of whose room the body has taken. */
+	strict_drop_body(&c->in);
 	front_drop(c); /* before close: evhttp shuts the descriptor down */
 	evtimer_del(&c->timer);
 	if (c->fd >= 0) {

@@ -48,7 +48,7 @@ void http_wait(const struct ask *a, struct waiting *me);
 void http_gone(void *arg, struct gate_conn *c);
 
 void http_header(struct ask *a, const char *name, const char *value);
-/* Sends the bytes of body and empties it; a failed body becomes a 500. */
+/* Sends the bytes of body, as a->type, and empties it; a failed body becomes a 500. */
 void http_json(struct ask *a, int status, struct buf *body);
 /* By reference; unref is called once, when the last byte is sent or lost. */
 void http_body(struct ask *a, int status, const char *p, size_t len,

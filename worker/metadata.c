@@ -11,12 +11,6 @@
 #include "worker/metaserve.h"
 #include "worker/metawait.h"
 
-static void unreadable(struct ask *a)
-{
-	http_fault(a, 503, METADATA_FAILED, "cache_unreadable",
-		   "The metadata cache could not be read.");
-}
-
 void metadata_no_memory(struct ask *a)
 {
 	http_fault(a, 503, METADATA_FAILED, "no_memory",
@@ -153,18 +147,24 @@ static int key_of(struct ask *a, uint8_t key[IH_LEN])
 	return 0;
 }
 
+static void not_cached(struct ask *a, enum meta_rc rc, const char *error,
+		       const char *message)
+{
+	if (rc == META_FAIL)
+		http_fault(a, 503, METADATA_FAILED, "cache_unreadable",
+			   "The metadata cache could not be read.");
+	else
+		http_fault(a, 404, error, "not_cached", "%s", message);
+}
+
 static void get_missed(struct ask *a, const uint8_t key[IH_LEN], struct magnet *link,
 		       enum meta_rc rc)
 {
 	(void)key;
 	(void)link;
-	if (rc == META_FAIL)
-		unreadable(a);
-	else
-		http_fault(
-			a, 404, "Metadata not found", "not_cached",
-			"Nothing is cached of this torrent; POST /api/v1/metadata asks "
-			"for it.");
+	not_cached(
+		a, rc, "Metadata not found",
+		"Nothing is cached of this torrent; POST /api/v1/metadata asks for it.");
 }
 
 void metadata_get(struct ask *a)
@@ -180,11 +180,8 @@ static void download_missed(struct ask *a, const uint8_t key[IH_LEN], struct mag
 {
 	(void)key;
 	(void)link;
-	if (rc == META_FAIL)
-		unreadable(a);
-	else
-		http_fault(a, 404, "Torrent file not found", "not_cached",
-			   "Torrent file not available in cache");
+	not_cached(a, rc, "Torrent file not found",
+		   "Torrent file not available in cache");
 }
 
 void metadata_download(struct ask *a)

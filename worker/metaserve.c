@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "common/selected.h"
+#include "shm/metajob.h"
 #include "shm/stat.h"
 #include "worker/metadata.h"
 
@@ -85,17 +86,12 @@ static void tell_damage(struct worker *w, const uint8_t key[IH_LEN])
 static void put_download(struct json *j, const struct worker *w,
 			 const uint8_t key[IH_LEN])
 {
-	const char *base = w->conf->metadata_base_url;
-	char hex[IH_HEX_LEN], url[640];
-	size_t n = strlen(base);
+	char hex[IH_HEX_LEN];
 
 	if (!w->conf->metadata_downloads || !metaserve_has(w, key, META_TORRENT))
 		return;
-	while (n > 0 && base[n - 1] == '/')
-		n--;
 	ih_hex(hex, key);
-	snprintf(url, sizeof url, "%.*s/download/%s", (int)n, base, hex);
-	json_str(j, "download_url", url);
+	metajob_put_url(j, "download_url", w->conf->metadata_base_url, "/download/", hex);
 }
 
 /* Of the link that this asker has: of nobody else's. */
@@ -383,6 +379,7 @@ static void begin_slices(struct serving *s)
 
 	if (w->meta_slicing == METASERVE_SLICING &&
 	    w->meta_waiting == METASERVE_WAITING) {
+		stat_inc(meta_looks_full);
 		busy(s, "Too many large files of the metadata cache are being looked "
 			"through.");
 		return;
@@ -443,9 +440,18 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	step(arg);
 }
 
+static struct serving *serving_new(void)
+{
+	struct serving *s = aligned_alloc(_Alignof(struct serving), sizeof *s);
+
+	if (s)
+		memset(s, 0, sizeof *s);
+	return s;
+}
+
 void metaserve(struct ask *a, const struct metaserve *q)
 {
-	struct serving *s = calloc(1, sizeof *s);
+	struct serving *s = serving_new();
 	enum meta_rc rc;
 
 	if (!s) {

@@ -408,18 +408,9 @@ void metrics_write(const struct worker *w, struct buf *out)
 	gauges(&p, w);
 }
 
-static void free_bytes(const void *data, size_t len, void *arg)
-{
-	(void)data;
-	(void)len;
-	free(arg);
-}
-
 void metrics_get(struct ask *a)
 {
 	struct buf b;
-	size_t len;
-	char *text;
 
 	buf_init(&b, METRICS_MAX_BYTES);
 	metrics_write(a->w, &b);
@@ -428,8 +419,7 @@ void metrics_get(struct ask *a)
 		http_error(a, 503, "no_memory", "There is no memory for this answer.");
 		return;
 	}
-	text = buf_take(&b, &len);
 	a->type = PROM_TYPE;
 	http_header(a, "Cache-Control", "no-store");
-	http_body(a, 200, text, len, free_bytes, text);
+	http_json(a, 200, &b);
 }

@@ -192,6 +192,16 @@ def test_metadata_counts_torrents_not_questions(stage):
 
 
 @needs_namespaces
+def test_who_is_refused_for_want_of_room_has_paid_nothing(stage):
+    far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 2, 'swarm.dht': 'off',
+                      'metadata.flights': 1, 'metadata.timeout': '60s'})
+    got = [far.post('/api/v1/metadata?timeout=100ms', {'magnet_uri': x}) for x in ids(4)]
+    assert [a.status for a in got] == [504, 503, 503, 503], got
+    assert {a.json['code'] for a in got[1:]} == {'busy'}
+    assert far.counter('cold_given') == 3 and far.counter('cold_limited') == 0
+
+
+@needs_namespaces
 def test_each_job_counts(stage):
     """Whatever is known of its torrent: its place is kept. A webhook does once more."""
     far = Far(stage, {'swarm.cold_rate': 1, 'swarm.cold_burst': 4, 'swarm.dht': 'off',

@@ -182,11 +182,10 @@ def test_head_says_what_get_says(daemon):
             got = c.get(path).answer()
             c.send(b'HEAD ' + path.encode() + b' HTTP/1.1\r\n' + HOST + b'\r\n')
             status, headers, _ = c.answer(body=False)
-            assert status == got[0]
-            assert set(headers) == set(got[1])
+            after = c.get(path).answer()    # nothing of a body lies between
+            assert status == got[0] == after[0]
+            assert set(headers) in (set(got[1]), set(after[1])), 'a swarm becomes known meanwhile'
             assert headers['content-length'].isdigit()
-            c.get('/livez')         # nothing of a body lies between
-            assert c.answer()[2] == b'{"status":"alive"}'
 
 
 def test_options(daemon):

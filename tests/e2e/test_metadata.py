@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import metacache
-from procs import slow, wait_until
+from procs import fds, slow, wait_until
 
 KEY = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
 BASE32 = 'STBP3D5ZXSHS7RY2FS7J2S4GN4RHUAQJ'
@@ -142,8 +142,7 @@ def halted(cached):
 
 
 def parked(d, n):
-    wait_until(lambda: n == sum(p['parked'] for p in d.top()['processes']
-                                if p['role'].startswith('worker')), 10, f'{n} questions wait')
+    wait_until(lambda: metacache.parked(d) == n, 10, f'{n} questions wait')
 
 
 def test_a_question_has_its_own_deadline(halted):
@@ -155,7 +154,7 @@ def test_a_question_has_its_own_deadline(halted):
 
 def test_what_came_without_a_word_is_found_at_the_deadline(halted):
     """A collector that dies between writing and telling."""
-    asker = Asker(halted, f'magnet:?xt=urn:btih:{OTHER}&so=1&tr=udp%3A%2F%2Fa%3A1', '?timeout=1s')
+    asker = Asker(halted, f'magnet:?xt=urn:btih:{OTHER}&so=1&tr=udp%3A%2F%2Fa%3A1', '?timeout=3s')
     parked(halted, 1)
     metacache.put(halted.cache, OTHER, metacache.described(OTHER, 3))
     a = asker.over()
@@ -193,7 +192,7 @@ def test_an_upload_is_handed_over_as_a_file_of_ours(halted):
     """And is gone with its question, whether the collector took it or not."""
     os.makedirs(up(halted), mode=0o700, exist_ok=True)
     body = b'd4:info' + os.urandom(9 << 20)
-    asker = Uploader(halted, body, '?timeout=1s')
+    asker = Uploader(halted, body, '?timeout=3s')
     parked(halted, 1)
     [name] = os.listdir(up(halted))
     path = os.path.join(up(halted), name)
@@ -400,6 +399,23 @@ def test_fifty_thousand_files_in_constant_memory(cached):
     assert metacache.selected(a.json) == [7, *range(40000, 50000)]
 
 
+def test_more_than_can_be_looked_through_at_once(cached):
+    d = cached(files=50000)
+    ask = f'HEAD {API}/{KEY} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'.encode()
+    pid = d.roles()['worker'][0]
+    with contextlib.ExitStack() as stack:
+        os.kill(pid, signal.SIGSTOP)
+        socks = [stack.enter_context(socket.create_connection((d.host, d.port), 30 * slow()))
+                 for _ in range(400)]
+        for s in socks:
+            s.sendall(ask)
+        os.kill(pid, signal.SIGCONT)
+        said = [s.recv(12) for s in socks]
+    assert set(said) == {b'HTTP/1.1 200', b'HTTP/1.1 503'}
+    assert d.top()['counters']['meta_looks_full'] == said.count(b'HTTP/1.1 503')
+    assert said.count(b'HTTP/1.1 200') >= 232
+
+
 def test_damage_at_the_end_of_what_is_large(cached):
     d = cached()
     metacache.put(d.cache, OTHER, metacache.described(OTHER, 50000),
@@ -438,8 +454,7 @@ def test_clients_that_leave_leave_nothing_behind(cached):
     metacache.put(d.cache, OTHER, metacache.described(OTHER, 10))
     assert len(d.get(f'{API}/{OTHER}').json['files']) == 10
     pid = d.roles()['worker'][0]
-    wait_until(lambda: not [f for f in os.listdir(f'/proc/{pid}/fd')
-                            if d.cache in os.readlink(f'/proc/{pid}/fd/{f}')],
+    wait_until(lambda: not [path for path in fds(pid).values() if d.cache in path],
                what='no file of the cache is open')
 
 

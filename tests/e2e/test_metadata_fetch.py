@@ -2,8 +2,10 @@
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import signal
+import statistics
 import time
 
 import pytest
@@ -38,13 +40,16 @@ def test_a_peer_gives_it(fetching, swarm):
 
 
 def test_peers_of_a_link_are_dialled_at_once(fetching, swarm):
-    """Not with libtorrent's next second: five fetches, one after the other, in less than two."""
-    s = swarm([{'count': 1}], torrents=5)
+    """Not with libtorrent's next second: of fetches one after the other, each but the first would
+    begin behind one such second and end with the next."""
+    s = swarm([{'count': 1}], torrents=9)
     d = fetching()
-    began = time.monotonic()
+    took = []
     for infohash in s.infohashes:
+        began = time.monotonic()
         assert post(d, link(infohash, s.endpoints())).status == 200
-    assert time.monotonic() - began < 2 * slow()
+        took.append(time.monotonic() - began)
+    assert statistics.median(took) < 0.4 * slow(), took
 
 
 def test_from_a_real_seed(fetching, payload, ltpeer):
@@ -75,12 +80,14 @@ def test_trackers_of_every_link_are_asked(fetching, swarm, tracker):
     d = fetching({'swarm.max_trackers': 2, 'swarm.trackers': one.http, 'metadata.timeout': '20s'})
     for t in one, two:
         assert post(d, link(s.infohash, (), t.http), query='?timeout=100').status == 504
-    wait_until(lambda: two.announces(s.infohash), 10, 'the second one is asked')
-    assert len(one.announces(s.infohash, 'started')) == 1
+    wait_until(lambda: one.announces(s.infohash) and two.announces(s.infohash), 10,
+               'both are asked')
     assert post(d, link(s.infohash, (), three.http)).status == 200
+    assert len(one.announces(s.infohash, 'started')) == 1
     d = fetching({'swarm.max_trackers': 1, 'metadata.timeout': '2s'})
     assert post(d, link('ab' * 20, (), two.http, three.http)).status == 504
-    assert two.announces('ab' * 20) and not three.announces('ab' * 20)
+    wait_until(lambda: two.announces('ab' * 20), 10, 'the first one is asked')
+    assert not three.announces('ab' * 20)
     assert counters(d)['trackers_left_out'] == 1
 
 
@@ -145,8 +152,8 @@ def test_who_lies_is_not_believed(fetching, swarm):
 @pytest.mark.parametrize('size', [100, 17000, 200000])
 def test_who_lies_about_the_size_starves_nobody(fetching, swarm, size):
     """Said after the honest peer's word, and before it gave anything; nothing comes of it."""
-    s = swarm([{'count': 1, 'metadata_delay_ms': 1200},
-               {'count': 1, 'metadata_size': size, 'delay_ms': 500}])
+    s = swarm([{'count': 1, 'metadata_delay_ms': 900},
+               {'count': 1, 'metadata_size': size, 'delay_ms': 400}])
     d = fetching()
     a = post(d, link(s.infohash, s.endpoints()))
     assert a.status == 200 and a.json['info_hash'] == s.infohash, a
@@ -257,7 +264,7 @@ def test_what_nobody_waits_for_ends_for_a_question(fetching, swarm):
 
 
 def test_its_minutes_are_over(fetching):
-    d = fetching({'metadata.timeout': '300ms', 'metadata.job_timeout': '1s'})
+    d = fetching({'metadata.timeout': '300ms', 'metadata.job_timeout': '4s'})
     assert post(d, DEAD).status == 504
     wait_until(lambda: gauges(d)['meta_idle'] == 1, 10, 'nobody waits for it any more')
     wait_until(lambda: gauges(d)['meta_flying'] == 0, 10, 'it is over')
@@ -335,8 +342,8 @@ def test_what_one_asker_brings_is_not_told_to_another(fetching, redis_server):
     assert PASSKEY.encode() not in everything_below(d.cache)
     assert PASSKEY.encode() not in everything_below(d.run_dir)
     with r.client() as known:
+        wait_until(lambda: known.exists(f'peerscope:meta:1:{key}'), 10, 'it is in Redis')
         keys = list(known.scan_iter('*'))
-        assert f'peerscope:meta:1:{key}'.encode() in keys
         assert not [k for k in keys if PASSKEY.encode() in (known.get(k) or b'')]
 
 
@@ -386,6 +393,19 @@ def test_another_node_answers_from_redis(fetching, swarm, redis_server):
     assert post(two, s.infohash).json['source'] == 'disk'
 
 
+def test_trackers_of_who_comes_while_redis_is_asked(fetching, swarm, tracker, redis_server):
+    r, t = redis_server(), tracker()
+    s = swarm([{'count': 1}])
+    t.set(s.infohash, peers=s.endpoints())
+    d = fetching({'redis.mode': 'external', 'redis.url': r.url, 'metadata.timeout': '10s'})
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    # a batch comes at once: the second one before the answer to the first one's question
+    a = d.request('POST', API + '/batch', {},
+                  json.dumps([s.infohash, link(s.infohash, (), t.http)]).encode(), timeout=60)
+    assert [one.get('info_hash') for one in a.json] == [s.infohash] * 2, a
+    assert counters(d)['meta_flights'] == 1
+
+
 @pytest.mark.parametrize('value', [b'', b'{"info_hash":"x"}', b'd', b'de', b'x' * 100000,
                                    b'd4:name1:ae', wire.make_torrent('another').info])
 def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):
@@ -400,6 +420,22 @@ def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):
         assert a.json['info_hash'] == s.infohash
         wait_until(lambda: hashlib.sha1(known.get(f'peerscope:meta:1:{s.infohash}')).hexdigest()
                    == s.infohash, 10, 'the true one is there')
+
+
+def test_what_redis_has_not_and_no_swarm_can_be_joined_for(daemon, redis_server, tmp_path):
+    """The flight ends with the word of Redis, within its callback: nothing of it is read then,
+    where freed memory is overwritten."""
+    r = redis_server()
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.interface': 'tun77',
+                'metadata.cache_dir': str(tmp_path / 'cache')}, wait=False,
+               env={'MALLOC_PERTURB_': '165'})
+    d.wait_serving(listens=False)
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    pid = d.collector()
+    for i in range(1, 9):
+        a = post(d, f'{i:02x}' * 20)
+        assert a.status == 503 and a.json['code'] == 'interface', a
+    assert d.collector() == pid
 
 
 # Who speaks neither plain nor TCP ------------------------------------------------

@@ -265,6 +265,25 @@ def test_tries(served, hooks):
     assert counters(d)['webhooks_given_up'] == 1
 
 
+def test_an_answer_that_nobody_reads(served, hooks):
+    """However much of it there is: it was heard."""
+    h = hooks([(b'x' * 300000, 200)])
+    d = served({'metadata.webhook_secret': SECRET})
+    name = ask(d, KEY, h.url).json['id']
+    wait_until(lambda: job(d, name)['webhook']['state'] == 'delivered', 10, 'it is delivered')
+    assert len(h.heard) == counters(d)['webhooks_delivered'] == 1
+
+
+def test_one_that_is_forgotten_soon(served, hooks):
+    """Its webhook has all its tries before that."""
+    h = hooks([(b'', 500), (b'', 200)])
+    d = served({'metadata.webhook_secret': SECRET, 'metadata.job_keep': '1s'})
+    name = ask(d, KEY, h.url).json['id']
+    wait_until(lambda: len(h.heard) == 2, 30, 'a second try')
+    wait_until(lambda: d.get(f'/api/v1/jobs/{name}').status == 404, 10, 'its time is over')
+    assert counters(d)['webhooks_delivered'] == 1
+
+
 def test_only_to_the_world(served, hooks):
     """An address in the URL is refused at once; what a name means is refused when it is
     known, on the socket."""

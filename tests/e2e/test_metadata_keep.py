@@ -83,13 +83,29 @@ def described(stage, info):
     return p
 
 
+PRIVATE = wire.benc({'name': 'p', 'length': 16384, 'piece length': 16384, 'private': 1,
+                     'pieces': bytes(20)})
+
+
 def test_a_private_torrent_is_not_seeded(fetching, swarm, stage):
-    info = wire.benc({'name': 'p', 'length': 16384, 'piece length': 16384, 'private': 1,
-                      'pieces': bytes(20)})
-    s = swarm([{'count': 1}], payload=described(stage, info))
+    s = swarm([{'count': 1}], payload=described(stage, PRIVATE))
     d = fetching()
     a = post(d, link(s.infohash, s.endpoints()))
     assert a.status == 200 and a.json['private'] is True
+    wait_until(lambda: counters(d)['leaves'] == 1, 10, 'it is left')
+    assert gauges(d)['meta_seeds'] == 0
+
+
+def test_a_private_torrent_that_is_uploaded_meanwhile(fetching):
+    """Who looks for it in its swarm has it then, and that one is left, too."""
+    d, got = fetching(), []
+    asker = threading.Thread(
+        target=lambda: got.append(post(d, hashlib.sha1(PRIVATE).hexdigest())))
+    asker.start()
+    wait_until(lambda: gauges(d)['swarms'] == 1, 10, 'it is looked for')
+    assert d.request('POST', API, {}, b'd4:info' + PRIVATE + b'e').status == 200
+    asker.join()
+    assert got[0].status == 200 and got[0].json['private'] is True
     wait_until(lambda: gauges(d)['swarms'] == 0, 10, 'it is left')
     assert gauges(d)['meta_seeds'] == 0
 
@@ -146,7 +162,7 @@ def test_a_hybrid_has_one_entry(fetching, swarm, bep52):
 def test_askers_of_both_hashes_share_a_flight(fetching, swarm, bep52, both):
     """Known to be one by the link, or only when the metadata says so."""
     b = bep52(hybrid=True)
-    s = swarm([{'count': 1, 'delay_ms': 1000}], payload=b)
+    s = swarm([{'count': 1, 'delay_ms': 2500}], payload=b)
     d = fetching()
     links = [v2_link(b, *s.endpoints(), both=True) if both else link(b.v1, s.endpoints()),
              v2_link(b)]
@@ -182,8 +198,8 @@ def aria2_gets(stage, t, infohash):
     proc = stage.start('aria2', [
         'aria2c', '--no-conf=true', '--enable-dht=false', '--enable-dht6=false',
         '--bt-enable-lpd=false', '--disable-ipv6=true', '--interface=' + address,
-        '--dir=' + where, '--bt-metadata-only=true', '--bt-save-metadata=true',
-        '--bt-tracker-interval=1', link(infohash, (), t.http)],
+        f'--listen-port={stage.net.port()}', '--dir=' + where, '--bt-metadata-only=true',
+        '--bt-save-metadata=true', '--bt-tracker-interval=1', link(infohash, (), t.http)],
         env={'HOME': where, 'PATH': os.environ['PATH']}, cwd=where)
     path = os.path.join(where, infohash + '.torrent')
     wait_until(lambda: os.path.exists(path), 20, 'aria2 has it')
@@ -209,7 +225,7 @@ def test_others_get_it_of_us(stage, fetching, swarm, tracker):
 
 def test_seeding_has_its_time_and_number(fetching, swarm):
     s = swarm([{'count': 1}], torrents=3)
-    d = fetching({'metadata.seed_time': '5s', 'metadata.seed_count': 2, 'swarm.linger': '1s'})
+    d = fetching({'metadata.seed_time': '8s', 'metadata.seed_count': 2, 'swarm.linger': '1s'})
     for h in s.infohashes:
         assert post(d, link(h, s.endpoints())).status == 200
     for n, what in (2, 'the last two stay'), (0, 'their time is over'):
@@ -221,7 +237,7 @@ def test_without_seeding_the_swarm_is_left(fetching, swarm):
     s = swarm([{'count': 1}])
     d = fetching({'metadata.seeding': 'off'})
     assert post(d, link(s.infohash, s.endpoints())).status == 200
-    wait_until(lambda: gauges(d)['swarms'] == 0, 5, 'nobody asks for its peers')
+    wait_until(lambda: counters(d)['leaves'] == 1, 5, 'nobody asks for its peers')
     assert d.get('/api/v1/health').json['seeding_enabled'] is False
 
 
@@ -280,10 +296,9 @@ def test_a_reload_moves_the_cache(daemon, swarm, tmp_path):
     d = daemon({'http.workers': 1}, file=text.format(tmp_path / 'a', 'on'))
     assert post(d, link(s.infohashes[0], s.endpoints())).status == 200
     assert metacache.lies(str(tmp_path / 'a'), s.infohashes[0]) == [True, True]
-    with open(d.file, 'w', encoding='utf-8') as f:
-        f.write(text.format(tmp_path / 'b', 'off'))
-    d.kill(signal.SIGHUP)
-    wait_until(lambda: d.log_lines('reload done'), 15, 'the reload')
+    wait_until(lambda: gauges(d)['meta_seeds'] == 1, 10, 'it is seeded')
+    d.reload(text.format(tmp_path / 'b', 'off'))
+    wait_until(lambda: d.log_lines('reload done'), 15, 'the workers have it, too')
     wait_until(lambda: gauges(d)['meta_seeds'] == 0, 10, 'seeding is over')
     assert d.get('/api/v1/health').json['cache_dir'] == str(tmp_path / 'b')
     assert post(d, link(s.infohashes[1], s.endpoints())).status == 200

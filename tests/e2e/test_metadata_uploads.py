@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import wire
-from metacache import API, counters
+from metacache import API, counters, parked
 from procs import slow, wait_until
 
 
@@ -72,7 +72,8 @@ def test_too_many_wait_to_be_read(fetching):
     os.kill(pid, signal.SIGSTOP)                # until all are in the lane
     try:
         u = Uploads(d, [deep('first', 7)] + [b'd4:infodee'] * 70)
-        wait_until(lambda: len(os.listdir(up(d))) == 71, 60 * slow(), 'all are handed over')
+        wait_until(lambda: parked(d) == 71, 60 * slow(), 'all are handed over')
+        assert len(os.listdir(up(d))) == 71
     finally:
         os.kill(pid, signal.SIGCONT)
     answers = u.over()
@@ -117,7 +118,7 @@ def test_they_count_until_they_are_answered(fetching):
     os.kill(pid, signal.SIGSTOP)
     try:
         u = Uploads(d, [body] * 4)
-        wait_until(lambda: len(os.listdir(up(d))) == 4, 20 * slow(), 'four have room')
+        wait_until(lambda: parked(d) == 4, 20 * slow(), 'four have room')
         assert Uploads(d, [body] * 8).over() == [(503, 'busy')] * 8
         assert len(os.listdir(up(d))) == 4 and u.under_way()
         assert counters(d)['http_uploads_full'] == 8

@@ -463,7 +463,8 @@ def test_the_next_daemon_asks_nothing(world, daemon, redis_server):
     d.peers(IDS[0])
     until_placed(d, some(8))
     wait_until(lambda: counter(d, 'geo_online_answered') == 9, what='all are answered')
-    keys = r.client().keys('peerscope:place:*')
+    keys = wait_until(lambda: (k := r.client().keys('peerscope:place:*')) and len(k) >= 9 and k,
+                      what='all are in Redis')
     assert sorted(k.decode() for k in keys) == \
         sorted(f'peerscope:place:{a}' for a in some(8) + ['5.6.7.9'])
     assert 3500 < r.client().ttl('peerscope:place:5.6.7.1') <= 3600
@@ -487,14 +488,14 @@ def test_what_another_node_asked_meanwhile(world, daemon, redis_server):
     r = redis_server()
     slowly = {'geo.online_rate': 1, 'geo.online_burst': 1}
     d, t, service = world({**with_redis(r), **slowly})
-    until_redis(d)
-    tell(t, some(30))
-    d.peers(IDS[0])
-    wait_until(lambda: service.asked, what='it asks')
-    tell(t, some(30), IDS[1])
     second = daemon({**plain(t, service), **with_redis(r)})
-    until_redis(second)
-    second.peers(IDS[1])
+    for node in d, second:
+        until_redis(node)
+    tell(t, some(30))
+    tell(t, some(30), IDS[1])
+    d.peers(IDS[0], wait=0)
+    wait_until(lambda: service.asked, what='it asks')
+    second.peers(IDS[1], wait=0)
     until_placed(second, some(30), IDS[1])
     until_placed(d, some(30), timeout=10)
     assert len(service.asked) <= 34, 'but for those of the same moment'
@@ -674,6 +675,8 @@ def test_a_list_of_an_acestream_swarm(world, daemon, ace_swarm, tracker, redis_s
     until_redis(first)
     wait_until(lambda: (a := first.peers(s.key))['phase'] == 'settled' and a['peer_count'] == 6,
                20, 'settled')
+    wait_until(lambda: json.loads(r.client().get(f'peer_stats:{s.key}'))['phase'] == 'settled',
+               what='it is in Redis as well')      # a moment later
     first.stop()
     d, t, service = world({**with_redis(r), 'cache.ttl': '1m'})
     until_redis(d)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import redis as client
-from procs import free_port, slow, wait_until
+from procs import slow, wait_until
 
 
 def value(r, infohash):
@@ -65,9 +65,9 @@ def test_external_going_and_coming(daemon, redis_server, swarm, tracker):
     wait_until(lambda: value(db, s.infohashes[1]), what='it is written to again')
 
 
-def test_external_by_name(daemon, redis_server):
+def test_external_by_name(daemon, net, redis_server):
     """/etc/hosts knows it: no question leaves this machine."""
-    r = redis_server(address='127.0.0.1', port=free_port())
+    r = redis_server(address='127.0.0.1', port=net.port())
     d = daemon({'redis.mode': 'external', 'redis.url': f'redis://localhost:{r.port}/0'})
     wait_until(lambda: redis_is(d, True), what='redis is up')
     assert f'connected to localhost:{r.port}' in d.log()
@@ -222,8 +222,8 @@ def pongs(c, data):
 
 def later(c, data):
     pongs(c, data)
-    time.sleep(0.2)             # nothing is due any more
-    c.sendall(b'+hello\r\n')
+    time.sleep(0.2)             # nothing is due any more, or less than that
+    c.sendall(b'+hello\r\n' * 100)
 
 
 def endless(c, data):
@@ -312,9 +312,9 @@ def test_one_that_is_loading_is_waited_for_behind_the_scenes(daemon, swarm, trac
     wait_until(lambda: state(d) == 'up', 20, 'it has loaded')
 
 
-def test_nobody_is_there(daemon, swarm, tracker):
+def test_nobody_is_there(daemon, net, swarm, tracker):
     t, s = scripted(swarm, tracker, 1)
-    d = daemon({'redis.mode': 'external', 'redis.url': f'redis://127.0.0.1:{free_port()}',
+    d = daemon({'redis.mode': 'external', 'redis.url': f'redis://{net.take()}',
                 'swarm.trackers': t.udp})
     wait_until(lambda: state(d) == 'down', what='/health says so')
     assert 'refused' in d.get('/health').json['redis']['error']

@@ -158,6 +158,8 @@ def test_a_list_gets_the_places_of_a_database_that_comes_later(net, node, ace_sw
     first = told_by(node, lambda: tracker(), s, **FAST)
     wait_until(lambda: (a := first.peers(s.key, limit=100))['phase'] == 'settled' and
                a['peer_count'] == 6, 20, 'settled')
+    wait_until(lambda: json.loads(node.db.get(JSON + s.key))['phase'] == 'settled',
+               what='it is in Redis as well')      # a moment later
     first.stop()
     here = tmp_path / 'city.mmdb'
     second = node({'geo.city_db': here, 'cache.ttl': '1m', 'cache.grace': '10m'})
@@ -409,10 +411,11 @@ def at_once(nodes, infohash, **query):
 def test_two_nodes_asked_at_once_join_once(node, swarm, tracker):
     """Ten cold swarms, whose peers take their time."""
     t, s = scripted(swarm, tracker, torrents=10, count=60, delay_ms=150)
-    conf = {'swarm.trackers': t.http}
+    conf = {'swarm.trackers': t.http, 'swarm.discovery_wait': '10s'}     # so long for a holder
     nodes = [node(conf), node(conf)]
     for infohash in s.infohashes:
-        for answer in at_once(nodes, infohash, limit=100):
+        # Settled: who names no time may hear the first list, in which not all have names yet.
+        for answer in at_once(nodes, infohash, limit=100, wait='20s'):
             assert answer['peer_count'] == answer['total_peers'] == 60
             assert all(p['client'].startswith('Scripted') for p in answer['peers'])
         assert joins_of(t, infohash) == 1, 'exactly one of them joined'
@@ -432,7 +435,8 @@ exec unshare -m sh -c 'mount -t tmpfs -o mode=700 none {run} &&
 mount -t tmpfs none /dev/shm && exec {BIN} "$@"' sh "$@"
 ''')
     wrap.chmod(0o755)
-    conf = {'swarm.trackers': t.http, 'master.run_dir': str(run), 'shm.name': '/alike'}
+    conf = {'swarm.trackers': t.http, 'master.run_dir': str(run), 'shm.name': '/alike',
+            'swarm.discovery_wait': '10s'}
     nodes = [node(conf, binary=str(wrap)) for _ in range(2)]
     for infohash in s.infohashes:
         for answer in at_once(nodes, infohash, limit=100):
@@ -804,7 +808,7 @@ def test_trouble_with_redis_is_nobodys(node, swarm, tracker, trouble):
     """Known swarms are asked for all the time, cold ones meanwhile."""
     t, s = scripted(swarm, tracker, torrents=8, count=60)
     d = node({'swarm.trackers': t.udp, 'redis.timeout': '500ms', 'cache.ttl': '1s',
-              'redis.claim': '3s'})
+              'redis.claim': '3s', 'swarm.discovery_wait': '10s'})
     d.peers(s.infohashes[0])
     load = Load(d, f'/peers/{s.infohashes[0]}', threads=2)
     began = time.monotonic()

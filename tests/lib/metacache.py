@@ -75,6 +75,11 @@ def gauges(d):
     return d.top()['gauges']
 
 
+def parked(d):
+    """How many questions wait for the collector."""
+    return sum(p['parked'] for p in d.top()['processes'] if p['role'].startswith('worker'))
+
+
 def everything_below(directory):
     """All bytes of all files."""
     out = b''

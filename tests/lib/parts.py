@@ -382,7 +382,7 @@ class Aria2(Client):
 
     def __init__(self, stage, payload, fraction=1.0, address=None):
         super().__init__(stage, 'aria2', payload, fraction, address)
-        self.port = free_port(self.address)     # it listens on all addresses
+        self.port = stage.net.port()            # it listens on all addresses
         self.proc = stage.start('aria2', [
             'aria2c', '--no-conf=true', '--enable-dht=false', '--enable-dht6=false',
             '--bt-enable-lpd=false', '--disable-ipv6=true', '--interface=' + self.address,

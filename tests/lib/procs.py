@@ -61,13 +61,17 @@ class Net:
             raise RuntimeError('no port left on ::1')
         return first
 
+    def port(self):
+        """One that nobody else has on any address, and the kernel gives to nobody."""
+        return self.ports6(1)
+
     def in_block(self, second):
         """127.<second>.X.1, for tests that need addresses with a place; also ours alone."""
         return f'127.{second}.{self.number}.1'
 
 
-def free_port(address='127.0.0.1'):
-    """Good on an address of Net; on 127.0.0.1 another process may be faster."""
+def free_port(address):
+    """On an address of Net; elsewhere another process may be faster: Net.port()."""
     with socket.socket() as s:
         s.bind((address, 0))
         return s.getsockname()[1]

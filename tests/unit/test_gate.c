@@ -1019,6 +1019,32 @@ static void test_hot(void **state)
 	world_close(&w);
 }
 
+/* A worker leaves: libevent lets go of the connection after the gate, whose room is gone then. */
+static void test_half_an_upload_at_the_end(void **state)
+{
+	static struct strict_room room = {0, 10000};
+	char *half =
+		long_request("POST /up HTTP/1.1\r\n" H "Content-Length: 400\r\n\r\nd",
+			     200, 'x', "");
+	struct gate_conf conf = usual;
+	struct world w;
+	int fd;
+
+	(void)state;
+	conf.limits.wide = wide;
+	conf.limits.nwide = PS_ARRAY_LEN(wide);
+	conf.limits.room = &room;
+	world_open(&w, &conf);
+	fd = client(&w);
+	say(&w, fd, half);
+	UNTIL(&w, room.used == 201 - conf.limits.body);
+	gate_free(&w.gate);
+	assert_int_equal(room.used, 0);
+	event_base_free(w.base);
+	close(fd);
+	free(half);
+}
+
 /* Rubbish, whole and in pieces: never a crash, always an end. */
 static void test_noise(void **state)
 {
@@ -1069,6 +1095,7 @@ int main(void)
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_hot),
+		cmocka_unit_test(test_half_an_upload_at_the_end),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -331,6 +331,33 @@ static void test_bounds(void **state)
 	assert_non_null(strstr(err, "8192"));
 }
 
+#define LINK "magnet:?xt=urn:btih:" A40
+
+static void test_trackers_of_another_link(void **state)
+{
+	static struct magnet one, other;
+	char text[MAGNET_MAX];
+
+	(void)state;
+	parse(LINK "&tr=udp://b.test:2&tr=udp://c.test:3");
+	other = m;
+	parse(LINK "&tr=udp://a.test:1&tr=udp://b.test:2");
+	one = m;
+	magnet_take_trackers(&one, &other);
+	assert_int_equal(one.ntrackers, 3);
+	assert_string_equal(magnet_tracker(&one, 2), "udp://c.test:3");
+	assert_int_equal(one.left_out, 0);
+	for (unsigned i = 0; i < 8; i++) { /* of which there is no room for the last */
+		snprintf(text, sizeof(text), LINK "&tr=http://a.test/%01009u", i);
+		parse(text);
+		magnet_take_trackers(&one, &m);
+	}
+	assert_int_equal(one.ntrackers, 3 + 7);
+	assert_int_equal(one.left_out, 1);
+	assert_true(one.ntext <= sizeof(one.text));
+	assert_string_equal(magnet_tracker(&one, 0), "udp://a.test:1");
+}
+
 static void expect_form(const char *text, const char *form)
 {
 	struct buf out;
@@ -458,11 +485,17 @@ static void test_clean(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hashes),   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_urls),     cmocka_unit_test(test_parameters),
-		cmocka_unit_test(test_so),       cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_form),     cmocka_unit_test(test_growth),
-		cmocka_unit_test(test_selected), cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_hashes),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_urls),
+		cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_so),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_trackers_of_another_link),
+		cmocka_unit_test(test_form),
+		cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_selected),
+		cmocka_unit_test(test_clean),
 	};
 
 	return cmocka_run_group_tests_name("magnet", tests, NULL, NULL);

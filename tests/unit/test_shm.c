@@ -472,6 +472,7 @@ static void top_has_words_for_people(void **state)
 	assert_string_equal(topwords_gauge(out, GAUGE_interface_why, 3, now),
 			    "has no carrier");
 	assert_string_equal(topwords_gauge(out, GAUGE_interface_ok, 1, now), "yes");
+	assert_string_equal(topwords_gauge(out, GAUGE_meta_unwritable, 0, now), "no");
 	assert_string_equal(topwords_gauge(out, GAUGE_path_since_s, 1699999960, now),
 			    "40s ago");
 	assert_string_equal(topwords_gauge(out, GAUGE_path_dht_s, 0, now), "never");

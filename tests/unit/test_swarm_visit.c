@@ -403,10 +403,9 @@ static void test_metadata_that_does_not_come_is_asked_of_one_after_the_other(voi
 		assert_int_equal(swarm_visits(w, now, v, 4), 1);
 		assert_int_equal(v[0].to.addr[15], i % 2 ? 3 : 1);
 		assert_int_equal(v[0].way, LT_WAY_PLAIN);
-		if (i == 3) {
-			swarm_plan_metadata(w, now + 3 * SWARM_METADATA_STEP_MS - 1);
-			assert_int_equal(w->plans, 0);
-		}
+		swarm_plan_metadata(w, now + SWARM_METADATA_APART_MS +
+					       i * SWARM_METADATA_STEP_MS - 1);
+		assert_int_equal(w->plans, 0);
 		now += SWARM_METADATA_GAP_MS;
 	}
 	swarm_event(w, &there, now, 1, &news);
