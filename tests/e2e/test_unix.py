@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import stat
+import struct
 import threading
 
 from procs import slow, wait_until
@@ -155,6 +156,26 @@ def test_a_trusted_proxy_names_the_client(daemon, stage):
     d.reload('[http]\ntrusted_proxies = 127.9.9.9\n')
     wait_until(lambda: d.log_lines('reload done'), what='the workers have it')
     assert statuses(by_port, '192.0.2.1', 24) == [200] * 4
+
+
+def test_who_has_hung_up_asks_for_nothing(daemon):
+    """Its address is gone with its connection: nobody could be charged for the swarm."""
+    d = daemon({'http.workers': 1})
+    worker = d.roles()['worker'][0]
+
+    def hang_up(n):
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            with socket.create_connection((d.host, d.port)) as s:
+                s.sendall(f'GET /peers/{IH}{n:02x}?wait=0 HTTP/1.1\r\nHost: a\r\n\r\n'.encode())
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        finally:
+            os.kill(worker, signal.SIGCONT)
+    for n in range(5):
+        hang_up(n)
+    assert d.get(f'/peers/{IH}ff?wait=0').status == 200
+    wait_until(lambda: d.top()['counters']['joins'], what='the swarm of one who stays')
+    assert d.top()['counters']['joins'] == 1
 
 
 def test_who_is_not_trusted_is_not_believed(daemon, stage):

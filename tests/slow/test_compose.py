@@ -258,6 +258,9 @@ def test_the_redundant_house_stands(stage, daemon, swarm, tracker):
                    what=f'{name} has Redis')
     mounts = {v.split(':')[1]: v.split(':')[0] for v in parsed['services']['nginx']['volumes']}
     assert mounts['/etc/nginx/nginx.conf'] == f'{CONF}/nginx.conf'
+    with open(mounts['/etc/nginx/nginx.conf'], encoding='ascii') as f:
+        cache = re.search(r'^ *proxy_cache_path (\S+)', f.read(), re.M)[1]
+    assert cache in parsed['services']['nginx']['tmpfs'], 'its root is read-only'
     with open(mounts['/etc/nginx/nginx-site.conf'], encoding='ascii') as f:
         site = here(f.read())
     f = Front(stage, None, site=site)
