@@ -14,6 +14,7 @@ import uuid
 import netns
 import pytest
 
+from daemon import BIN
 from load import Load
 from procs import ROOT, children, slow, wait_until
 
@@ -182,6 +183,45 @@ def test_as_it_is_shipped():
     done = subprocess.run(['unshare', '-m', 'sh', '-ec', script], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0 and 'warn' not in done.stderr, done.stderr
+
+
+UNITS = {'s': 1, 'm': 60, 'k': 1 << 10}
+
+
+def figure(text, size=False):
+    """Seconds, or bytes: 35s, 1m; 64k, 10m."""
+    number, unit = re.fullmatch(r'(\d+)([smk])', text).groups()
+    return int(number) * ((1 << 20) if size and unit == 'm' else UNITS[unit])
+
+
+def test_its_figures_agree_with_the_keys():
+    done = subprocess.run([BIN, 'config', '-c', '/dev/null'], capture_output=True, text=True,
+                          check=True, env={})
+    keys = dict(re.findall(r'^([a-z]+\.[a-z_]+) = (\S+)  # default', done.stdout, re.M))
+    with open(f'{CONF}/nginx.conf', encoding='ascii') as f:
+        text = f.read()
+
+    def said(directive, among):
+        return re.findall(rf'^ +{directive} (\S+);', among, re.M)
+    by_path = dict(re.findall(r'location (?:= )?(\S+) \{(.*?)\n        \}', text, re.S))
+    server = text[text.index('    server {'):text.index('        location /peers/')]
+    # ?wait= is 25s at most, and a parked question has 3 s more.
+    assert figure(said('proxy_read_timeout', server)[0]) > 25 + 3
+    # What a node that hangs was asked goes to the next one.
+    assert figure(said('proxy_next_upstream_timeout', server)[0]) > \
+        figure(said('proxy_read_timeout', server)[0])
+    for path in ('/api/v1/metadata', '/api/v1/metadata/batch'):
+        assert figure(said('proxy_read_timeout', by_path[path])[0]) > \
+            figure(keys['metadata.timeout']) + 10
+    assert figure(said('proxy_send_timeout', server)[0]) <= figure(keys['http.header_timeout'])
+    assert said('client_max_body_size', server) == [keys['http.max_body']]
+    assert [figure(said('client_max_body_size', by_path[p])[0], True) for p in (
+        '/api/v1/metadata', '@job', '/api/v1/metadata/batch')] == [10 << 20, 10 << 20, 512 << 10]
+    assert said('large_client_header_buffers 4', server) == [keys['http.max_uri']]
+    for name in ('nginx-site.conf', 'nginx-site.redundant.conf'):
+        with open(f'{CONF}/{name}', encoding='ascii') as f:
+            keep = said('keepalive_timeout', f.read())
+        assert figure(keep[0]) < figure(keys['http.idle_timeout'])
 
 
 # Which node -----------------------------------------------------------------------
