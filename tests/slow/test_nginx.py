@@ -13,9 +13,11 @@ import uuid
 
 import netns
 import pytest
+import web
 
 from daemon import BIN
 from load import Load
+from parts import accepts
 from procs import ROOT, children, slow, wait_until
 
 CONF = os.path.join(ROOT, 'conf')
@@ -42,7 +44,7 @@ class Asked:
 class Front:
     """nginx with the shipped files. outer: who stands before it; site: another nginx-site.conf."""
 
-    def __init__(self, stage, nodes, outer='', site=None):
+    def __init__(self, stage, nodes, outer='', site=None, wait=True):
         self.dir, self.host, self.port = stage.fresh_dir('front'), stage.net.take(), 8080
         self.outer, self.site = outer, site
         self.url = f'http://{self.host}:{self.port}'
@@ -63,7 +65,8 @@ class Front:
         done = subprocess.run([*self.argv, '-t'], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         self.proc = stage.start('front', self.argv)
-        wait_until(lambda: self.proc.must_live() and self.answers(), what='nginx answers')
+        wait_until(lambda: self.proc.must_live() and accepts(self.host, self.port) and
+                   (not wait or self.answers()), what='nginx answers')
 
     def _site_of(self, nodes):
         with open(f'{CONF}/nginx-site.conf', encoding='ascii') as f:
@@ -377,8 +380,9 @@ def test_the_inside_is_not_for_the_world(house, front, net):
 def test_request_ids(house, front):
     d = house.node()
     f = front([d.name])
-    a = f.get('/peers/x', {'X-Request-Id': 'mine-1.2_3'})
-    assert a.headers.get_all('X-Request-Id') == ['mine-1.2_3']
+    for good in ('mine-1.2_3', 'a/b:c+d=e@f~g', 'a' * 64):
+        a = f.get('/peers/x', {'X-Request-Id': good})
+        assert a.headers.get_all('X-Request-Id') == [good]
     for bad in ('two words', 'a' * 65, 'quote"', ''):
         a = f.get('/peers/x', {'X-Request-Id': bad})
         assert re.fullmatch('[0-9a-f]{32}', a.headers['X-Request-Id']), bad
@@ -400,6 +404,42 @@ def test_too_much_is_said_in_the_nodes_words(house, front):
     kill_whole(d)
     a = f.get('/peers/' + 'ab' * 20)
     assert a.status == 503 and a.json['code'] == 'no_node' and a.headers['Retry-After'] == '2'
+
+
+class Dies(web.Handler):
+    """A node that takes a question and dies of it, or has no room for one."""
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        self.server.owner.append(f'{self.command} {self.path}')
+        if 'full' in self.path:
+            self.say({'code': 'busy'}, 503, {'Retry-After': '7'})
+        else:
+            self.say('close')
+
+    do_POST = do_GET
+
+
+def test_what_is_asked_a_second_time(front, stage):
+    """What does no harm twice; a job does, and a 503 is an answer."""
+    asked, nodes = [], [stage.net.take() for _ in range(3)]
+    for address in nodes:
+        stage.at_end(web.Server(address, 8080, Dies, asked).stop)
+    f = front([f'{a}:8080' for a in nodes], wait=False)
+    link = json.dumps({'info_hash': 'ab' * 20})
+
+    def times(method, path, body=None):
+        f.reload([f'{a}:8080' for a in nodes])      # who died is forgotten
+        asked.clear()
+        a = f.request(method, path, body=body)
+        return a.status, a.headers['Retry-After'], len(asked)
+    assert times('GET', '/peers/' + 'ab' * 20) == (503, '2', 3)
+    assert times('POST', '/api/v1/metadata', link) == (503, '2', 3)
+    assert times('POST', '/api/v1/metadata/batch', f'[{link}]') == (503, '2', 3)
+    assert times('POST', '/api/v1/metadata?async=1', link) == (503, '2', 1)
+    assert times('POST', '/docs', link) == (503, '2', 1)
+    assert times('GET', '/peers/full') == (503, '7', 1)
+    assert times('POST', '/api/v1/metadata?full', link) == (503, '7', 1)
 
 
 def test_the_longest_wait_is_not_cut(house, front):
