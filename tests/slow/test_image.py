@@ -163,6 +163,8 @@ def test_it_serves_a_swarm_as_anybody(container, town, user, say):
     health = c.get('/health').json
     assert health['redis_mode'] == 'bundled' and health['redis_available'] is True
     is_locked_down(c.pid, user.partition(':')[0])
+    doubts = c.exec('peerscope', 'check').stderr
+    assert 'dht_state' not in doubts and 'cache_dir' not in doubts, doubts
     names = sorted(comm(p) for p in children(c.pid))
     assert 'redis-server' in names and len(names) == 4, names
     # What it finds lies on the volume, and is there when it is started again.
