@@ -38,6 +38,7 @@
 /* clang-format off */
 #define CONF_KEYS(X) \
 X(master, run_dir, STR, "", 0, 200, RESTART, "directory of the pid file and the Redis socket; empty: /run/peerscope if it can be written, else a private directory in /dev/shm") \
+X(master, user, STR, "", 0, 32, RESTART, "user to become when root starts us; empty: we stay who we are") \
 X(master, drain_timeout, MS, "30s", 1000, 600000, RELOAD, "how long a draining worker may finish its requests before it is killed") \
 X(http, listen, STR, "0.0.0.0:8080", 1, 400, RESTART, "where to serve HTTP, address:port or unix:/path, at most 4") \
 X(http, trusted_proxies, STR, "", 0, 1000, RELOAD, "proxies whose X-Forwarded-For names the client: addresses, networks such as 10.0.0.0/8, unix:; empty: nobody's") \

@@ -10,6 +10,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,9 @@
 #include "geo/geo.h"
 #include "master/cli.h"
 #include "master/config.h"
+#include "master/own.h"
 #include "master/sock.h"
+#include "master/user.h"
 #include "shm/seg.h"
 
 #define CHECK_FINDINGS 256 /* put in order together; a file has fewer */
@@ -32,6 +35,8 @@ extern char **environ;
 
 struct check {
 	struct config c;
+	const char *file;
+	int was_root;
 	int errors;
 	size_t n;
 	struct finding {
@@ -196,6 +201,8 @@ static int in_path(const char *program)
 	const char *path = getenv("PATH");
 	char file[1024];
 
+	if (!path)
+		path = "/bin:/usr/bin"; /* as execvp does */
 	while (path && *path) {
 		size_t len = strcspn(path, ":");
 
@@ -242,13 +249,13 @@ static void check_external(struct check *k)
 }
 
 /* 0 if a file can be made in the directory of path; else -1, and why. */
-static int dir_takes(const char *path, char err[ERRLEN])
+static int dir_takes(const char *path, int mode, char err[ERRLEN])
 {
 	char copy[1024], *dir; /* longer than any key */
 
 	snprintf(copy, sizeof copy, "%s", path);
 	dir = dirname(copy);
-	if (access(dir, W_OK | X_OK) != 0)
+	if (access(dir, mode) != 0)
 		return err_errno(err, "directory %s", dir);
 	return 0;
 }
@@ -263,7 +270,7 @@ static void check_log_file(struct check *k)
 	if (!path[0])
 		return;
 	if (stat(path, &st) != 0 && errno == ENOENT) {
-		if (dir_takes(path, err) != 0)
+		if (dir_takes(path, W_OK | X_OK, err) != 0)
 			complain(k, CONFIG_KEY_log_file, CONFIG_ERROR, err);
 		return;
 	}
@@ -279,7 +286,7 @@ static void check_state(struct check *k, const char *path, int key, const char *
 {
 	char err[ERRLEN], what[ERRLEN];
 
-	if (path[0] != '/' || dir_takes(path, err) == 0)
+	if (path[0] != '/' || dir_takes(path, W_OK | X_OK, err) == 0)
 		return; /* none, or said when the file was read */
 	err_set(what, "%s can't be kept: %s", whose, err);
 	complain(k, key, CONFIG_WARNING, what);
@@ -303,7 +310,7 @@ static void check_cache_dir(struct check *k)
 			return;
 	} else if (errno != ENOENT) {
 		err_set(err, "%s", strerror(errno));
-	} else if (dir_takes(path, err) == 0) {
+	} else if (dir_takes(path, W_OK | X_OK, err) == 0) {
 		return;
 	}
 	err_set(what, "metadata will be kept in master.run_dir: %s", err);
@@ -328,8 +335,88 @@ static void check_listen(struct check *k)
 		return; /* said when the file was read */
 	if (sock_probe(k->c.conf.http_listen, err) == 0)
 		return;
-	err_set(what, "%s (perhaps our own daemon that runs)", err);
+	err_set(what, "%s%s", err,
+		strstr(err, strerror(EADDRINUSE)) ? " (perhaps our own daemon that runs)"
+						  : "");
 	complain(k, CONFIG_KEY_http_listen, CONFIG_WARNING, what);
+}
+
+/* TCP alone: with SO_REUSEADDR, which libtorrent sets, too, a bind that does not listen keeps
+ * nobody from listening, so it does no harm to a daemon that starts this instant. */
+static int can_be_called(const struct sock_addr *at)
+{
+	int on = 1, fd = socket(at->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), rc,
+	    saved;
+
+	if (fd < 0)
+		return 0;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (at->sa.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	rc = bind(fd, (const struct sockaddr *)&at->sa, at->len);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return rc == 0;
+}
+
+/* The daemon starts all the same, and tries again until it can. */
+static void check_swarm_listen(struct check *k)
+{
+	char item[512], err[ERRLEN], what[ERRLEN];
+	const char *at = k->c.conf.swarm_listen;
+	struct sock_addr a;
+
+	while ((at = conf_list_next(at, item, sizeof item))) {
+		if (sock_parse(&a, item, err) == 0) {
+			if (can_be_called(&a))
+				continue;
+			err_set(what, "%.100s: %s; no peer can call us there now", item,
+				strerror(errno));
+		} else {
+			char *colon = strchr(item, ':');
+
+			if (!colon || colon == item || colon - item > IFNAMSIZ - 1)
+				continue; /* said when the file was read */
+			*colon = '\0';
+			if (if_nametoindex(item) > 0)
+				continue;
+			err_set(what,
+				"there is no device %s now; no peer can call us there",
+				item);
+		}
+		complain(k, CONFIG_KEY_swarm_listen, CONFIG_WARNING, what);
+	}
+}
+
+/* First of all: what follows is seen with the eyes of that user. */
+static void check_user(struct check *k)
+{
+	char err[ERRLEN];
+
+	if (user_become(k->c.conf.master_user, "", err) != 0)
+		complain(k, CONFIG_KEY_master_user, CONFIG_ERROR, err);
+	else if (k->c.conf.master_user[0] && k->file && access(k->file, R_OK) != 0)
+		complain(k, CONFIG_KEY_master_user, CONFIG_WARNING,
+			 "can't read this file, so a reload will be refused");
+}
+
+/* serve makes it, with no more than its last name. */
+static void check_run_dir(struct check *k)
+{
+	const char *path = k->c.conf.master_run_dir;
+	char err[ERRLEN];
+	struct stat st;
+	int rc;
+
+	if (path[0] != '/')
+		return; /* there is always one, or said when the file was read */
+	if (stat(path, &st) != 0 && errno == ENOENT)
+		rc = dir_takes(path, k->was_root ? F_OK : W_OK | X_OK, err);
+	else
+		rc = own_dir_check(path, err);
+	if (rc != 0)
+		complain(k, CONFIG_KEY_master_run_dir, CONFIG_ERROR, err);
 }
 
 static void check_sources(struct check *k)
@@ -353,6 +440,10 @@ int cmd_check(const struct cli *cli)
 	/* Its return value is what say() counted. */
 	loaded = config_load(&k->c, cli->file, cli->opts, cli->nopts, environ, say, k);
 	PS_ASSERT(loaded == k->errors);
+	k->file = cli->file;
+	k->was_root = geteuid() == 0;
+	check_user(k);
+	check_run_dir(k);
 	check_geo(k);
 	check_shm(k);
 	if (k->c.conf.redis_mode == REDIS_BUNDLED)
@@ -365,7 +456,10 @@ int cmd_check(const struct cli *cli)
 	check_state(k, k->c.conf.swarm_state, CONFIG_KEY_swarm_state, "known peers");
 	check_cache_dir(k);
 	check_interface(k);
-	check_listen(k);
+	if (!own_is_held(k->c.conf.master_run_dir)) { /* else it is we who listen there */
+		check_listen(k);
+		check_swarm_listen(k);
+	}
 	check_sources(k);
 	print_findings(k);
 	rc = k->errors > 0;

@@ -79,6 +79,16 @@ static int make_dir(const char *path, int private, char err[ERRLEN])
 	return check_dir(path, private, err);
 }
 
+const char *own_wish(const char *configured)
+{
+	return configured[0] ? configured : "/run/peerscope";
+}
+
+int own_dir_check(const char *path, char err[ERRLEN])
+{
+	return check_dir(path, 0, err);
+}
+
 int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN])
 {
 	if (configured[0]) {
@@ -86,7 +96,7 @@ int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN])
 			return err_set(err, "master.run_dir is too long");
 		return make_dir(out, 0, err);
 	}
-	snprintf(out, OWN_PATH, "/run/peerscope");
+	snprintf(out, OWN_PATH, "%s", own_wish(configured));
 	if (make_dir(out, 0, err) == 0)
 		return 0;
 	snprintf(out, OWN_PATH, OWN_PRIVATE "%u", (unsigned)geteuid());
@@ -188,6 +198,27 @@ void own_close(struct own *o)
 		remove_empty(o->dir);
 	close(o->pid_fd);
 	o->pid_fd = -1;
+}
+
+/* By another process only: who closes any descriptor of the file loses his own lock. */
+int own_is_held(const char *configured)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[OWN_SOCK];
+	int fd, held;
+
+	snprintf(path, sizeof path, "%s/peerscope.pid", own_wish(configured));
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && !configured[0]) {
+		snprintf(path, sizeof path, OWN_PRIVATE "%u/peerscope.pid",
+			 (unsigned)geteuid());
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	}
+	if (fd < 0)
+		return 0;
+	held = fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+	close(fd);
+	return held;
 }
 
 /* --- segment ------------------------------------------------------------ */

@@ -33,6 +33,13 @@ struct own {
  */
 PS_MUST int own_dir(char out[OWN_PATH], const char *configured, char err[ERRLEN]);
 
+/* The first that own_dir would try. */
+const char *own_wish(const char *configured);
+/* Would own_dir take this one, which is there? 0, or -1 and why not. */
+PS_MUST int own_dir_check(const char *path, char err[ERRLEN]);
+/* Does a daemon run in that directory? 0 also if we may not look. */
+int own_is_held(const char *configured);
+
 /* Directory and pid file, locked. A second daemon is refused by its pid. */
 PS_MUST int own_open(struct own *o, const char *configured, char err[ERRLEN]);
 /* The same, of which another image of ours holds the lock by pid_fd. */

@@ -27,6 +27,7 @@
 #include "master/config.h"
 #include "master/master.h"
 #include "master/notify.h"
+#include "master/user.h"
 #include "shm/selfpage.h"
 #include "shm/stat.h"
 
@@ -470,6 +471,8 @@ static int configure(struct master *m, char err[ERRLEN])
 	if (bad > 0)
 		return err_set(err, "%d error%s in the configuration", bad,
 			       bad == 1 ? "" : "s");
+	if (user_become(m->conf.master_user, own_wish(m->conf.master_run_dir), err) != 0)
+		return -1;
 	return log_open("master", (enum log_level)m->conf.log_level,
 			m->conf.log_format == LOG_JSON, m->conf.log_file, err);
 }

@@ -293,11 +293,12 @@ def test_ctrl_c_of_an_idle_daemon_is_quiet(daemon):
     wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
     group = [p for p in [d.pid, *d.pids()] if os.getpgid(p) == os.getpgid(d.pid)]
     assert len(group) == 4              # all but Redis, which would not ignore it
+    said = len(d.log())                 # that Redis is slow to start is another matter
     for pid in group:                   # as a terminal does, only at once
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
     assert d.proc.wait(10) == 0
-    assert not re.search(r' (warn|error) ', d.log()), d.log()
+    assert not re.search(r' (warn|error) ', d.log()[said:]), d.log()
 
 
 # What people see ------------------------------------------------------------
@@ -488,7 +489,7 @@ def test_check_of_databases(tmp_path, mmdb):
     f = tmp_path / 'p.conf'
     f.write_text(f'[geo]\ncity_db = {tmp_path}/late.mmdb\nasn_db = {mmdb}/asn.mmdb\n'
                  f'more_db = {mmdb}/old.mmdb,{tmp_path}/late2.mmdb\n[redis]\nmode = off\n')
-    r = run('check', '-c', str(f), '-o', 'http.listen=127.0.0.1:0')
+    r = run('check', '-c', str(f), '-o', 'http.listen=127.0.0.1:0', '-o', 'swarm.listen=')
     assert r.returncode == 0, r.stderr
     assert r.stderr.splitlines() == [
         f'{f}:2: geo.city_db: city database {tmp_path}/late.mmdb: No such file or directory; '
@@ -565,7 +566,7 @@ def test_check_lists_in_the_order_of_lines(tmp_path, net):
     r = run('check', '-c', str(f))
     assert r.returncode == 1 and 'p.conf:2: log.file: is a directory' in r.stderr
     f.write_text(f.read_text().replace(str(tmp_path), str(tmp_path / 'p.log')))
-    r = run('check', '-c', str(f))
+    r = run('check', '-c', str(f), '-o', 'swarm.listen=')
     assert (r.returncode, r.stderr) == (0, '') and not (tmp_path / 'p.log').exists()
 
 
