@@ -20,7 +20,8 @@ def ask(word, text, tmp_path, *opts):
     path.write_text(text)
     return subprocess.run([BIN, word, '-c', str(path), '-o', 'http.listen=127.0.0.1:0',
                            '-o', 'redis.mode=off', '-o', 'swarm.listen=', *opts],
-                          env={'PATH': os.environ['PATH']}, capture_output=True, text=True, timeout=30, check=False)
+                          env={'PATH': os.environ['PATH']}, capture_output=True, text=True,
+                          timeout=30, check=False)
 
 
 @pytest.fixture
