@@ -43,7 +43,8 @@ class Asker:
             'connection_speed': 500, 'torrent_connect_boost': 255,
             'enable_outgoing_utp': False, 'allow_multiple_connections_per_ip': True,
             'out_enc_policy': lt.enc_policy.disabled, 'dht_bootstrap_nodes': '',
-            'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False, **settings})
+            'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False,
+            'min_reconnect_time': 1, 'max_failcount': 100, **settings})
         p = lt.parse_magnet_uri(f'magnet:?xt=urn:btih:{infohash}'
                                 + (f'&tr={tracker}' if tracker else ''))
         p.save_path = stage.dir
