@@ -4,7 +4,7 @@
 #   docker buildx build --platform linux/amd64,linux/arm64 -t peerscope .
 #
 # The build stage always runs on the builder's own architecture and compiles for the one that
-# is asked for: nothing is emulated. README.md, "In a container", has how to run it.
+# is asked for: nothing is emulated. doc/containers.md has how to run it.
 FROM --platform=$BUILDPLATFORM docker.io/library/debian:bookworm-slim AS build
 ARG TARGETARCH
 WORKDIR /src
