@@ -364,6 +364,15 @@ static void leave_now(struct coll *c)
 	event_base_loopbreak(c->base);
 }
 
+/* Another binary is about to take over; if its segment is another one, the table of ours is
+ * known to it only by this. */
+static void save_for_upgrade(struct coll *c)
+{
+	state_save(c);
+	if (kid_send(c->kid.chan_fd, KID_M_SAVED, 0, -1) != 0)
+		log_warn("collector", "the master does not hear us");
+}
+
 static void on_chan(evutil_socket_t fd, short what, void *arg)
 {
 	struct coll *c = arg;
@@ -377,6 +386,8 @@ static void on_chan(evutil_socket_t fd, short what, void *arg)
 			reconfigure(c, got);
 		else if (msg.type == KID_M_DRAIN)
 			leave_now(c);
+		else if (msg.type == KID_M_SAVE)
+			save_for_upgrade(c);
 		else if (msg.type == KID_M_REOPEN && log_reopen(err) != 0)
 			log_warn("log", "%s", err);
 		if (got >= 0)
@@ -532,6 +543,22 @@ static void ring_workers(const struct coll *c)
 		kid_ring(c->kid.worker_bell_fd[i]);
 }
 
+/* A new segment, and the old collector still serves who uses the other one: the table is
+ * filled, so that new workers have something to answer from, and that is all. */
+static int restore(struct coll *c, char err[ERRLEN])
+{
+	if (seg_attach(&c->seg, c->kid.seg_fd, SEG_COLLECTOR, err) != 0)
+		return -1;
+	stat_own(c->seg, (uint32_t)(2 * c->kid.nworkers));
+	if (ptab_open(&c->ptab, c->seg, SEG_COLLECTOR, err) != 0)
+		return -1;
+	c->base = event_base_new();
+	if (!c->base || tier_open(c) != 0)
+		return err_set(err, "out of memory");
+	state_load(c);
+	return 0;
+}
+
 int collector_main(const struct kid *k)
 {
 	struct coll *c = calloc(1, sizeof(*c));
@@ -542,10 +569,13 @@ int collector_main(const struct kid *k)
 	c->kid = *k;
 	complete(&c->kid.conf, k->run_dir);
 	c->lt_bell_fd = -1;
-	if (kid_enter(k, err) != 0 || coll_open(c, err) != 0) {
+	if (kid_enter(k, err) != 0 ||
+	    (k->restore ? restore(c, err) : coll_open(c, err)) != 0) {
 		log_fatal("collector", "%s", err);
 		return 1;
 	}
+	if (k->restore)
+		_exit(0); /* nothing else was begun */
 	selfpage_write(seg_page(c->seg, (uint32_t)c->nlanes));
 	beat(c, clock_ms()); /* who stops before its first second hangs, too */
 	if (kid_send(k->chan_fd, KID_M_READY, 0, -1) != 0) {

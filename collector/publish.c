@@ -247,7 +247,7 @@ int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p)
 	memset(p, 0, sizeof(*p));
 	known = c->geo && geo_lookup(c->geo, addr, p);
 	geosay_fill(p, &told);
-	if (geosay_wanted(p) && !places_pending(c))
+	if (c->geoweb && geosay_wanted(p) && !places_pending(c))
 		known |= geoweb_place(c->geoweb, addr, p);
 	stat_add(STAT_geo_hits, (uint64_t)(known != 0));
 	return known;

@@ -28,6 +28,7 @@ struct kid {
 	uint32_t gen;			/* worker: no two processes of a slot share it; collector: epoch */
 	uint32_t generation;		/* worker: as people count; only a reload moves it */
 	int nlisten;			/* addresses in http.listen */
+	int restore;			/* collector: fill the table from swarm.state, and exit */
 	int chan_fd;			/* SOCK_SEQPACKET to the master; EOF: it is gone */
 	int seg_fd;
 	int collector_bell_fd;		/* eventfd: workers ring, the collector waits */
@@ -41,11 +42,13 @@ struct kid {
 
 /* Messages. To the master: */
 #define KID_M_READY 1u			/* serving; arg unused */
+#define KID_M_SAVED 8u			/* collector: known peers are in swarm.state */
 #define KID_M_LEAVE 6u			/* collector: drain and end the daemon with code arg */
 /* To a child: */
 #define KID_M_DRAIN 2u			/* stop accepting, finish, exit 0 */
 #define KID_M_LISTEN 3u			/* worker: arg is the mask of indexes to listen on */
 #define KID_M_CONF 4u			/* collector: new settings; fd is a memfd with struct conf */
+#define KID_M_SAVE 7u			/* collector: write them there, for another image */
 #define KID_M_REOPEN 5u			/* open the log file again */
 
 struct kid_msg {

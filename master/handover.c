@@ -98,6 +98,7 @@ void handover_give_sup(struct handover *h, const struct sup *t)
 		to->wanted = (uint32_t)from->wanted;
 		to->ready = (uint32_t)from->ready;
 		to->again = (uint32_t)from->again;
+		to->elsewhere = (uint32_t)from->elsewhere;
 		to->gen = from->gen;
 		to->generation = from->generation;
 		to->fast_deaths = from->fast_deaths;
@@ -123,6 +124,7 @@ void handover_take_sup(const struct handover *h, struct sup *t, uint64_t drain_m
 		to->wanted = from->wanted != 0;
 		to->ready = from->ready != 0;
 		to->again = from->again != 0;
+		to->elsewhere = from->elsewhere != 0;
 		to->gen = from->gen;
 		to->generation = from->generation;
 		to->fast_deaths = from->fast_deaths;

@@ -27,7 +27,7 @@ struct handover_row {			/* of the supervision table, and its child */
 	int32_t pid, chan_fd;		/* 0: nobody; -1: none */
 	uint32_t state, wanted, ready, again;
 	uint32_t gen, generation, fast_deaths, mask, deaths;
-	uint32_t spare;
+	uint32_t elsewhere;
 	uint64_t started_ms, due_ms;	/* monotonic, which goes on */
 };
 

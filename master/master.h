@@ -56,6 +56,8 @@ PS_MUST int spawn_row(struct master *m, int row, uint32_t gen, int again);
 /* One line about an exit: what the row was, how it ended, what out does about it. */
 void spawn_obituary(struct master *m, int row, const struct sup_row *was,
 		    const struct sup_actions *out);
+/* A collector in no row that fills the table and exits. Its pid, or 0 (logged). */
+pid_t spawn_restorer(struct master *m);
 void spawn_kill(struct master *m, int row, const char *why);
 /* Take all exits that are there, strangers' too (PID 1). */
 void spawn_reap(struct master *m);

@@ -297,3 +297,36 @@ out:
 	close(guard);
 	return rc;
 }
+
+static void next_name(char out[OWN_PATH], const char *name)
+{
+	snprintf(out, OWN_PATH, "%s.next", name);
+}
+
+int own_segment_next(struct seg **out, const char *name, const struct shm_dims *d,
+		     char err[ERRLEN])
+{
+	char next[OWN_PATH];
+	int leftover;
+
+	next_name(next, name);
+	return own_segment(out, next, d, &leftover, err);
+}
+
+int own_segment_show(const char *name, char err[ERRLEN])
+{
+	char next[OWN_PATH], from[OWN_PATH + 16], to[OWN_PATH];
+
+	next_name(next, name);
+	snprintf(from, sizeof from, "/dev/shm%s", next);
+	shm_path(to, name);
+	return rename(from, to) == 0 ? 0 : err_errno(err, "rename to %s", to);
+}
+
+void own_segment_drop(const char *name)
+{
+	char next[OWN_PATH];
+
+	next_name(next, name);
+	seg_unlink(next);
+}

@@ -55,4 +55,13 @@ void own_close(struct own *o);
 PS_MUST int own_segment(struct seg **out, const char *name, const struct shm_dims *d,
 			int *leftover, char err[ERRLEN]);
 
+/*
+ * Beside ours, under another name, for an upgrade: own_segment_show gives it our name, and
+ * whoever looks by name finds it instead of the old one, which goes when its last user does.
+ */
+PS_MUST int own_segment_next(struct seg **out, const char *name, const struct shm_dims *d,
+			     char err[ERRLEN]);
+PS_MUST int own_segment_show(const char *name, char err[ERRLEN]);
+void own_segment_drop(const char *name);	/* it is not to be used after all */
+
 #endif

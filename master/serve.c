@@ -233,6 +233,8 @@ static void read_chan(struct master *m, int row)
 			close(fd); /* a child has none to give */
 		if (msg.type == KID_M_READY)
 			master_event(m, SUP_E_READY, row, 0);
+		else if (msg.type == KID_M_SAVED)
+			m->up.saving_ms = 0;
 		else if (msg.type == KID_M_LEAVE)
 			leave_for(m, (int)msg.arg);
 	}
@@ -486,8 +488,7 @@ static int follow(struct master *m, char err[ERRLEN])
 	if (upgrade_take(m, err) != 0 || open_signals(m, err) != 0)
 		return -1;
 	spawn_reap(m); /* who left meanwhile */
-	if (!m->cli->takeback)
-		master_event(m, SUP_E_GENERATION, 0, 0);
+	upgrade_begin(m);
 	return 0;
 }
 

@@ -142,8 +142,10 @@ static void announce(struct master *m, int row, uint32_t gen, int again)
 	atomic_store(&page->started_ms, clock_wall_ms());
 	if (again)
 		atomic_fetch_add(&head->respawns, 1);
-	if (m->sup.row[row].role == KID_COLLECTOR)
+	if (m->sup.row[row].role == KID_COLLECTOR) {
+		atomic_store(&head->hold_ms, 0);
 		atomic_store(&head->epoch, gen);
+	}
 }
 
 static void born(struct master *m, int row, pid_t pid, int chan_fd)
@@ -218,6 +220,30 @@ fail:
 	if (kid_fd >= 0)
 		close(kid_fd);
 	return -1;
+}
+
+pid_t spawn_restorer(struct master *m)
+{
+	int row = sup_collector_row(&m->sup), kid_fd;
+	char err[ERRLEN];
+	pid_t pid;
+
+	fill_kid(m, row, 0, -1);
+	m->kid.restore = 1;
+	kid_fd = kid_pack("peerscope-kid", &m->kid, sizeof m->kid, err);
+	if (kid_fd < 0) {
+		log_warn("upgrade", "the new table starts empty: %s", err);
+		return 0;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		collector_child(m, row, kid_fd);
+	close(kid_fd);
+	if (pid > 0)
+		return pid;
+	log_warn("upgrade", "the new table starts empty: fork: %s", strerror(errno));
+	return 0;
 }
 
 void spawn_kill(struct master *m, int row, const char *why)

@@ -49,7 +49,7 @@ int sup_beats(const struct sup *t, int row)
 {
 	const struct sup_row *r = &t->row[row];
 
-	return r->state == SUP_RUNNING && r->role != KID_REDIS;
+	return r->state == SUP_RUNNING && r->role != KID_REDIS && !r->elsewhere;
 }
 
 void sup_init(struct sup *t, int nworkers, int has_redis, uint64_t drain_ms)
@@ -107,6 +107,7 @@ static struct sup_action *start_row(struct sup *t, struct sup_actions *out, int 
 	r->state = SUP_STARTING;
 	r->wanted = 1;
 	r->ready = 0;
+	r->elsewhere = 0;
 	r->gen = gen;
 	r->mask = is_worker(t, i) ? 1u << r->index : 0;
 	r->started_ms = now;
@@ -227,7 +228,7 @@ static void renew_collector(struct sup *t, struct sup_actions *out, uint64_t now
 	int i = sup_collector_row(t);
 	struct sup_row *r = &t->row[i];
 
-	t->renew = 0;
+	t->renew = SUP_RENEW_NOT;
 	if (r->state == SUP_COOLING) {
 		restart_row(t, out, i, now);
 		return;
@@ -245,7 +246,7 @@ static void adopt(struct sup *t, struct sup_actions *out, uint64_t now)
 	for (int i = 0; i < t->nworkers; i++)
 		drain_row(t, out, t->half * t->nworkers + i, t->drain_ms, now);
 	t->half = !t->half;
-	if (t->renew)
+	if (t->renew == SUP_RENEW_AT_ONCE)
 		renew_collector(t, out, now);
 	/* It had said that starting again is pointless; the settings are others now. */
 	if (coll->state == SUP_COOLING && coll->due_ms == SUP_NEVER)
@@ -258,7 +259,8 @@ static void adopt(struct sup *t, struct sup_actions *out, uint64_t now)
  */
 static void give_up(struct sup *t, struct sup_actions *out, const char *why, uint64_t now)
 {
-	t->staged = t->renew = 0;
+	t->staged = 0;
+	t->renew = SUP_RENEW_NOT;
 	act(out, SUP_A_GIVE_UP, -1)->why = why;
 	for (int i = 0; i < t->nworkers; i++) {
 		int row = !t->half * t->nworkers + i;
@@ -495,8 +497,11 @@ static void settle(struct sup *t, struct sup_actions *out, uint64_t now)
 		return;
 	}
 	share_out(t, out);
-	if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half) ||
-	    t->row[sup_collector_row(t)].again)
+	if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half))
+		return;
+	if (t->renew)
+		renew_collector(t, out, now);
+	if (t->row[sup_collector_row(t)].again)
 		return;
 	if (t->upgrade) { /* reads the configuration, too */
 		t->upgrade = 0;

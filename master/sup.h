@@ -63,6 +63,10 @@ enum sup_phase {			/* of the daemon; order matters: >= SUP_LEAVE leaves */
 	SUP_GONE = 6,			/* SUP_A_EXIT was said */
 };
 
+/* The generation that starts brings a new collector: at once, since it finds the same segment
+ * as the old one; or when the old workers have left, who use another segment with it. */
+enum sup_renew { SUP_RENEW_NOT, SUP_RENEW_AT_ONCE, SUP_RENEW_LAST };
+
 struct sup_row {
 	enum sup_state state;
 	enum kid_role role;
@@ -70,6 +74,7 @@ struct sup_row {
 	int wanted;			/* to be started again when it dies */
 	int ready;			/* was RUNNING in this life */
 	int again;			/* collector: draining, and then started anew */
+	int elsewhere;			/* in another segment: we don't see its page */
 	uint32_t gen;			/* of this life, see start_row; collector: epoch */
 	uint32_t generation;		/* worker: as people count; a respawn keeps it */
 	uint32_t fast_deaths;
@@ -89,7 +94,7 @@ struct sup {
 	int staged;			/* the other half is starting */
 	int hup;			/* a reload waits for free slots */
 	int upgrade;			/* and so does an upgrade */
-	int renew;			/* the generation that starts brings a new collector */
+	int renew;			/* enum sup_renew */
 	int exit_code;
 	uint32_t last_gen, last_generation, last_epoch;
 	uint64_t term_ms;		/* when the first TERM came */

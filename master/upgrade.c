@@ -1,4 +1,4 @@
-/* upgrade.c -- USR2: another binary takes our place; see upgrade.h. */
+/* upgrade.c -- USR2: another binary is tried, and takes our place; see upgrade.h. */
 #include "master/upgrade.h"
 
 #include <errno.h>
@@ -15,15 +15,15 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "master/config.h"
 #include "master/master.h"
 #include "master/notify.h"
 #include "master/said.h"
+#include "master/upgrade_int.h"
 #include "shm/stat.h"
 
 extern char **environ;
 
-static void closefd(int *fd)
+void upgrade_close(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -63,7 +63,7 @@ void upgrade_init(struct master *m)
 
 /* The file behind fd, with our own arguments. The name of the process becomes a number,
  * which the new image mends. */
-static void image_exec(const struct master *m, int fd, const char *flag, int hand_fd)
+void upgrade_exec(const struct master *m, int fd, const char *flag, int hand_fd)
 {
 	char path[40], number[16];
 	char **argv = calloc((size_t)m->cli->argc + 4, sizeof *argv);
@@ -131,29 +131,34 @@ static struct handover *hand(struct master *m, char err[ERRLEN])
 		(void)err_errno(err, "/proc/self/exe");
 		goto fail;
 	}
+	if (m->up.apart) { /* children that are elsewhere to us are at home there, and ours gone */
+		h->seg_fd = m->up.in->seg_fd;
+		h->seg_lock_fd = m->up.in->seg_lock_fd;
+		for (int i = 0; i < SUP_ROWS; i++)
+			h->row[i].elsewhere = 0;
+	}
 	/* Who goes back finds what it gave us; we have not understood it. */
 	h->conf_fd = m->up.in ? fcntl(m->up.in->conf_fd, F_DUPFD_CLOEXEC, 3)
 			      : kid_pack("peerscope-conf", &m->conf, sizeof m->conf, err);
 	if (h->conf_fd >= 0)
 		return h;
 fail:
-	closefd(&h->back_fd);
+	upgrade_close(&h->back_fd);
 	free(h);
 	return NULL;
 }
 
-static void unhand(struct handover **h)
+void upgrade_unhand(struct handover **h)
 {
 	if (!*h)
 		return;
-	closefd(&(*h)->back_fd);
-	closefd(&(*h)->conf_fd);
+	upgrade_close(&(*h)->back_fd);
+	upgrade_close(&(*h)->conf_fd);
 	free(*h);
 	*h = NULL;
 }
 
-/* Returns only if it fails: -1, err, and all is as it was. */
-static int hand_over(struct master *m, int fd, const char *flag, char err[ERRLEN])
+void upgrade_hand_over(struct master *m, int fd, const char *flag, char err[ERRLEN])
 {
 	struct handover *h = hand(m, err);
 	int hand_fd = h ? kid_pack("peerscope-handover", h, sizeof *h, err) : -1;
@@ -161,13 +166,12 @@ static int hand_over(struct master *m, int fd, const char *flag, char err[ERRLEN
 	if (hand_fd >= 0) {
 		handover_keep(h, 1);
 		(void)fcntl(hand_fd, F_SETFD, 0);
-		image_exec(m, fd, flag, hand_fd);
+		upgrade_exec(m, fd, flag, hand_fd);
 		(void)err_errno(err, "execve");
 		handover_keep(h, 0);
 		close(hand_fd);
 	}
-	unhand(&h);
-	return -1;
+	upgrade_unhand(&h);
 }
 
 /* --- the probe ------------------------------------------------------------ */
@@ -176,7 +180,7 @@ static void refuse(struct master *m, const char *why)
 {
 	stat_inc(upgrades_refused);
 	log_error("upgrade", "%s is not used: %s; nothing was changed", m->up.exe, why);
-	closefd(&m->up.exe_fd);
+	upgrade_close(&m->up.exe_fd);
 }
 
 static void probe_child(const struct master *m, const struct handover *h, int hand_fd,
@@ -192,7 +196,7 @@ static void probe_child(const struct master *m, const struct handover *h, int ha
 	said_redirect(m->up.said_fd);
 	handover_keep(h, 1);
 	(void)fcntl(hand_fd, F_SETFD, 0);
-	image_exec(m, m->up.exe_fd, "--takeover-check", hand_fd);
+	upgrade_exec(m, m->up.exe_fd, "--takeover-check", hand_fd);
 	dprintf(2, "it can't be executed: %s\n", strerror(errno));
 	_exit(127);
 }
@@ -224,26 +228,38 @@ static int probe_start(struct master *m, char err[ERRLEN])
 		goto out;
 	}
 	m->up.due_ms = clock_ms() + UPGRADE_PROBE_MS;
+	m->up.late = 0;
 	rc = 0;
 out:
-	closefd(&hand_fd);
-	unhand(&h);
+	upgrade_close(&hand_fd);
+	upgrade_unhand(&h);
 	if (rc != 0)
-		closefd(&m->up.said_fd);
+		upgrade_close(&m->up.said_fd);
 	return rc;
+}
+
+/* Should the segment be another one, this is all that is known of peers. */
+static void ask_to_save(struct master *m)
+{
+	int row = sup_collector_row(&m->sup);
+
+	if (m->sup.row[row].state == SUP_RUNNING && m->child[row].chan_fd >= 0 &&
+	    kid_send(m->child[row].chan_fd, KID_M_SAVE, 0, -1) == 0)
+		m->up.saving_ms = clock_ms();
 }
 
 void upgrade_ask(struct master *m)
 {
 	char err[ERRLEN];
 
-	if (m->sup.phase != SUP_UP || m->up.pid || m->up.exe_fd >= 0) {
+	if (m->sup.phase != SUP_UP || m->up.pid || m->up.exe_fd >= 0 || m->up.in) {
 		log_notice("upgrade", "USR2: %s; ignored",
 			   m->sup.phase < SUP_UP   ? "the daemon is not up yet"
 			   : m->sup.phase > SUP_UP ? "the daemon is leaving"
 						   : "one is under way already");
 		return;
 	}
+	ask_to_save(m);
 	log_notice("upgrade", "USR2: trying %s",
 		   m->up.exe[0] ? m->up.exe : "a binary whose path is not known");
 	if (probe_start(m, err) != 0)
@@ -265,12 +281,16 @@ int upgrade_reaped(struct master *m, pid_t pid, int status)
 	static char text[SAID_TEXT];
 	char last[ERRLEN];
 
+	if (pid != 0 && pid == m->up.restorer) {
+		upgrade_restored(m, status);
+		return 1;
+	}
 	if (pid != m->up.pid || pid == 0)
 		return 0;
 	m->up.pid = 0;
 	said_all(m->up.said_fd, text);
 	said_last(m->up.said_fd, last);
-	closefd(&m->up.said_fd);
+	upgrade_close(&m->up.said_fd);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
 	    strncmp(last, UPGRADE_GOOD, strlen(UPGRADE_GOOD)) == 0) {
 		m->up.due_ms = UINT64_MAX;
@@ -280,7 +300,7 @@ int upgrade_reaped(struct master *m, pid_t pid, int status)
 		return 1;
 	}
 	repeat(text);
-	if (m->up.due_ms == 0)
+	if (m->up.late)
 		refuse(m, "it did not answer in time");
 	else if (WIFSIGNALED(status))
 		refuse(m, "it crashed");
@@ -301,186 +321,41 @@ static void go(struct master *m)
 	m->up.go = 0;
 	log_info("upgrade", "executing %s", m->up.exe);
 	notify_reloading("upgrading");
-	if (hand_over(m, m->up.exe_fd, "--takeover", err) != 0)
-		refuse(m, err);
+	upgrade_hand_over(m, m->up.exe_fd, "--takeover", err);
+	refuse(m, err);
 	notify_say("READY=1\nSTATUS=serving as before: no upgrade: %s", err);
 	master_event(m, SUP_E_TICK, 0, 0); /* a reload may wait, too */
 }
 
+/* Its word comes by its channel, which wakes the loop. */
+static int is_saving(struct master *m)
+{
+	uint64_t until = m->up.saving_ms + UPGRADE_SAVE_MS, now = clock_ms();
+
+	if (!m->up.saving_ms || now >= until ||
+	    m->child[sup_collector_row(&m->sup)].chan_fd < 0) {
+		m->up.saving_ms = 0;
+		return 0;
+	}
+	m->up.due_ms = until;
+	return 1;
+}
+
 void upgrade_turn(struct master *m)
 {
-	if (clock_ms() >= m->up.due_ms && m->up.pid) {
-		m->up.due_ms = 0; /* late: for its obituary */
-		kill(m->up.pid, SIGKILL);
+	if (clock_ms() >= m->up.due_ms) {
+		m->up.due_ms = UINT64_MAX;
+		m->up.late = m->up.pid != 0;
+		if (m->up.pid)
+			kill(m->up.pid, SIGKILL);
+		if (m->up.restorer)
+			kill(m->up.restorer, SIGKILL);
 	}
 	if (m->sup.phase != SUP_UP)
 		return;
 	if (m->up.back_why)
 		upgrade_back(m, m->up.back_why);
 	m->up.back_why = NULL;
-	if (m->up.go)
+	if (m->up.go && !is_saving(m))
 		go(m);
-}
-
-/* --- the new image ---------------------------------------------------------- */
-
-int upgrade_receive(struct master *m, char err[ERRLEN])
-{
-	struct handover *h = xcalloc(1, sizeof *h);
-
-	m->up.in_fd = m->cli->hand_fd;
-	if (kid_unpack(m->up.in_fd, h, sizeof *h, err) != 0 ||
-	    handover_check(h, err) != 0) {
-		free(h);
-		return -1;
-	}
-	m->up.in = h;
-	handover_keep(h, 0);
-	(void)fcntl(m->up.in_fd, F_SETFD, FD_CLOEXEC);
-	/* execve of a descriptor made it a number */
-	(void)prctl(PR_SET_NAME, strrchr(h->exe, '/') + 1);
-	if (!m->cli->takeback)
-		return 0;
-	if (kid_unpack(h->conf_fd, &m->conf, sizeof m->conf, err) != 0)
-		return -1;
-	return log_open("master", (enum log_level)m->conf.log_level,
-			m->conf.log_format == LOG_JSON, m->conf.log_file, err);
-}
-
-static int same_settings(const struct master *m, char err[ERRLEN])
-{
-	struct conf was;
-	char names[ERRLEN / 2];
-
-	handover_take_conf(m->up.in, &m->conf, &was);
-	if (config_diff_restart(&was, &m->conf, names, sizeof names) > 0)
-		return err_set(err, "only a restart can change %s", names);
-	return 0;
-}
-
-static void take_children(struct master *m)
-{
-	const struct handover *h = m->up.in;
-
-	spawn_init(m);
-	for (int i = 0; i < SUP_ROWS; i++) {
-		m->child[i].pid = h->row[i].pid;
-		m->child[i].chan_fd = h->row[i].chan_fd;
-		m->child[i].deaths = h->row[i].deaths;
-		if (h->row[i].state == SUP_KILLED)
-			m->child[i].killed_for = "before the upgrade";
-	}
-}
-
-int upgrade_take(struct master *m, char err[ERRLEN])
-{
-	const struct handover *h = m->up.in;
-
-	if ((!m->cli->takeback && same_settings(m, err) != 0) ||
-	    sock_take(&m->socks, h->listen_fd, (int)h->naddr, (int)h->nworkers, err) !=
-		    0 ||
-	    seg_take(&m->seg, h->seg_lock_fd, err) != 0)
-		return -1;
-	own_take(&m->own, h->run_dir, h->pid_fd, h->own_fallback != 0);
-	m->seg_fd = h->seg_fd;
-	m->redis_said_fd = h->said_fd;
-	m->collector_bell_fd = h->collector_bell_fd;
-	memcpy(m->worker_bell_fd, h->worker_bell_fd, sizeof m->worker_bell_fd);
-	stat_own(m->seg, 2 * h->nworkers + 1);
-	take_children(m);
-	handover_take_sup(h, &m->sup, m->conf.master_drain_timeout_ms);
-	m->staged = m->conf;
-	if (m->cli->takeback) {
-		stat_inc(upgrades_refused);
-		log_error("upgrade",
-			  "the new binary could not serve: back to %s, which goes on",
-			  PEERSCOPE_VERSION);
-		notify_say("READY=1\nSTATUS=serving as before: no upgrade");
-		upgrade_done(m);
-		return 0;
-	}
-	m->sup.renew = 1;
-	log_notice("upgrade", "peerscope %s takes over from %s: %u workers, segment %s",
-		   PEERSCOPE_VERSION, h->from, h->nworkers, m->conf.shm_name);
-	return 0;
-}
-
-void upgrade_done(struct master *m)
-{
-	if (!m->up.in)
-		return;
-	if (!m->cli->takeback) {
-		stat_inc(upgrades);
-		log_notice("upgrade",
-			   "done: %s serves; the old workers drain, the collector is "
-			   "replaced",
-			   PEERSCOPE_VERSION);
-	}
-	unhand(&m->up.in);
-	closefd(&m->up.in_fd);
-}
-
-void upgrade_back(struct master *m, const char *why)
-{
-	struct handover *h = m->up.in;
-	char err[ERRLEN] = "it was not kept";
-
-	if (!h)
-		return;
-	log_error("upgrade", "%s; back to %s", why, h->from);
-	if (m->seg) { /* children may have come and gone */
-		(void)hand_over(m, h->back_fd, "--takeback", err);
-	} else {
-		handover_keep(h, 1);
-		(void)fcntl(m->up.in_fd, F_SETFD, 0);
-		image_exec(m, h->back_fd, "--takeback", m->up.in_fd);
-		(void)err_errno(err, "execve");
-	}
-	log_error("upgrade", "%s can't be had back: %s", h->from, err);
-}
-
-/* --- the probe's side -------------------------------------------------------- */
-
-static void say(void *arg, enum config_kind kind, const char *text)
-{
-	(void)arg;
-	fprintf(stderr, "%s%s\n", kind == CONFIG_ERROR ? "" : "warning: ", text);
-}
-
-static int check(struct master *m, const struct cli *cli, char err[ERRLEN])
-{
-	struct config *c = xcalloc(1, sizeof *c);
-	int bad;
-
-	m->cli = cli;
-	if (upgrade_receive(m, err) != 0)
-		return -1;
-	bad = config_load(c, cli->file, cli->opts, cli->nopts, environ, say, NULL);
-	m->conf = c->conf;
-	free(c);
-	if (bad > 0)
-		return err_set(err, "the configuration has %d error%s", bad,
-			       bad == 1 ? "" : "s");
-	return same_settings(m, err);
-}
-
-int upgrade_check(const struct cli *cli)
-{
-	struct master *m = xcalloc(1, sizeof *m);
-	struct seg *seg = NULL;
-	char err[ERRLEN];
-	int same;
-
-	if (check(m, cli, err) != 0) {
-		fprintf(stderr, "%s\n", err);
-		return 1;
-	}
-	same = seg_attach(&seg, m->up.in->seg_fd, SEG_VIEWER, err) == 0;
-	if (!same) {
-		fprintf(stderr, "%s\n", err);
-		return 1;
-	}
-	seg_close(&seg);
-	printf(UPGRADE_GOOD "%s, with the same segment\n", PEERSCOPE_VERSION);
-	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -24,7 +24,7 @@
 
 #define SHM_MAGIC 0x31504f4353504550ull		/* "PEPSCOP1" */
 #ifndef SHM_VERSION				/* a test has another one */
-#define SHM_VERSION 5u
+#define SHM_VERSION 6u
 #endif
 #define SHM_LINE 64
 #define SHM_PAGE 4096
@@ -81,6 +81,8 @@ struct shm_head {
 	shm_u32 epoch;			/* goes up with each new collector */
 	shm_u32 draining;		/* 1: the daemon is leaving */
 	shm_u32 respawns;		/* children started again after a death */
+	shm_u64 hold_ms;		/* monotonic: since then the next collector is on its
+					 * way, for an upgrade, and questions wait; 0: no */
 };
 _Static_assert(sizeof(struct shm_head) <= SHM_PAGE, "the header is one page");
 

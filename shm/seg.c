@@ -403,6 +403,18 @@ int seg_take(struct seg **out, int fd, char err[ERRLEN])
 	return map_all(out, fd, SEG_MASTER, &copy.dims, err);
 }
 
+int seg_fits(int fd, const struct shm_dims *want, char err[ERRLEN])
+{
+	struct shm_head copy;
+
+	if (read_head(&copy, fd, err) != 0)
+		return -1;
+	if (memcmp(&copy.dims, want, sizeof(*want)) != 0)
+		return err_set(err,
+			       "segment has other sizes than this program would use");
+	return 0;
+}
+
 int seg_view(struct seg **out, const char *name, char err[ERRLEN])
 {
 	int fd = shm_open(name, O_RDONLY, 0);

@@ -42,6 +42,9 @@ PS_MUST int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ER
 /* Master: the same of a segment that an earlier image of this process made. Takes fd,
  * if it succeeds; it holds a lock which closing it would drop. */
 PS_MUST int seg_take(struct seg **out, int fd, char err[ERRLEN]);
+/* Is it the segment that seg_create would make, for these sizes? 0, or -1 and in what it is another
+ * one. Opens and closes nothing, for the lock's sake. */
+PS_MUST int seg_fits(int fd, const struct shm_dims *want, char err[ERRLEN]);
 /* By name, for `top` and `healthcheck`. -1 with a sentence if there is none. */
 PS_MUST int seg_view(struct seg **out, const char *name, char err[ERRLEN]);
 /* Does a process other than ours hold the lock that a master keeps on its segment for

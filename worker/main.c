@@ -233,6 +233,7 @@ static int start(struct worker *w, char err[ERRLEN])
 	w->page = seg_page(w->seg, (uint32_t)k->slot);
 	atomic_store_explicit(&w->page->parked, 0, memory_order_relaxed);
 	lane_enter(w->lane);
+	w->hold_ms = atomic_load(&seg_head(w->seg)->hold_ms);
 	w->epoch = atomic_load_explicit(&seg_head(w->seg)->epoch, memory_order_acquire);
 	w->base = make_base();
 	if (!w->base)

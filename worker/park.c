@@ -1,9 +1,13 @@
 /* park.c -- requests that wait for the collector; see park.h. */
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "shm/stat.h"
 #include "worker/park.h"
 
+#define PARK_HOLD_LOOK_MS 100
+/* Longer than a collector is away for: its workers drain first, and then it has to stop. */
+#define PARK_HOLD_MORE_MS 20000
 #define PARK_INDEX_BITS 14 /* http.max_parked is at most 16384 */
 
 struct park {
@@ -28,12 +32,34 @@ static void forget(struct parked *p)
 		stat_inc(lane_full); /* its wait ends by itself */
 }
 
+static void arm(struct parked *p, uint64_t ms)
+{
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	evtimer_add(&p->timer, &tv);
+}
+
+static uint64_t hold_of(const struct worker *w)
+{
+	uint64_t since =
+		atomic_load_explicit(&seg_head(w->seg)->hold_ms, memory_order_acquire);
+
+	return since && clock_ms() - since < w->conf->master_drain_timeout_ms +
+						     PARK_HOLD_MORE_MS
+		       ? since
+		       : 0;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct parked *p = arg;
 
 	(void)fd;
 	(void)what;
+	if (p->ask.w->hold_ms || hold_of(p->ask.w)) {
+		arm(p, PARK_HOLD_LOOK_MS); /* park_bell ends it */
+		return;
+	}
 	stat_inc(peers_park_late);
 	forget(p);
 	p->kind->late(p);
@@ -86,7 +112,6 @@ void park_free(struct park **park)
 struct parked *park_take(struct park *park, const struct ask *ask,
 			 const struct parked_kind *kind, uint64_t ms)
 {
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 	struct worker *w = park->w;
 	struct parked *p = park->free;
 
@@ -108,7 +133,9 @@ struct parked *park_take(struct park *park, const struct ask *ask,
 	p->token = lane_token(w->kid->slot, w->kid->gen,
 			      p->uses << PARK_INDEX_BITS | p->index);
 	evtimer_assign(&p->timer, w->base, on_timer, p);
-	evtimer_add(&p->timer, &tv);
+	p->began_ms = clock_ms();
+	p->late_ms = p->began_ms + ms;
+	arm(p, ms);
 	return p;
 }
 
@@ -184,6 +211,33 @@ static void push_all(struct park *park, int new_collector)
 	}
 }
 
+/* All clocks go on; they stood still since then. */
+static void release_all(struct park *park, uint64_t since_ms)
+{
+	uint64_t now = clock_ms();
+
+	for (uint32_t i = 0; i < park->places; i++) {
+		struct parked *p = &park->place[i];
+		uint64_t stood;
+
+		if (!p->used)
+			continue;
+		stood = now - (p->began_ms > since_ms ? p->began_ms : since_ms);
+		p->until_ms += stood;
+		p->late_ms += stood;
+		arm(p, p->late_ms > now ? p->late_ms - now : 0);
+	}
+}
+
+static void look_at_hold(struct worker *w)
+{
+	uint64_t since = hold_of(w);
+
+	if (w->hold_ms && !since)
+		release_all(w->park, w->hold_ms);
+	w->hold_ms = since;
+}
+
 /* Completions first: what an old collector finished is not asked again. */
 void park_bell(struct worker *w)
 {
@@ -202,6 +256,7 @@ void park_bell(struct worker *w)
 		else
 			stat_inc(lane_old);
 	}
+	look_at_hold(w);
 	moved = epoch != w->epoch;
 	w->epoch = epoch;
 	if (moved || w->repush) {

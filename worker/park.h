@@ -7,6 +7,9 @@
  *                                             |          (new collector: pushed again)
  *                                             +-- client gone: JOB_FORGET, kind->release
  *                                             +-- deadline: JOB_FORGET, kind->late
+ *
+ * While an upgrade replaces the collector (hold_ms in the segment's header) all clocks here stand
+ * still: the next one gets the questions with the time that they had left.
  */
 #ifndef PEERSCOPE_WORKER_PARK_H
 #define PEERSCOPE_WORKER_PARK_H
@@ -48,6 +51,7 @@ struct parked {
 	struct peers_question q;	/* peers.c */
 	void *own;			/* of other kinds */
 	uint64_t until_ms;		/* monotonic: the collector answers by then */
+	uint64_t began_ms, late_ms;	/* monotonic: park_take, and our own deadline */
 	uint64_t token;
 	int pushed;			/* the collector of this epoch has it */
 	/* park.c */

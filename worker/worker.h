@@ -33,6 +33,7 @@ struct worker {
 	struct swarm_copy *copy;	/* scratch: one swarm is read at a time */
 	struct pick *pick;		/* scratch: and filtered */
 	uint32_t epoch;			/* of the collector that knows our tokens */
+	uint64_t hold_ms;		/* of the header, as we saw it last */
 	uint64_t sending_bytes;		/* of answers that one client alone gets */
 	struct meta_seen *meta_seen;	/* files of the cache that are known to be whole */
 	struct strict_room uploads;	/* bodies beyond http.max_body */

@@ -226,3 +226,50 @@ def test_one_that_fails_gives_way_to_the_old(installed, how):
     configure(d, '[cache]\nttl = 31s\n')
     put(d.exe, image(OTHER))
     upgrade(d)
+
+
+# Another layout of the shared memory -------------------------------------------------------
+def test_another_layout_means_another_segment(installed, swarm):
+    """The old one is nobody's in the end; what was known of peers is known in the new one."""
+    s = swarm([{'count': 3, 'progress': 100}])
+    d = installed({'redis.mode': 'bundled'})
+    d.get(f'/peers/{s.infohash}?wait=0&' + '&'.join(f'x.pe={a}:{p}' for a, p in s.endpoints()))
+    d.until_peers(s.infohash, lambda g: len(g) == 3 and all(p['client'] for p in g.values()))
+    path = '/dev/shm' + d.conf['shm.name']
+    segment, redis, names = os.stat(path).st_ino, d.roles()['redis'], set(os.listdir('/dev/shm'))
+    for n, exe in enumerate((LAYOUT, BIN, LAYOUT)):
+        put(d.exe, read(exe))
+        d.binary = exe
+        upgrade(d)
+        assert len(d.log_lines('a new segment: segment has layout')) == n + 1
+        assert os.stat(path).st_ino != segment
+        segment = os.stat(path).st_ino
+        a = d.peers(s.infohash, wait='0')
+        assert a['total_peers'] == 3 and all(p['client'] for p in a['peers'])
+        assert d.roles()['redis'] == redis and len(d.pids()) == 4
+        for pid in [d.pid, *d.roles()['worker'], d.collector()]:
+            assert not [f for f in mapped(pid) if '(deleted)' in f and 'shm' in f]
+    mine = {n for n in os.listdir('/dev/shm') if n.startswith(d.conf['shm.name'][1:])}
+    assert mine == {d.conf['shm.name'][1:]} and names
+    again = d.command('serve')
+    assert again.returncode == 1, 'the locks are held'
+
+
+def mapped(pid):
+    with open(f'/proc/{pid}/maps', encoding='ascii') as f:
+        return {line.split(maxsplit=5)[5].strip() for line in f if line.count(' ') > 5 and '/' in line}
+
+
+def test_another_layout_under_64_busy_connections(installed, swarm, tracker):
+    s = Swarms(swarm, tracker)
+    d = installed(s.conf)
+    s.meet(d)
+    load = Busy(d, s)
+    for exe in LAYOUT, BIN:
+        put(d.exe, read(exe))
+        d.binary = exe
+        upgrade(d)
+        load.goes_on()
+    load.stop()
+    print(f'{load.total()} answers, {load.answers}, the longest took {load.longest:.2f} s')
+    assert load.failures == []
