@@ -236,7 +236,7 @@ def test_another_layout_means_another_segment(installed, swarm):
     d.get(f'/peers/{s.infohash}?wait=0&' + '&'.join(f'x.pe={a}:{p}' for a, p in s.endpoints()))
     d.until_peers(s.infohash, lambda g: len(g) == 3 and all(p['client'] for p in g.values()))
     path = '/dev/shm' + d.conf['shm.name']
-    segment, redis, names = os.stat(path).st_ino, d.roles()['redis'], set(os.listdir('/dev/shm'))
+    segment, redis = os.stat(path).st_ino, d.roles()['redis']
     for n, exe in enumerate((LAYOUT, BIN, LAYOUT)):
         put(d.exe, read(exe))
         d.binary = exe
@@ -250,14 +250,14 @@ def test_another_layout_means_another_segment(installed, swarm):
         for pid in [d.pid, *d.roles()['worker'], d.collector()]:
             assert not [f for f in mapped(pid) if '(deleted)' in f and 'shm' in f]
     mine = {n for n in os.listdir('/dev/shm') if n.startswith(d.conf['shm.name'][1:])}
-    assert mine == {d.conf['shm.name'][1:]} and names
+    assert mine == {d.conf['shm.name'][1:]}
     again = d.command('serve')
     assert again.returncode == 1, 'the locks are held'
 
 
 def mapped(pid):
     with open(f'/proc/{pid}/maps', encoding='ascii') as f:
-        return {line.split(maxsplit=5)[5].strip() for line in f if line.count(' ') > 5 and '/' in line}
+        return {line.split(maxsplit=5)[5].strip() for line in f if '/' in line}
 
 
 def test_another_layout_under_64_busy_connections(installed, swarm, tracker):

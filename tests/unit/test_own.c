@@ -239,6 +239,54 @@ static void test_leftover_of_the_dead_is_taken(void **state)
 	seg_close(&s);
 }
 
+/* For an upgrade: at no moment can anybody else have the name. */
+static void test_segment_beside(void **state)
+{
+	struct seg *s = NULL, *next = NULL;
+	struct stat shown, is;
+	char path[128];
+	int leftover;
+
+	(void)state;
+	assert_int_equal(own_segment(&s, name, &dims, &leftover, err), 0);
+	assert_int_equal(seg_fits(seg_fd(s), &dims, err), 0);
+	assert_int_equal(own_segment_next(&next, name, &dims, err), 0);
+	own_segment_drop(name);
+	seg_close(&next);
+	assert_int_equal(elsewhere(segment_refused), 0);
+	assert_int_equal(own_segment_next(&next, name, &dims, err), 0);
+	assert_int_equal(elsewhere(segment_refused), 0);
+	assert_int_equal(own_segment_show(name, err), 0);
+	seg_close(&s);
+	assert_int_equal(elsewhere(segment_refused), 0);
+	snprintf(path, sizeof path, "/dev/shm%s", name);
+	assert_int_equal(stat(path, &shown), 0);
+	assert_int_equal(fstat(seg_fd(next), &is), 0);
+	assert_int_equal(shown.st_ino, is.st_ino);
+	assert_int_equal(own_segment_show(name, err), -1); /* there is none */
+	seg_unlink(name);
+	seg_close(&next);
+}
+
+static void test_segment_that_does_not_fit(void **state)
+{
+	struct shm_dims other = dims;
+	struct seg *s = NULL;
+	int leftover;
+
+	(void)state;
+	assert_int_equal(own_segment(&s, name, &dims, &leftover, err), 0);
+	other.slots++;
+	assert_int_equal(seg_fits(seg_fd(s), &other, err), -1);
+	assert_non_null(strstr(err, "other sizes"));
+	*(uint32_t *)(void *)&seg_head_rw(s)->version = SHM_VERSION + 1;
+	assert_int_equal(seg_fits(seg_fd(s), &dims, err), -1);
+	assert_non_null(strstr(err, "layout"));
+	assert_int_equal(elsewhere(segment_refused), 0);
+	seg_unlink(name);
+	seg_close(&s);
+}
+
 /* One of those that race for the name: waits for the start, tries, says how it went,
  * and holds what it got until all have tried. */
 static int race(const int go[2], const int hold[2], int done)
@@ -429,6 +477,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_daemon_per_segment, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_leftover_of_the_dead_is_taken, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_segment_beside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_segment_that_does_not_fit, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_race_for_the_segment, setup,
 						teardown),

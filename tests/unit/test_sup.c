@@ -702,7 +702,7 @@ static void test_renewed_collector(void **state)
 
 	(void)state;
 	setup_up(&s);
-	s.t.renew = 1;
+	s.t.renew = SUP_RENEW_AT_ONCE;
 	GENERATION(&s, "start(w2,2) start(w3,2)");
 	READY(&s, 2, "");
 	READY(&s, 3, "adopt drain(w0) drain(w1) drain(c)");
@@ -717,6 +717,31 @@ static void test_renewed_collector(void **state)
 	DIES(&s, C(&s), 1, "cool(c,100) reload"); /* this is one */
 }
 
+/* The segment is another one: the old collector is there as long as its workers. */
+static void test_collector_renewed_last(void **state)
+{
+	struct stage s;
+
+	(void)state;
+	setup_up(&s);
+	s.t.renew = SUP_RENEW_LAST;
+	s.t.row[0].elsewhere = s.t.row[1].elsewhere = s.t.row[C(&s)].elsewhere = 1;
+	GENERATION(&s, "start(w2,2) start(w3,2)");
+	for (int i = 0; i <= SUP_LOOKS; i++) { /* pages that we don't see don't count */
+		assert_false(sup_beats(&s.t, 0));
+		BEAT(&s, 0, 0, "");
+		BEAT(&s, C(&s), 0, "");
+	}
+	READY(&s, 2, "");
+	READY(&s, 3, "adopt drain(w0) drain(w1)");
+	DIES(&s, 0, 0, "");
+	UPGRADE(&s, "");
+	DIES(&s, 1, 0, "drain(c)");
+	DIES(&s, C(&s), 0, "start(c,2) upgrade");
+	READY(&s, C(&s), "");
+	assert_true(sup_beats(&s.t, C(&s)));
+}
+
 static void test_renewed_collector_that_cools(void **state)
 {
 	struct stage s;
@@ -724,7 +749,7 @@ static void test_renewed_collector_that_cools(void **state)
 	(void)state;
 	setup_up(&s);
 	DIES(&s, C(&s), EXIT_STAY_DOWN, "down(c)");
-	s.t.renew = 1;
+	s.t.renew = SUP_RENEW_AT_ONCE;
 	GENERATION(&s, "start(w2,2) start(w3,2)");
 	READY(&s, 2, "");
 	READY(&s, 3, "adopt drain(w0) drain(w1) start(c,2)");
@@ -736,7 +761,7 @@ static void test_new_image_whose_generation_fails(void **state)
 
 	(void)state;
 	setup_up(&s);
-	s.t.renew = 1;
+	s.t.renew = SUP_RENEW_AT_ONCE;
 	GENERATION(&s, "start(w2,2) start(w3,2)");
 	DIES(&s, 2, 1, "give-up kill(w3)");
 	assert_false(s.t.renew);
@@ -750,7 +775,7 @@ static void test_term_while_the_collector_is_renewed(void **state)
 
 	(void)state;
 	setup_up(&s);
-	s.t.renew = 1;
+	s.t.renew = SUP_RENEW_AT_ONCE;
 	GENERATION(&s, "start(w2,2) start(w3,2)");
 	READY(&s, 2, "");
 	READY(&s, 3, "adopt drain(w0) drain(w1) drain(c)");
@@ -816,7 +841,8 @@ static void carry_out(struct world *w, const struct stage *s)
 			break;
 		case SUP_A_RELOAD: w->reload = 1; break;
 		case SUP_A_UPGRADE: /* a new image follows, and does this */
-			w->reload = w->renew = 1;
+			w->reload = 1;
+			w->renew = 1 + (int)rnd(2);
 			w->upgrades++;
 			break;
 		case SUP_A_ADOPT: w->adopts++; break;
@@ -876,7 +902,7 @@ static int walk_step(struct world *w, struct stage *s)
 		w->reload = 0;
 		if (rnd(4) == 0)
 			return 0; /* a broken file */
-		s->t.renew = w->renew;
+		s->t.renew = (int)w->renew;
 		w->renew = 0;
 		step(s, SUP_E_GENERATION, 0, 0);
 	} else if (what < 550) {
@@ -1049,6 +1075,7 @@ int main(void)
 		cmocka_unit_test(test_who_drains_or_is_redis_does_not_beat),
 		cmocka_unit_test(test_upgrade_waits_for_a_reload),
 		cmocka_unit_test(test_renewed_collector),
+		cmocka_unit_test(test_collector_renewed_last),
 		cmocka_unit_test(test_renewed_collector_that_cools),
 		cmocka_unit_test(test_new_image_whose_generation_fails),
 		cmocka_unit_test(test_term_while_the_collector_is_renewed),

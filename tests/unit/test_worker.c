@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "worker/bodies.h"
 #include "worker/park.h"
 #include "worker/peers.h"
@@ -280,10 +282,30 @@ static void on_late(struct parked *p)
 
 static const struct parked_kind kind = {.late = on_late};
 
+/* The master's view of a segment, and a worker's. */
+static struct seg *segment(struct worker *w)
+{
+	static struct conf conf;
+	struct shm_dims dims;
+	struct seg *seg;
+	char name[64], err[ERRLEN];
+
+	conf_defaults(&conf);
+	w->conf = &conf;
+	snprintf(name, sizeof(name), "/peerscope-unit-%ld", (long)getpid());
+	seg_dims(&dims, &conf, 4);
+	assert_int_equal(seg_create(&seg, name, &dims, NULL, err), 0);
+	seg_unlink(name);
+	assert_int_equal(seg_attach(&w->seg, seg_fd(seg), SEG_WORKER, err), 0);
+	assert_int_equal(lane_open(&w->lane, w->seg, w->kid->slot, err), 0);
+	return seg;
+}
+
 static void test_park(void **state)
 {
 	static struct kid kid;
 	struct worker w = {.kid = &kid};
+	struct seg *seg = segment(&w);
 	struct ask ask = {.w = &w};
 	struct parked *p[4];
 	uint64_t old;
@@ -319,6 +341,55 @@ static void test_park(void **state)
 	assert_int_equal(park_used(w.park), 0);
 	park_free(&w.park);
 	event_base_free(w.base);
+	lane_close(&w.lane);
+	seg_close(&w.seg);
+	seg_close(&seg);
+}
+
+/* While the collector is replaced nobody is late, and time does not pass. */
+static void test_park_on_hold(void **state)
+{
+	static struct kid kid;
+	struct worker w = {.kid = &kid};
+	struct seg *seg = segment(&w);
+	struct ask ask = {.w = &w};
+	struct shm_head *head = seg_head_rw(seg);
+	struct parked *p;
+	uint64_t began;
+
+	(void)state;
+	lates = 0;
+	w.base = event_base_new();
+	w.park = park_new(&w, 4);
+	atomic_store(&head->hold_ms, clock_ms());
+	park_bell(&w);
+	p = park_take(w.park, &ask, &kind, 150);
+	assert_non_null(p);
+	began = p->began_ms;
+	p->until_ms = began + 100;
+	while (clock_ms() < began + 400)
+		event_base_loop(w.base, EVLOOP_ONCE);
+	assert_int_equal(lates, 0);
+	atomic_store(&head->hold_ms, 0);
+	event_base_loop(w.base, EVLOOP_ONCE); /* not seen yet */
+	assert_int_equal(lates, 0);
+	park_bell(&w);
+	assert_true(p->until_ms >= began + 500 && p->late_ms == p->until_ms + 50);
+	assert_int_equal(event_base_dispatch(w.base), 1);
+	assert_int_equal(lates, 1);
+	assert_true(clock_ms() >= began + 550);
+	/* It ends by itself, and when the daemon leaves. */
+	atomic_store(&head->hold_ms, 1);
+	assert_non_null(park_take(w.park, &ask, &kind, 1));
+	atomic_store(&head->draining, 1);
+	park_bell(&w);
+	assert_int_equal(event_base_dispatch(w.base), 1);
+	assert_int_equal(lates, 2);
+	park_free(&w.park);
+	event_base_free(w.base);
+	lane_close(&w.lane);
+	seg_close(&w.seg);
+	seg_close(&seg);
 }
 
 int main(void)
@@ -333,6 +404,7 @@ int main(void)
 		cmocka_unit_test(test_bodies_are_bounded),
 		cmocka_unit_test(test_body_outlives_its_place),
 		cmocka_unit_test(test_park),
+		cmocka_unit_test(test_park_on_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
