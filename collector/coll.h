@@ -250,7 +250,8 @@ void wait_answer_all(struct coll *c, const struct swarm *w, enum lane_rc rc);
  * Redis what others know of it. */
 void wait_for(struct coll *c, struct swarm *w, const struct shm_job *job);
 void wait_forget(struct coll *c, uint64_t token);	/* the asker has left */
-int wait_has(const struct coll *c, uint64_t token);
+/* Does its asker wait already? Then until this one says. */
+int wait_has(struct coll *c, const struct shm_job *job);
 /* The same for metadata: until f ends, or the job's time (LANE_META_NONE). Token 0: nobody
  * waits. */
 void wait_for_meta(struct coll *c, const struct fetch_flight *f, const struct shm_job *job);

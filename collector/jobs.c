@@ -320,9 +320,9 @@ static void job_peers(struct coll *c, const struct shm_job *job, const uint8_t *
 
 /* A lane outlives its collector, and a new one is given all questions once more: who had not
  * been heard by the old one would have two places, and be refused for want of a third. */
-static int is_held(const struct coll *c, const struct shm_job *job)
+static int is_held(struct coll *c, const struct shm_job *job)
 {
-	return job->token && job->kind != JOB_FORGET && wait_has(c, job->token);
+	return job->token && job->kind != JOB_FORGET && wait_has(c, job);
 }
 
 void jobs_take(struct coll *c)

@@ -334,12 +334,15 @@ void wait_for_meta(struct coll *c, const struct fetch_flight *f,
 		q->until_ms = job->deadline_ms;
 }
 
-int wait_has(const struct coll *c, uint64_t token)
+int wait_has(struct coll *c, const struct shm_job *job)
 {
-	const struct waiter *q = c->waiters;
+	struct waiter *q = c->waiters;
+	uint64_t until_ms = clock_ms() + job->wait_ms;
 
-	while (q && q->token != token)
+	while (q && q->token != job->token)
 		q = q->next;
+	if (q && until_ms > q->until_ms && until_ms < job->deadline_ms)
+		q->until_ms = until_ms;
 	return q != NULL;
 }
 

@@ -66,7 +66,7 @@ static void give_to_collector(struct master *m)
 	int row = sup_collector_row(&m->sup), fd;
 	char err[ERRLEN];
 
-	if (m->child[row].chan_fd < 0 || m->sup.row[row].again)
+	if (m->child[row].chan_fd < 0 || m->up.in)
 		return; /* the next one starts with it */
 	fd = kid_pack("peerscope-conf", &m->conf, sizeof m->conf, err);
 	if (fd < 0) {

@@ -231,9 +231,10 @@ static void read_chan(struct master *m, int row)
 	while (c->chan_fd >= 0 && (rc = kid_recv(c->chan_fd, &msg, &fd)) == 1) {
 		if (fd >= 0)
 			close(fd); /* a child has none to give */
-		if (msg.type == KID_M_READY)
+		if (msg.type == KID_M_READY) {
 			master_event(m, SUP_E_READY, row, 0);
-		else if (msg.type == KID_M_SAVED)
+			upgrade_ready(m, row);
+		} else if (msg.type == KID_M_SAVED)
 			m->up.saving_ms = 0;
 		else if (msg.type == KID_M_LEAVE)
 			leave_for(m, (int)msg.arg);

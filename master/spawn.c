@@ -142,10 +142,8 @@ static void announce(struct master *m, int row, uint32_t gen, int again)
 	atomic_store(&page->started_ms, clock_wall_ms());
 	if (again)
 		atomic_fetch_add(&head->respawns, 1);
-	if (m->sup.row[row].role == KID_COLLECTOR) {
-		atomic_store(&head->hold_ms, 0);
+	if (m->sup.row[row].role == KID_COLLECTOR)
 		atomic_store(&head->epoch, gen);
-	}
 }
 
 static void born(struct master *m, int row, pid_t pid, int chan_fd)

@@ -171,13 +171,20 @@ static void show_segment(struct master *m)
 	m->up.apart = 0;
 }
 
-/* The collector leaves now; questions wait for the next one. */
-static void hold(struct master *m)
+/* Questions wait for the next collector, since then; 0: it is there. */
+static void hold(struct master *m, uint64_t since_ms)
 {
-	atomic_store(&seg_head_rw(m->seg)->hold_ms, clock_ms());
+	atomic_store(&seg_head_rw(m->seg)->hold_ms, since_ms);
 	for (int i = 0; i < KID_SLOTS; i++)
 		if (m->worker_bell_fd[i] >= 0)
 			kid_ring(m->worker_bell_fd[i]);
+}
+
+void upgrade_ready(struct master *m, int row)
+{
+	if (row == sup_collector_row(&m->sup) &&
+	    atomic_load(&seg_head_rw(m->seg)->hold_ms) != 0)
+		hold(m, 0);
 }
 
 void upgrade_done(struct master *m)
@@ -188,7 +195,7 @@ void upgrade_done(struct master *m)
 		if (m->up.apart)
 			show_segment(m);
 		else
-			hold(m);
+			hold(m, clock_ms());
 		stat_inc(upgrades);
 		log_notice("upgrade",
 			   "done: %s serves; the old workers drain, the collector is "

@@ -149,6 +149,12 @@ struct parked *park_find(struct park *park, uint64_t token)
 
 int park_begin(struct parked *p)
 {
+	if (hold_of(p->ask.w)) { /* for the next collector: park_bell */
+		p->ask.w->repush = 1;
+		stat_inc(peers_parked);
+		http_wait(&p->ask, &p->waiting);
+		return 0;
+	}
 	if (p->kind->push(p) != 0) {
 		stat_inc(lane_full);
 		if (p->kind->release)
@@ -211,22 +217,31 @@ static void push_all(struct park *park, int new_collector)
 	}
 }
 
-/* All clocks go on; they stood still since then. */
-static void release_all(struct park *park, uint64_t since_ms)
+/*
+ * Its clock goes on; it stood still since then. The next collector begins anew with the
+ * swarm: who had less left than such a beginning takes has that.
+ */
+static void let_go(struct parked *p, uint64_t since_ms, uint64_t now)
+{
+	uint64_t least = p->ask.w->conf->swarm_discovery_wait_ms;
+	uint64_t more = now - (p->began_ms > since_ms ? p->began_ms : since_ms);
+
+	if (least > p->until_ms - p->began_ms)
+		least = p->until_ms - p->began_ms;
+	if (p->until_ms + more < now + least)
+		more = now + least - p->until_ms;
+	p->until_ms += more;
+	p->late_ms += more;
+	arm(p, p->late_ms > now ? p->late_ms - now : 0);
+}
+
+static void let_all_go(struct park *park, uint64_t since_ms)
 {
 	uint64_t now = clock_ms();
 
-	for (uint32_t i = 0; i < park->places; i++) {
-		struct parked *p = &park->place[i];
-		uint64_t stood;
-
-		if (!p->used)
-			continue;
-		stood = now - (p->began_ms > since_ms ? p->began_ms : since_ms);
-		p->until_ms += stood;
-		p->late_ms += stood;
-		arm(p, p->late_ms > now ? p->late_ms - now : 0);
-	}
+	for (uint32_t i = 0; i < park->places; i++)
+		if (park->place[i].used)
+			let_go(&park->place[i], since_ms, now);
 }
 
 static void look_at_hold(struct worker *w)
@@ -234,7 +249,7 @@ static void look_at_hold(struct worker *w)
 	uint64_t since = hold_of(w);
 
 	if (w->hold_ms && !since)
-		release_all(w->park, w->hold_ms);
+		let_all_go(w->park, w->hold_ms);
 	w->hold_ms = since;
 }
 
@@ -257,6 +272,8 @@ void park_bell(struct worker *w)
 			stat_inc(lane_old);
 	}
 	look_at_hold(w);
+	if (w->hold_ms)
+		return; /* they are pushed with the time that they have then */
 	moved = epoch != w->epoch;
 	w->epoch = epoch;
 	if (moved || w->repush) {
