@@ -276,9 +276,12 @@ class Daemon:
             if self.exit_expected == 0:
                 out.append(f'left behind: {shm}')
         kept = tuple(os.path.join(self.run_dir, n, '') for n in ('meta', 'jobs'))
+        states = ['dht.state', 'swarms.state']
+        if self.exit_expected is None:      # killed, perhaps while it wrote one
+            states += [n + '.new' for n in states]
         for where in self.cwd, self.run_dir:
             out += [f'left behind: {p}' for p in self.payload_files(where)
-                    if os.path.basename(p) not in ('dht.state', 'swarms.state')
+                    if os.path.basename(p) not in states
                     and not p.startswith(kept)]
         return out
 
