@@ -75,3 +75,23 @@ def test_without_a_path_programs_are_where_exec_finds_them():
     assert check('redis.mode=bundled', env={}) == (0, [])
     code, said = check('redis.mode=bundled', env={'PATH': '/nonexistent'})
     assert code == 0 and 'redis-server is not in PATH' in said[0]
+
+
+def test_a_secret_in_a_file_is_read_again_and_never_shown(daemon, stage):
+    path = stage.path('secret')
+
+    def keep(text):
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text + '\n')
+    keep('first-s3cret')
+    d = daemon(file=f'[metadata]\nwebhook_secret_file = {path}\n',
+               env={'PEERSCOPE_VPN_API_KEY_FILE': path})
+    shown = d.command('config').stdout
+    assert f'metadata.webhook_secret = ***  # {d.file}:2\n' in shown
+    assert 'vpn.api_key = ***  # env PEERSCOPE_VPN_API_KEY_FILE\n' in shown
+    keep('second-s3cret')
+    d.reload(f'[metadata]\nwebhook_secret_file = {path}\n')
+    assert d.log_lines('reload: changed metadata.webhook_secret, vpn.api_key')
+    os.unlink(path)
+    assert d.command('check').returncode == 1
+    assert 's3cret' not in d.log() + shown + d.command('check').stderr
