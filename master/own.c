@@ -330,3 +330,18 @@ void own_segment_drop(const char *name)
 	next_name(next, name);
 	seg_unlink(next);
 }
+
+void own_segment_sweep(const char *name)
+{
+	char next[OWN_PATH];
+	pid_t pid;
+	int fd;
+
+	next_name(next, name);
+	fd = shm_open(next, O_RDWR, 0);
+	if (fd < 0)
+		return;
+	if (lock_file(fd, &pid) == 0)
+		seg_unlink(next);
+	close(fd);
+}

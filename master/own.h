@@ -63,5 +63,7 @@ PS_MUST int own_segment_next(struct seg **out, const char *name, const struct sh
 			     char err[ERRLEN]);
 PS_MUST int own_segment_show(const char *name, char err[ERRLEN]);
 void own_segment_drop(const char *name);	/* it is not to be used after all */
+/* What a daemon left there that was killed in the midst of that; nobody else's. */
+void own_segment_sweep(const char *name);
 
 #endif

@@ -402,6 +402,7 @@ static int open_segment(struct master *m, int nworkers, char err[ERRLEN])
 	struct shm_dims dims;
 	int leftover;
 
+	own_segment_sweep(m->conf.shm_name);
 	seg_dims(&dims, &m->conf, nworkers);
 	if (own_segment(&m->seg, m->conf.shm_name, &dims, &leftover, err) != 0)
 		return -1;

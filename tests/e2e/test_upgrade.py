@@ -1,7 +1,6 @@
 """USR2: another binary takes the daemon over, and nobody notices."""
 import os
 import re
-import shutil
 import signal
 
 import pytest
@@ -9,85 +8,23 @@ import pytest
 from busy import Busy, Swarms
 from daemon import BIN
 from load import Load
-from procs import comm, fds, slow, wait_until
-
-VERSION = open(os.path.join(os.path.dirname(__file__), '..', '..', 'VERSION'),
-               encoding='ascii').read().strip()
-OTHER = VERSION[:-1] + ('9' if VERSION[-1] != '9' else '8')
-
-# Made by `make e2e`, see tests/upgrade.
-NO_WORKER, LAYOUT = [os.path.join(os.path.dirname(BIN), 'upgrade', name)
-                     for name in ('no_worker', 'layout')]
-
-
-def put(path, data, mode=0o755):
-    """Another file there, as a package manager does it: never the same one, written over."""
-    with open(path + '.new', 'wb') as f:
-        f.write(data)
-    os.chmod(path + '.new', mode)
-    os.replace(path + '.new', path)
-
-
-def read(path):
-    with open(path, 'rb') as f:
-        return f.read()
-
-
-def image(version=VERSION):
-    """Our binary, under another version."""
-    return read(BIN).replace(VERSION.encode(), version.encode())
-
-
-def configure(d, text):
-    with open(d.file, 'w', encoding='utf-8') as f:
-        f.write(text)
-
-
-@pytest.fixture
-def installed(stage, daemon):
-    """A daemon that was started from a file of its own, .exe."""
-    def make(conf=None, **kw):
-        exe = os.path.join(stage.fresh_dir('bin'), 'peerscope')
-        shutil.copy2(BIN, exe)
-        d = daemon(conf, binary=exe, **kw)
-        d.exe, d.binary = exe, BIN      # other commands are ours
-        return d
-    return make
-
-
-def settled(d):
-    """Nothing drains any more: all workers, and the collector, are of the newest image."""
-    workers = [p for p in d.top()['processes'] if p['role'] == 'worker' and p['pid']]
-    states = {p['state'] for p in d.top()['processes'] if p['pid'] and p['role'] != 'master'}
-    return len(workers) == d.conf['http.workers'] and states == {'running'}
-
-
-def upgrade(d, n=1):
-    """USR2, until the nth upgrade of this daemon is over, the old workers are gone and the
-    new collector works."""
-    was = len(d.log_lines('upgrade: done'))
-    d.kill(signal.SIGUSR2)
-    wait_until(lambda: len(d.log_lines('upgrade: done')) == was + n, 20, 'it is done')
-    wait_until(lambda: settled(d), 40, 'the old ones are gone')
-    wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'the new one listens')
-
-
-def refused(d):
-    was = len(d.log_lines('is not used'))
-    d.kill(signal.SIGUSR2)
-    return wait_until(lambda: d.log_lines('is not used')[was:], 20, 'it is refused')[0]
+from procs import comm, wait_until
+from upgrading import (LAYOUT, NO_WORKER, OTHER, VERSION, configure, image, put, read, refused,
+                       settled, upgrade)
 
 
 # The new binary takes over ---------------------------------------------------------------
-def test_all_stays_but_the_program(installed):
-    d = installed({'redis.mode': 'bundled'})
+def test_all_stays_but_the_program(installed, stage):
+    path = os.path.join(stage.fresh_dir('unix'), 'http')
+    d = installed({'redis.mode': 'bundled', 'http.listen': f'127.0.0.1:0, unix:{path}'})
+    socket = os.stat(path).st_ino
     segment = os.stat('/dev/shm' + d.conf['shm.name']).st_ino
     before, redis = set(d.pids()), d.roles()['redis']
     collector = d.collector()
     put(d.exe, image(OTHER))
     upgrade(d)
     assert os.stat('/dev/shm' + d.conf['shm.name']).st_ino == segment
-    assert d.roles()['redis'] == redis
+    assert os.stat(path).st_ino == socket and d.roles()['redis'] == redis
     assert not (set(d.pids()) - set(redis)) & before, 'all others are new'
     assert d.collector() != collector
     assert comm(d.pid) == 'peerscope'
@@ -119,19 +56,6 @@ def test_under_64_busy_connections(installed, swarm, tracker):
     print(f'{load.total()} answers, {load.answers}, the longest took {load.longest:.2f} s')
     assert load.failures == []
     assert d.top()['counters']['upgrades'] == 2
-
-
-def test_many_upgrades_leave_nothing(installed):
-    d = installed()
-
-    def held():
-        return len(fds(d.pid)), len(os.listdir(f'/proc/{d.pid}/task')), len(d.pids())
-    upgrade(d)
-    was = held()
-    for _ in range(20):
-        upgrade(d)
-    wait_until(lambda: held() == was, 5, f'{was} as before')
-    assert d.top()['counters']['upgrades'] == 21
 
 
 def test_upgrade_while_a_reload_is_under_way(installed):
@@ -258,18 +182,3 @@ def test_another_layout_means_another_segment(installed, swarm):
 def mapped(pid):
     with open(f'/proc/{pid}/maps', encoding='ascii') as f:
         return {line.split(maxsplit=5)[5].strip() for line in f if '/' in line}
-
-
-def test_another_layout_under_64_busy_connections(installed, swarm, tracker):
-    s = Swarms(swarm, tracker)
-    d = installed(s.conf)
-    s.meet(d)
-    load = Busy(d, s)
-    for exe in LAYOUT, BIN:
-        put(d.exe, read(exe))
-        d.binary = exe
-        upgrade(d)
-        load.goes_on()
-    load.stop()
-    print(f'{load.total()} answers, {load.answers}, the longest took {load.longest:.2f} s')
-    assert load.failures == []

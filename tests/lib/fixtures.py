@@ -1,6 +1,7 @@
 """Fixtures: the real daemon, real and scripted surroundings. See tests/e2e/README.md.
 The conftest.py of tests/e2e and of tests/slow take all of them from here."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -91,3 +92,15 @@ def mmdb(tmp_path_factory):
     subprocess.run(['/usr/bin/perl', os.path.join(ROOT, 'tests', 'geo', 'make-mmdb.pl'),
                     str(out)], check=True)
     return out
+
+
+@pytest.fixture
+def installed(stage):
+    """A daemon that was started from a file of its own, .exe, and may be upgraded there."""
+    def make(conf=None, **kw):
+        exe = os.path.join(stage.fresh_dir('bin'), 'peerscope')
+        shutil.copy2(BIN, exe)
+        d = Daemon(stage, conf, binary=exe, **kw)
+        d.exe, d.binary = exe, BIN      # other commands are ours
+        return d
+    return make

@@ -268,6 +268,40 @@ static void test_segment_beside(void **state)
 	seg_close(&next);
 }
 
+static int swept_by_another(void)
+{
+	own_segment_sweep(name);
+	return 0;
+}
+
+static int next_of_another(void)
+{
+	struct seg *next = NULL;
+
+	return own_segment_next(&next, name, &dims, err);
+}
+
+static void test_leftover_beside_is_swept(void **state)
+{
+	struct seg *next = NULL, *seen = NULL;
+	char beside[128];
+
+	(void)state;
+	snprintf(beside, sizeof beside, "%s.next", name);
+	assert_int_equal(elsewhere(next_of_another), 0); /* it died, and left this */
+	assert_int_equal(seg_view(&seen, beside, err), 0);
+	seg_close(&seen);
+	own_segment_sweep(name);
+	assert_int_equal(seg_view(&seen, beside, err), -1);
+	own_segment_sweep(name); /* nothing there is fine */
+	assert_int_equal(own_segment_next(&next, name, &dims, err), 0);
+	assert_int_equal(elsewhere(swept_by_another), 0);
+	assert_int_equal(seg_view(&seen, beside, err), 0);
+	seg_close(&seen);
+	own_segment_drop(name);
+	seg_close(&next);
+}
+
 static void test_segment_that_does_not_fit(void **state)
 {
 	struct shm_dims other = dims;
@@ -479,6 +513,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_leftover_of_the_dead_is_taken, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_segment_beside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leftover_beside_is_swept, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_segment_that_does_not_fit, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_race_for_the_segment, setup,
