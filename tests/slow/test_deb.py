@@ -184,6 +184,7 @@ def life_of_the_service(d):
     assert d.show('peerscope', 'StatusText') == f'serving on {URL}'
     reloads(d, ours)
     turns_its_log(d)
+    upgrades_in_place(d)
     hangs(d)
     # Removed: stopped, its configuration still there. And back again with it.
     d.run('dpkg', '-r', 'peerscope')
@@ -242,6 +243,16 @@ def turns_its_log(d):
     done = d.journal('peerscope').count('reload done')
     d.systemctl('reload', 'peerscope')
     wait_until(lambda: d.journal('peerscope').count('reload done') > done, what='as before')
+
+
+def upgrades_in_place(d):
+    """USR2 works with as few privileges as the unit leaves, and is the same unit to systemd."""
+    pid = d.show('peerscope', 'MainPID')
+    d.systemctl('kill', '--kill-whom=main', '-s', 'USR2', 'peerscope')
+    wait_until(lambda: 'takes over from' in d.journal('peerscope'), 30, 'the new image')
+    wait_until(lambda: d.show('peerscope', 'StatusText').startswith('serving with'), 30, 'READY')
+    assert (d.show('peerscope', 'MainPID'), d.show('peerscope', 'ActiveState')) == (pid, 'active')
+    assert d.get(f'{URL}/readyz')[0] == 200
 
 
 def hangs(d):
