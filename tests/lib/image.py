@@ -132,9 +132,9 @@ class Container(Daemon):
     """As locked down as can be: read-only, no capability, nothing to write but the image's
     volumes and 64 MB of /dev/shm. Addresses are the machine's 127/8."""
 
-    def __init__(self, store, stage, image, user, conf=None, options=()):
+    def __init__(self, store, stage, image, user, conf=None, options=(), host=None):
         self.store, self.stage, self.name = store, stage, 'peerscope-' + uuid.uuid4().hex[:12]
-        self.host, self.port, self.address = stage.net.take(), 8080, stage.net.take()
+        self.host, self.port, self.address = host or stage.net.take(), 8080, stage.net.take()
         self.url = f'http://{self.host}:{self.port}'
         conf = {'http.listen': f'{self.host}:{self.port}', 'http.workers': 2,
                 'swarm.listen': f'{self.address}:42069', 'swarm.dht': 'off',

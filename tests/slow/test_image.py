@@ -1,5 +1,6 @@
 """The Dockerfile builds here, for this machine's architecture and for arm64, and what comes
 out of it serves a swarm: as any user, read-only, with 64 MB of /dev/shm and no shell."""
+import json
 import os
 import stat
 import subprocess
@@ -7,6 +8,7 @@ import time
 import uuid
 
 import pytest
+import yaml
 
 import web
 from daemon import Daemon
@@ -196,6 +198,54 @@ def test_the_files_values_give_way(container):
     said = c.exec('peerscope', 'config').stdout
     assert 'metadata.cache_dir = /dev/shm/elsewhere  # env CACHE_DIR' in said
     assert 'swarm.dht_state = /var/lib/peerscope/dht.state  # /etc/peerscope/' in said
+
+
+# Beside each other -----------------------------------------------------------------------
+
+@pytest.fixture
+def volume(store, stage):
+    """volume(options of a compose file) -> its name."""
+    def make(options):
+        name = 'peerscope-' + uuid.uuid4().hex[:12]
+        store.podman('volume', 'create', *(f'--opt={k}={v}' for k, v in options.items()), name)
+        stage.at_end(lambda: store.podman('volume', 'rm', '--force', name))
+        return name
+    return make
+
+
+def test_the_redundant_house_of_containers(store, stage, image, container, volume, town, say):
+    """docker-compose.redundant.yml's Redis and both its Peerscopes, each another user, on its
+    volumes of memory; a third container, that may only read them, asks over the sockets."""
+    with open(os.path.join(ROOT, 'conf', 'docker-compose.redundant.yml'), encoding='utf-8') as f:
+        said = yaml.safe_load(f)
+    mounts = [f'--volume={volume(said["volumes"][n]["driver_opts"])}:/run/peerscope-{n}'
+              for n in ('http', 'redis')]
+    command = said['services']['redis']['command']
+    tight = ['--read-only', '--cap-drop=all', '--security-opt=no-new-privileges',
+             '--ulimit=nofile=1024:4096', '--ulimit=nproc=1000:2000', '--tmpfs=/tmp']
+    redis = 'redis-' + uuid.uuid4().hex[:12]
+    stage.at_end(lambda: store.podman('rm', '--force', '--time', '1', redis, check=False))
+    store.podman('run', '--detach', '--name', redis, *tight, '--network=none', '--user',
+                 said['services']['redis']['user'], mounts[1],
+                 '--entrypoint', f'/usr/local/bin/{command[0]}', image, *command[1:])
+    s, conf = town
+    sockets = {}
+    for name, user in (('peerscope', NONROOT), ('peerscope2', SOMEBODY)):
+        env = {k: v for k, v in said['services'][name]['environment'].items()
+               if k.startswith(('PEERSCOPE_REDIS_', 'PEERSCOPE_HTTP_TRUSTED'))}
+        listen = said['services'][name]['environment']['PEERSCOPE_HTTP_LISTEN']
+        sockets[name] = listen.split(',')[1]
+        address = stage.net.take()
+        c = container(user, {**conf, 'http.listen': f'{address}:8080,{sockets[name]}'},
+                      options=[*mounts, '--tmpfs=/tmp',
+                               *(f'--env={k}={v}' for k, v in env.items())], host=address)
+        wait_until(lambda c=c: c.get('/health').json['redis_available'], what='Redis, by its path')
+    for path in sockets.values():
+        asked = store.podman('run', '--rm', *tight, '--network=none', '--user=33:33',
+                             f'{mounts[0]}:ro', image, 'peers', s.infohash, '--url', path,
+                             '--wait', '10s', '--json')
+        assert json.loads(asked)['total_peers'] == 20
+    say('image: two of them, one Redis, sockets on volumes of memory')
 
 
 # TLS -------------------------------------------------------------------------------------
