@@ -14,6 +14,9 @@ from procs import ROOT, wait_until
 DEBIAN = 'docker.io/library/debian:bookworm-slim'
 DISTROLESS = 'gcr.io/distroless/cc-debian12:nonroot'
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+# What dpkg is told in it, as in the real one.
+SLIM = ('force-unsafe-io', 'path-exclude=/usr/share/man/*', 'path-exclude=/usr/share/locale/*',
+        'path-exclude=/usr/share/doc/*', 'path-include=/usr/share/doc/*/copyright')
 # Where systemd does not run, or a session may not speak to it; locks in files, or one stays
 # behind in /dev/shm; no runtime but Debian's runc, which knows both kinds of cgroups.
 CONTAINERS_CONF = '''[engine]
@@ -93,6 +96,7 @@ class Store:
         """The base of the build stage."""
         tree = self.path('debian')
         run('mmdebstrap', '--variant=minbase', '--mode=root', '--quiet',
+            *(f'--dpkgopt={line}' for line in SLIM),
             *(f'--aptopt={line}' for line in proxies()), 'bookworm', tree, *sources(),
             env=self.env)
         shutil.rmtree(os.path.join(tree, 'dev'))
