@@ -3,21 +3,18 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "shm/lane.h"
 #include "shm/ptab.h"
 #include "shm/seg.h"
 #include "shm/stat.h"
 #include "shm/swarmjson.h"
 #include "shm/top.h"
+#include "shm/topscreen.h"
 #include "shm/topwords.h"
 #include "shm/verdictjson.h"
 
@@ -28,7 +25,7 @@
 struct process {
 	const char *role;
 	char name[40]; /* as in ps and in the log */
-	uint32_t pid, gen, state, deaths, busy, parked;
+	uint32_t pid, gen, state, deaths, busy, parked, lane_bytes, lane_done;
 	uint64_t age_ms, beat_age_ms; /* UINT64_MAX: never */
 };
 
@@ -42,14 +39,6 @@ struct picture {
 	uint32_t slots, slots_used, slots_torn;
 	struct shm_swarm swarm[TOP_SWARMS];
 };
-
-static volatile sig_atomic_t told_to_end; /* set by a signal, nothing else */
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	told_to_end = 1;
-}
 
 /* --- taking a picture --------------------------------------------------- */
 
@@ -89,6 +78,8 @@ static void take_process(struct picture *pic, const struct seg *seg, uint32_t i)
 			 i % (slots / 2) + 1, out->gen);
 	else
 		snprintf(out->name, sizeof(out->name), "%s", out->role);
+	if (i < slots)
+		lane_look(seg, i, &out->lane_bytes, &out->lane_done);
 	out->busy = atomic_load(&page->busy);
 	out->parked = atomic_load(&page->parked);
 	out->age_ms = ago(pic->wall_ms, atomic_load(&page->started_ms));
@@ -192,6 +183,9 @@ static void show_head(struct buf *b, const struct picture *pic)
 		   pic->generation, pic->epoch, pic->respawns,
 		   pic->lease_pid == 0 ? "  NO COLLECTOR" : "",
 		   pic->draining ? "  DRAINING" : "");
+	buf_str(b,
+		"layout: of the segment; generation: of workers, a reload makes one; epoch: "
+		"collectors so far; respawns: processes started again after a death\n");
 	buf_printf(b, "path: %s  (UDP %s, TCP %s)\n\n", path_name(pic->gauge[GAUGE_path]),
 		   path_name(pic->gauge[GAUGE_path_udp]),
 		   path_name(pic->gauge[GAUGE_path_tcp]));
@@ -199,25 +193,28 @@ static void show_head(struct buf *b, const struct picture *pic)
 
 static void show_processes(struct buf *b, const struct picture *pic)
 {
-	buf_printf(b, "%-18s %8s %-9s %7s %7s %7s %7s %7s\n", "process", "pid", "state",
-		   "age", "beat", "busy", "parked", "deaths");
+	buf_printf(b, "%-18s %8s %-9s %7s %7s %7s %7s %7s %7s\n", "process", "pid",
+		   "state", "age", "beat", "busy", "parked", "lane", "deaths");
 	for (uint32_t i = 0; i < pic->nproc; i++) {
 		const struct process *p = &pic->proc[i];
 		char age[TOPWORDS_MAX], beat[TOPWORDS_MAX];
 
-		buf_printf(b, "%-18s %8u %-9s %7s %7s %7u %7u %7u\n", p->name, p->pid,
+		buf_printf(b, "%-18s %8u %-9s %7s %7s %7u %7u %7u %7u\n", p->name, p->pid,
 			   state_name(p->state), topwords_age(age, p->age_ms),
 			   topwords_age(beat, p->beat_age_ms), p->busy, p->parked,
-			   p->deaths);
+			   p->lane_bytes, p->deaths);
 	}
-	buf_str(b, "beat: since its loop turned last; busy: connections (worker), swarms"
-		   " (collector); parked: questions that wait\n\n");
+	buf_str(b, "age: since it started; beat: since its loop turned last; busy: "
+		   "connections (worker), swarms (collector); parked: questions that "
+		   "wait; lane: bytes of jobs that the collector has not taken; deaths: "
+		   "of all that had this name\n\n");
 }
 
 static void show_gauges(struct buf *b, const struct picture *pic)
 {
 	char word[TOPWORDS_MAX], help[128];
 
+	buf_str(b, "how it is, as the collector said last:\n");
 	for (int i = 0; i < STAT_GAUGE_N; i++)
 		buf_printf(b, "%-24s %14s            %s\n", stat_gauges[i].name,
 			   topwords_gauge(word, i, pic->gauge[i], pic->wall_ms),
@@ -232,6 +229,8 @@ static void show_counters(struct buf *b, const struct picture *pic,
 	uint64_t ms =
 		was != NULL && pic->at_ms > was->at_ms ? pic->at_ms - was->at_ms : 0;
 
+	buf_str(b,
+		"what happened since the daemon started, and how often a second now:\n");
 	for (int i = 0; i < STAT_COUNTER_N; i++) {
 		uint64_t now = pic->counter[i];
 
@@ -252,6 +251,9 @@ static void show_swarms(struct buf *b, const struct picture *pic)
 {
 	buf_printf(b, "swarms: %u of %u slots%s; the busiest:\n", pic->slots_used,
 		   pic->slots, pic->slots_torn > 0 ? ", some being written" : "");
+	buf_str(b,
+		"peers: known of; connected: now; reached: that, or shook hands lately; "
+		"age: of what is served of it\n");
 	buf_printf(b, "%-40s %-10s %-10s %-12s %8s %9s %7s %7s\n", "infohash", "protocol",
 		   "phase", "verdict", "peers", "connected", "reached", "age");
 	for (uint32_t i = 0; i < pic->nswarms; i++) {
@@ -302,6 +304,8 @@ static void json_processes(struct json *j, const struct picture *pic)
 		json_uint(j, "busy", p->busy);
 		json_uint(j, "parked", p->parked);
 		json_uint(j, "deaths", p->deaths);
+		json_uint(j, "lane_bytes", p->lane_bytes);
+		json_uint(j, "lane_completions", p->lane_done);
 		json_obj_end(j);
 	}
 	json_arr_end(j);
@@ -367,88 +371,17 @@ static void show_json(struct buf *b, const struct picture *pic)
 
 /* --- the loop ----------------------------------------------------------- */
 
-struct screen {
-	int tty_out, tty_in;
-	struct termios before;
-};
-
-static void screen_enter(struct screen *s, FILE *out)
-{
-	struct sigaction sa = {.sa_handler = on_signal};
-	struct termios raw;
-
-	told_to_end = 0;
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
-	sigaction(SIGQUIT, &sa, NULL);
-	s->tty_out = isatty(fileno(out));
-	s->tty_in = s->tty_out && isatty(STDIN_FILENO) &&
-		    tcgetattr(STDIN_FILENO, &s->before) == 0;
-	if (!s->tty_in)
-		return;
-	raw = s->before;
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-	raw.c_cc[VMIN] = 0;
-	raw.c_cc[VTIME] = 0;
-	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-}
-
-static void screen_leave(const struct screen *s)
-{
-	if (s->tty_in)
-		tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
-}
-
-/* Until it is time for the next picture. 1: the user has seen enough. */
-static int wait_key(const struct screen *s)
-{
-	struct pollfd p = {.fd = s->tty_in ? STDIN_FILENO : -1, .events = POLLIN};
-	uint64_t until = clock_ms() + TOP_PERIOD_MS, now;
-
-	while ((now = clock_ms()) < until && !told_to_end) {
-		char key;
-
-		if (poll(&p, 1, (int)(until - now)) <= 0)
-			continue;
-		if (read(STDIN_FILENO, &key, 1) != 1)
-			p.fd = -1; /* no more keys: signals still end us */
-		else if (key == 'q' || key == 'Q')
-			return 1;
-	}
-	return told_to_end != 0;
-}
-
-/* A picture taller than the terminal would scroll its head away. */
-static size_t that_fits(const struct buf *b, FILE *out)
-{
-	struct winsize size;
-	size_t rows = 0;
-
-	if (ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_row < 2)
-		return b->len;
-	for (size_t i = 0; i < b->len; i++)
-		if (b->p[i] == '\n' && ++rows == size.ws_row - 1u)
-			return i;
-	return b->len;
-}
-
 static int show(const struct picture *pic, const struct picture *was, int as_json,
-		int repaint, FILE *out, struct buf *b, char err[ERRLEN])
+		struct topscreen *screen, struct buf *b, char err[ERRLEN])
 {
-	size_t len;
-
 	buf_reset(b);
-	if (repaint)
-		buf_str(b, "\033[H\033[J");
 	if (as_json)
 		show_json(b, pic);
 	else
 		show_text(b, pic, was);
 	if (b->failed)
 		return err_set(err, "top: out of memory");
-	len = repaint ? that_fits(b, out) : b->len;
-	if (fwrite(b->p, 1, len, out) != len || fflush(out) != 0)
+	if (topscreen_show(screen, b) != 0)
 		return err_errno(err, "top: write");
 	return 0;
 }
@@ -486,11 +419,27 @@ static int look_alive(const char *name, const struct seg *seg, char err[ERRLEN])
 	return 0;
 }
 
+/* Shown until its time is over, again whenever the user moves. */
+static int show_while(const struct picture *pic, const struct picture *was, int as_json,
+		      int once, struct topscreen *screen, struct buf *b, char err[ERRLEN])
+{
+	enum topscreen_rc rc;
+
+	do {
+		if (show(pic, was, as_json, screen, b, err) != 0)
+			return -1;
+		if (once)
+			return 1;
+		rc = topscreen_wait(screen, pic->at_ms + TOP_PERIOD_MS);
+	} while (rc == TOPSCREEN_MOVED);
+	return rc == TOPSCREEN_LEAVE;
+}
+
 static int top_loop(const char *name, const struct seg *seg, const struct ptab *p,
 		    int once, int as_json, FILE *out, char err[ERRLEN])
 {
 	struct picture *pic = calloc(2, sizeof(*pic)), *was = NULL;
-	struct screen screen = {.tty_out = 0};
+	struct topscreen screen = {.out = out};
 	struct buf b;
 	int rc, turn = 0;
 
@@ -498,23 +447,21 @@ static int top_loop(const char *name, const struct seg *seg, const struct ptab *
 		return err_set(err, "top: out of memory");
 	buf_init(&b, TOP_BYTES);
 	if (!once)
-		screen_enter(&screen, out);
-	for (;;) {
+		topscreen_enter(&screen, out);
+	screen.tty_out &= !as_json;
+	for (;; was = &pic[turn], turn = 1 - turn) {
 		rc = look_alive(name, seg, err);
 		if (rc != 0)
 			break;
 		take_picture(&pic[turn], seg, p);
-		rc = show(&pic[turn], was, as_json, screen.tty_out && !as_json, out, &b,
-			  err);
-		if (rc != 0 || once || wait_key(&screen))
+		rc = show_while(&pic[turn], was, as_json, once, &screen, &b, err);
+		if (rc != 0)
 			break;
-		was = &pic[turn];
-		turn = 1 - turn;
 	}
-	screen_leave(&screen);
+	topscreen_leave(&screen);
 	buf_free(&b);
 	free(pic);
-	return rc;
+	return rc < 0 ? -1 : 0;
 }
 
 int top_run(const char *shm_name, int once, int as_json, FILE *out, char err[ERRLEN])
