@@ -64,6 +64,7 @@ struct fetch_flight *fetch_new(struct coll *c)
 	f->c = c;
 	f->number = ++c->fetch->last;
 	f->began_ms = clock_ms();
+	snprintf(f->request, sizeof(f->request), "%s", log_subject());
 	wanted(f);
 	buf_init(&f->json, META_BYTES_MAX);
 	return f;
@@ -467,7 +468,9 @@ static void late(struct fetch_flight *f)
 	char hex[IH_HEX_LEN];
 
 	ih_hex(hex, f->key);
+	log_about(f->request);
 	log_info("metadata", "%s: nobody has its metadata", hex);
+	log_about("");
 	stat_inc(meta_none);
 	if (could_hear(f, w) && !w->pieces) {
 		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());

@@ -48,6 +48,7 @@ struct fetch_flight {
 	struct buf json;
 	int listed; /* an upload is once it is known which torrent it is */
 	char up[FETCH_UP_NAME + 1]; /* name of an upload; "": it is none */
+	char request[REQID_MAX + 1]; /* for the log: the one that began it; "" */
 	TAILQ_ENTRY(fetch_flight) turn; /* while FETCH_READING */
 	struct fetch_flight *next;
 };

@@ -130,8 +130,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	if (!oldest)
 		return;
 	turn_soon(c->fetch);
-	if (oldest->json.failed || !metainfo_json_step(&oldest->w, FETCH_STEP_FILES))
+	if (oldest->json.failed || !metainfo_json_step(&oldest->w, FETCH_STEP_FILES)) {
+		log_about(oldest->request);
 		rendered(oldest);
+		log_about("");
+	}
 }
 
 /* ---- on disk ---------------------------------------------------------------------------- */

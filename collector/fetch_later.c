@@ -368,6 +368,7 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 		return;
 	}
 	stat_inc(meta_jobs);
+	log_info("metadata", "job %s is taken", id); /* what follows has its name alone */
 	wait_answer(c, job->token, LANE_OK);
 	if (e->j.state == METAJOB_PENDING)
 		(void)fly(e);

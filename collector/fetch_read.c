@@ -192,10 +192,12 @@ static void on_bell(evutil_socket_t fd, short what, void *arg)
 	if (!f || !metaread_take(r->thread, &done))
 		return;
 	r->now = NULL;
+	log_about(f->request);
 	if (f->up[0])
 		landed_up(f, &done);
 	else
 		landed(f, &done);
+	log_about("");
 	fetch_read_turn(c);
 	wait_check(c);
 }

@@ -14,6 +14,7 @@
 #include "collector/geosay.h"
 #include "collector/geoweb_int.h"
 #include "collector/lru.h"
+#include "common/clean.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/note.h"
@@ -57,6 +58,7 @@ static void look_at_state(struct geoweb *g, const char *why)
 	enum online_state was = g->state, now = state_of(g);
 	uint64_t clock = clock_ms(), until = g->pace.until_ms;
 	uint64_t wait_s = until > clock ? (until - clock) / 1000 : 0;
+	char words[ERRLEN];
 
 	g->state = now;
 	if (why)
@@ -64,13 +66,15 @@ static void look_at_state(struct geoweb *g, const char *why)
 	show(g);
 	if (now == was || was == ONLINE_OFF || now == ONLINE_OFF)
 		return;
+	snprintf(words, sizeof(words), "%s", why ? why : "");
+	clean_addresses(words); /* it may name whom it was asked about */
 	if (now == ONLINE_READY)
 		log_notice("geo", "%s is asked again", g->url);
 	else if (now == ONLINE_SPENT)
 		log_warn("geo", "geo.online_daily is used up: %s is asked again tomorrow",
 			 g->url);
 	else
-		log_warn("geo", "%s: %s; left alone for %llu s", g->url, why ? why : "",
+		log_warn("geo", "%s: %s; left alone for %llu s", g->url, words,
 			 (unsigned long long)wait_s);
 }
 

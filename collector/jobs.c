@@ -328,11 +328,13 @@ static int is_held(struct coll *c, const struct shm_job *job)
 void jobs_take(struct coll *c)
 {
 	struct shm_job job;
+	char request[REQID_MAX + 1];
 	int rc;
 
 	for (int i = 0; i < c->nlanes; i++) {
-		while ((rc = lane_pop(c->lane[i], &job, c->text)) == 1) {
+		while ((rc = lane_pop(c->lane[i], &job, c->text, request)) == 1) {
 			stat_inc(jobs);
+			log_about(request);
 			if (job.token && lane_token_slot(job.token) != i)
 				stat_inc(lane_bad);
 			else if (is_held(c, &job))
@@ -345,6 +347,7 @@ void jobs_take(struct coll *c)
 				fetch_job(c, &job, c->text);
 			else
 				wait_answer(c, job.token, LANE_FAILED);
+			log_about("");
 		}
 		if (rc < 0) {
 			stat_inc(lane_bad);

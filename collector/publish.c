@@ -8,6 +8,7 @@
 
 #include "collector/coll.h"
 #include "collector/geosay.h"
+#include "common/clean.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/swarmjson.h"
@@ -171,6 +172,7 @@ void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_eve
 			    const char *among)
 {
 	char site[TRACKER_SITE_MAX], said[SHM_STRING_MAX + 1], hex[IH_HEX_LEN];
+	char words[sizeof(e->text)];
 	const char *kind = failure_name((uint64_t)e->n);
 
 	tracker_find(among, e->tracker, site);
@@ -181,7 +183,9 @@ void publish_tracker_failed(struct coll *c, struct swarm *w, const struct lt_eve
 	if (!tracksay_is_news(&c->tracksay, e->tracker, said, clock_ms()))
 		return;
 	ih_hex(hex, w->id);
-	log_info("tracker", "%s: %s: %s (swarm %s)", site, kind, e->text, hex);
+	memcpy(words, e->text, sizeof(words));
+	clean_addresses(words);
+	log_info("tracker", "%s: %s: %s (swarm %s)", site, kind, words, hex);
 }
 
 static void translate_names(struct swarm *w, void *arg)

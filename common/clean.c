@@ -53,3 +53,29 @@ size_t clean_text(char *out, size_t size, const void *text, size_t len, const ch
 		*used = at;
 	return n;
 }
+
+/* Letters, too: a run that begins with the end of a word is hidden with it. */
+static int looks_like_address(const char *s, size_t n)
+{
+	size_t dots = 0, colons = 0, digits = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		dots += s[i] == '.';
+		colons += s[i] == ':';
+		digits += s[i] != '.' && s[i] != ':';
+	}
+	return digits > 0 && (dots >= 3 || colons >= 7 || memmem(s, n, "::", 2) != NULL);
+}
+
+void clean_addresses(char *text)
+{
+	static const char of_addresses[] = "0123456789abcdefABCDEF.:";
+
+	while (*text) {
+		size_t n = strspn(text, of_addresses);
+
+		if (looks_like_address(text, n))
+			memset(text, '*', n);
+		text += n > 0 ? n : 1;
+	}
+}

@@ -22,4 +22,11 @@
 size_t clean_text(char *out, size_t size, const void *s, size_t len, const char *set,
 		  size_t *used);
 
+/*
+ * What looks like an address in a text of strangers (what a tracker or a web service says)
+ * becomes as many stars, in place: the log names no peer above debug. IPv4 and IPv6, with or
+ * without a port; rather a version number too much than an address too few.
+ */
+void clean_addresses(char *text);
+
 #endif

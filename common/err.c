@@ -33,26 +33,34 @@ int err_errno(char err[ERRLEN], const char *fmt, ...)
 	return -1;
 }
 
+/* Nobody may be there to read them; the signal, or the exit code, says enough. */
+static void say_plainly(const char *words)
+{
+	dprintf(STDERR_FILENO, "peerscope[%ld] last words: %s\n", (long)getpid(), words);
+}
+
+static void (*say_last)(const char *words) = say_plainly;
+
+void err_last_words(void (*say)(const char *words))
+{
+	say_last = say;
+}
+
 void ps_assert_failed(const char *what, const char *file, int line)
 {
 	char words[512];
-	int n = snprintf(words, sizeof(words), "peerscope[%ld] assert %s:%d: %s\n",
-			 (long)getpid(), file, line, what);
-	size_t len = n < (int)sizeof(words) ? (size_t)n : sizeof(words) - 1;
 
-	if (write(STDERR_FILENO, words, len) < 0)
-		abort(); /* nobody to tell; the signal says enough */
+	snprintf(words, sizeof(words), "assert %s:%d: %s", file, line, what);
+	say_last(words);
 	abort();
 }
 
 void *xcalloc(size_t n, size_t size)
 {
-	static const char words[] = "peerscope: out of memory at start\n";
 	void *p = calloc(n, size);
 
 	if (!p) {
-		if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
-			_exit(2);
+		say_last("out of memory at start");
 		_exit(1);
 	}
 	return p;

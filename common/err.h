@@ -25,7 +25,10 @@ int err_set(char err[ERRLEN], const char *fmt, ...) PS_PRINTF(2, 3);
 /* The same, followed by ": " and strerror(errno). errno is kept. */
 int err_errno(char err[ERRLEN], const char *fmt, ...) PS_PRINTF(2, 3);
 
-/* Invariant. Prints file, line and expression to fd 2 and aborts. */
+/* Who says last words, once there is a log (log_open); before that they go to fd 2. */
+void err_last_words(void (*say)(const char *words));
+
+/* Invariant. Says file, line and expression and aborts. */
 #define PS_ASSERT(x)                                                          \
 	((x) ? (void)0 : ps_assert_failed(#x, __FILE__, __LINE__))
 __attribute__((noreturn)) void ps_assert_failed(const char *what, const char *file,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/reqid.h"
 
 #define LOG_LINE_BYTES 1024
 #define LOG_PATH_MAX 1000
@@ -20,10 +21,13 @@ static struct {
 	enum log_level level;
 	char who[32];
 	char path[LOG_PATH_MAX + 1];
-} log_state = {STDERR_FILENO, 0, LOG_NOTICE, "start", ""};
+	char request[REQID_MAX + 1];
+} log_state = {STDERR_FILENO, 0, LOG_NOTICE, "start", "", ""};
 
 static const char *const log_names[] = {"fatal",  "error", "warn",
 					"notice", "info",  "debug"};
+
+static void log_last_words(const char *words);
 
 /* Opens path (stderr for "") and lets go of the file before. */
 static int log_take(const char *path, char err[ERRLEN])
@@ -54,6 +58,7 @@ int log_open(const char *who, enum log_level level, int json, const char *path,
 	snprintf(log_state.who, sizeof(log_state.who), "%s", who);
 	log_state.level = level;
 	log_state.json = json;
+	err_last_words(log_last_words);
 	return 0;
 }
 
@@ -70,6 +75,21 @@ int log_wants(enum log_level level)
 	return level <= log_state.level;
 }
 
+void log_about(const char *request)
+{
+	size_t n = strnlen(request, REQID_MAX + 1);
+
+	if (!reqid_sane(request, n))
+		n = 0;
+	memcpy(log_state.request, request, n);
+	log_state.request[n] = '\0';
+}
+
+const char *log_subject(void)
+{
+	return log_state.request;
+}
+
 /* Peers choose bytes that end up here: nothing but printable ASCII passes. */
 static void log_clean(char *s)
 {
@@ -79,17 +99,18 @@ static void log_clean(char *s)
 	}
 }
 
-/* Escapes for JSON as much of text as fits; after log_clean only two bytes need it. */
-static void log_quote(char *out, size_t size, const char *text)
+/* As much of text as fits, without a NUL; its length. After log_clean only two bytes need
+ * an escape in JSON. */
+static size_t log_fit(char *out, size_t size, const char *text)
 {
 	size_t n = 0;
 
-	for (; *text && n + 3 <= size; text++) {
-		if (*text == '"' || *text == '\\')
+	for (; *text && n + 2 <= size; text++) {
+		if (log_state.json && (*text == '"' || *text == '\\'))
 			out[n++] = '\\';
 		out[n++] = *text;
 	}
-	out[n] = '\0';
+	return n;
 }
 
 static void log_time(char out[32])
@@ -104,33 +125,47 @@ static void log_time(char out[32])
 	snprintf(out + n, 32 - n, ".%03uZ", (unsigned)(now % 1000));
 }
 
-static void log_write(enum log_level level, const char *topic, const char *text)
+/* request: an id, or "". What stands behind the text is never cut. */
+static void log_write(int fd, enum log_level level, const char *topic, const char *text,
+		      const char *request)
 {
-	char line[LOG_LINE_BYTES], quoted[LOG_LINE_BYTES - 160], when[32];
+	char line[LOG_LINE_BYTES], tail[REQID_MAX + 32], when[32];
+	int json = log_state.json;
+	size_t n;
 	ssize_t rc;
-	int n;
 
 	log_time(when);
-	if (log_state.json) {
-		log_quote(quoted, sizeof(quoted), text);
-		n = snprintf(
-			line, sizeof(line),
-			"{\"time\":\"%s\",\"level\":\"%s\",\"who\":\"%s\",\"pid\":%ld,"
-			"\"topic\":\"%.16s\",\"text\":\"%s\"}\n",
-			when, log_names[level], log_state.who, (long)getpid(), topic,
-			quoted);
-	} else {
-		n = snprintf(line, sizeof(line), "%s peerscope[%s %ld] %s %.16s: %s\n",
-			     when, log_state.who, (long)getpid(), log_names[level], topic,
-			     text);
-	}
-	if (n >= (int)sizeof(line)) {
-		n = sizeof(line) - 1;
-		line[n - 1] = '\n';
-	}
+	snprintf(line, sizeof(line),
+		 json ? "{\"time\":\"%s\",\"who\":\"%s\",\"pid\":%ld,\"level\":\"%s\","
+			"\"topic\":\"%.16s\",\"message\":\""
+		      : "%s peerscope[%s %ld] %s %.16s: ",
+		 when, log_state.who, (long)getpid(), log_names[level], topic);
+	if (request[0])
+		snprintf(tail, sizeof(tail),
+			 json ? "\",\"request_id\":\"%s\"}\n" : " (request %s)\n",
+			 request);
+	else
+		snprintf(tail, sizeof(tail), "%s", json ? "\"}\n" : "\n");
+	n = strlen(line);
+	n += log_fit(line + n, sizeof(line) - n - strlen(tail), text);
+	memcpy(line + n, tail, strlen(tail));
+	n += strlen(tail);
 	do
-		rc = write(log_state.fd, line, (size_t)n);
+		rc = write(fd, line, n);
 	while (rc < 0 && errno == EINTR);
+}
+
+/* Of a process that dies: into the log, and on stderr in any case. */
+static void log_last_words(const char *words)
+{
+	char text[LOG_LINE_BYTES];
+
+	snprintf(text, sizeof(text), "%s", words);
+	log_clean(text);
+	log_write(log_state.fd, LOG_FATAL, "last words", text, log_state.request);
+	if (log_state.fd != STDERR_FILENO)
+		log_write(STDERR_FILENO, LOG_FATAL, "last words", text,
+			  log_state.request);
 }
 
 /* May this site speak? Tells what it kept back in an earlier second. */
@@ -145,7 +180,7 @@ static int log_may(struct log_site *site, enum log_level level, const char *topi
 		site->lines = site->dropped = 0;
 		if (missing) {
 			snprintf(text, sizeof(text), "(+%u alike)", missing);
-			log_write(level, topic, text);
+			log_write(log_state.fd, level, topic, text, "");
 		}
 	}
 	if (site->lines >= LOG_BURST) {
@@ -169,7 +204,7 @@ void log_line(struct log_site *site, enum log_level level, const char *topic,
 		vsnprintf(text, sizeof(text), fmt, ap);
 		va_end(ap);
 		log_clean(text);
-		log_write(level, topic, text);
+		log_write(log_state.fd, level, topic, text, log_state.request);
 	}
 	errno = saved;
 }

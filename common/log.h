@@ -3,9 +3,11 @@
  *
  *   2026-01-31T12:00:00.123Z peerscope[w2.g7 812] warn geo: text
  *
- * or, with log.format = json, the same fields as one JSON object. Lines are cut
+ * or, with log.format = json, the same fields as one JSON object. A line that is
+ * about a request says which: "(request ID)", "request_id". Lines are cut
  * at 1 KiB; control characters and bytes that are not ASCII are replaced, so raw
- * bytes of a peer never reach a terminal. A call site that repeats itself more
+ * bytes of a peer never reach a terminal. Addresses of peers stand in no line above
+ * debug (tests/e2e/test_logs.py). A call site that repeats itself more
  * than LOG_BURST times in a second is silent for the rest of it and says
  * before its next line how many are missing ("(+37 alike)"). One thread per
  * process logs. Proof: tests/unit/test_log.c.
@@ -44,6 +46,10 @@ PS_MUST int log_open(const char *who, enum log_level level, int json,
 PS_MUST int log_reopen(char err[ERRLEN]);
 
 int log_wants(enum log_level level);
+/* The lines that follow are about the request of this id (reqid.h; copied), until the next
+ * call; "" is none. */
+void log_about(const char *request);
+const char *log_subject(void);		/* that id, or "" */
 /* topic: "geo", "http"; the text must not end in a newline. */
 void log_line(struct log_site *site, enum log_level level, const char *topic,
 	      const char *fmt, ...) PS_PRINTF(4, 5);

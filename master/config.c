@@ -150,12 +150,13 @@ int config_put(struct config_load *l, int i, const char *value, const char *wher
 	const struct conf_key *k = &conf_keys(NULL)[i];
 	int secret = k->type == CONF_SECRET, cut = strlen(value) > CONFIG_VALUE_SHOWN;
 	size_t len = strlen(where);
-	char err[ERRLEN];
+	char err[ERRLEN], shown[CONFIG_VALUE_SHOWN + 1];
 
 	if (conf_set(&l->cfg->conf, k, value, err) != 0) {
-		config_say(l, CONFIG_ERROR, "%s: %s.%s = %.*s%s: %s", where, k->section,
-			   k->key, CONFIG_VALUE_SHOWN, secret ? "***" : value,
-			   cut && !secret ? "..." : "", err);
+		snprintf(shown, sizeof(shown), "%s", secret ? "***" : value);
+		config_hide(i, shown);
+		config_say(l, CONFIG_ERROR, "%s: %s.%s = %s%s: %s", where, k->section,
+			   k->key, shown, cut && !secret ? "..." : "", err);
 		return -1;
 	}
 	if (len >= CONFIG_ORIGIN_MAX)

@@ -26,6 +26,35 @@ static void hide_user(char *text)
 		memset(from + 3, '*', (size_t)(at - from - 3));
 }
 
+/* Behind a tracker's host may stand a passkey: of each item the rest is not shown. */
+static void hide_paths(char *text)
+{
+	char *to = text;
+
+	for (const char *at = text; *at;) {
+		size_t len = strcspn(at, ","), host = strcspn(at, ":/?#,");
+
+		if (at[host] == ':')
+			host += 1 + strspn(at + host + 1, "/");
+		host += strcspn(at + host, "/?#,");
+		memmove(to, at, host);
+		to += host;
+		if (len - host >= 4)
+			to = (char *)memcpy(to, "/...", 4) + 4;
+		at += len;
+		if (*at)
+			*to++ = *at++;
+	}
+	*to = '\0';
+}
+
+void config_hide(int key, char *text)
+{
+	hide_user(text);
+	if (key == CONFIG_KEY_swarm_trackers || key == CONFIG_KEY_acestream_trackers)
+		hide_paths(text);
+}
+
 static void check_say(struct config_load *l, enum config_kind kind, int key,
 		      const char *what)
 {
@@ -35,7 +64,7 @@ static void check_say(struct config_load *l, enum config_kind kind, int key,
 	conf_text(&l->cfg->conf, k, text, sizeof(text));
 	if (k->type == CONF_SECRET && text[0])
 		snprintf(text, sizeof(text), "***");
-	hide_user(text);
+	config_hide(key, text);
 	config_say(l, kind, "%s: %s.%s = %.60s%s: %s", l->cfg->origin[key], k->section,
 		   k->key, text, strlen(text) > 60 ? "..." : "", what);
 }
@@ -130,6 +159,7 @@ static void check_list(struct config_load *l, int key, const char *list,
 
 	while ((rest = conf_list_next(at, item, sizeof(item)))) {
 		if (!good(item)) {
+			config_hide(key, item);
 			if (!item[0])
 				err_set(what, "an item is empty or longer than %d bytes",
 					CHECK_ITEM_MAX - 1);

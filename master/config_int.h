@@ -28,6 +28,8 @@ struct config_load {
 
 void config_say(struct config_load *l, enum config_kind kind, const char *fmt, ...)
 	PS_PRINTF(3, 4);
+/* What must not be said aloud in a value of this key, or in an item of it, goes, in place. */
+void config_hide(int key, char *text);
 /* Set key number i; a value that can't be is an error of `where`. 0 or -1. */
 int config_put(struct config_load *l, int i, const char *value, const char *where);
 /* Value of an environment variable; NULL: not set. */

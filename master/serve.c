@@ -464,12 +464,24 @@ static void end(struct master *m)
 	free(m);
 }
 
+static void say_nothing(void *arg, enum config_kind kind, const char *text)
+{
+	(void)arg;
+	(void)kind;
+	(void)text;
+}
+
+/* What is wrong with it is said in the form that it asks for: it is read twice. */
 static int configure(struct master *m, char err[ERRLEN])
 {
 	struct config *c = xcalloc(1, sizeof *c);
-	int bad = config_load(c, m->cli->file, m->cli->opts, m->cli->nopts, environ,
-			      reload_say, NULL);
+	const struct cli *cli = m->cli;
+	int bad = config_load(c, cli->file, cli->opts, cli->nopts, environ, say_nothing,
+			      NULL);
 
+	if (log_open("master", LOG_NOTICE, c->conf.log_format == LOG_JSON, "", err) == 0)
+		bad = config_load(c, cli->file, cli->opts, cli->nopts, environ,
+				  reload_say, NULL);
 	m->conf = c->conf;
 	free(c);
 	if (bad > 0)

@@ -101,40 +101,75 @@ static void ring_read(const struct lane *l, uint32_t pos, void *data, uint32_t l
 	memcpy((uint8_t *)data + first, l->jobs, len - first);
 }
 
-int lane_push(struct lane *l, const struct shm_job *job, const void *text)
+/* A job matters more than its name: that takes no room which another job may need. */
+static uint32_t name_bytes(const struct lane *l, const struct shm_job *job,
+			   uint32_t depth, const char *request)
+{
+	size_t len = strnlen(request, REQID_MAX);
+
+	return depth > l->job_bytes / 4 || job->text_len + len > SHM_JOB_TEXT_MAX
+		       ? 0
+		       : (uint32_t)len;
+}
+
+int lane_push(struct lane *l, const struct shm_job *job, const void *text,
+	      const char *request)
 {
 	uint32_t tail = atomic_load_explicit(&l->at->job_tail, memory_order_relaxed);
 	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_acquire);
-	uint32_t need = job_bytes(job->text_len);
+	uint32_t name = name_bytes(l, job, tail - head, request), at = tail;
+	uint32_t need = job_bytes(job->text_len + name);
+	struct shm_job out = *job;
 
-	PS_ASSERT(job->text_len <= SHM_JOB_TEXT_MAX &&
+	PS_ASSERT(job->text_len <= SHM_JOB_TEXT_MAX && job->flags >> JOB_F_REQUEST == 0 &&
 		  (text != NULL || job->text_len == 0));
 	/* a head beyond the tail is nonsense: then nothing fits until it is emptied */
 	if (tail - head > l->job_bytes || l->job_bytes - (tail - head) < need)
 		return -1;
-	ring_write(l, tail, job, sizeof(*job));
+	out.flags |= name << JOB_F_REQUEST;
+	out.text_len = (uint16_t)(out.text_len + name);
+	ring_write(l, at, &out, sizeof(out));
+	at += (uint32_t)sizeof(out);
 	if (job->text_len > 0)
-		ring_write(l, tail + (uint32_t)sizeof(*job), text, job->text_len);
+		ring_write(l, at, text, job->text_len);
+	ring_write(l, at + job->text_len, request, name);
 	atomic_store_explicit(&l->at->job_tail, tail + need, memory_order_release);
 	return 0;
 }
 
-int lane_pop(struct lane *l, struct shm_job *job, void *text)
+/* What lane_push put behind the text. 0, or -1: it makes no sense. */
+static int take_name(struct shm_job *job, const uint8_t *text,
+		     char request[REQID_MAX + 1])
+{
+	uint32_t name = job->flags >> JOB_F_REQUEST;
+
+	if (name > REQID_MAX || name > job->text_len)
+		return -1;
+	job->flags &= (1u << JOB_F_REQUEST) - 1;
+	job->text_len = (uint16_t)(job->text_len - name);
+	memcpy(request, text + job->text_len, name);
+	request[name] = '\0';
+	return 0;
+}
+
+int lane_pop(struct lane *l, struct shm_job *job, void *text, char request[REQID_MAX + 1])
 {
 	uint32_t head = atomic_load_explicit(&l->at->job_head, memory_order_relaxed);
 	uint32_t tail = atomic_load_explicit(&l->at->job_tail, memory_order_acquire);
-	uint32_t depth = tail - head;
+	uint32_t depth = tail - head, bytes;
 
 	if (depth == 0)
 		return 0;
 	if (depth > l->job_bytes || depth < sizeof(*job))
 		goto nonsense;
 	ring_read(l, head, job, sizeof(*job));
-	if (job->text_len > SHM_JOB_TEXT_MAX || job_bytes(job->text_len) > depth)
+	bytes = job_bytes(job->text_len);
+	if (job->text_len > SHM_JOB_TEXT_MAX || bytes > depth)
 		goto nonsense;
 	ring_read(l, head + (uint32_t)sizeof(*job), text, job->text_len);
-	atomic_store_explicit(&l->at->job_head, head + job_bytes(job->text_len),
-			      memory_order_release);
+	if (take_name(job, text, request) != 0)
+		goto nonsense;
+	atomic_store_explicit(&l->at->job_head, head + bytes, memory_order_release);
 	return 1;
 nonsense:
 	atomic_store_explicit(&l->at->job_head, tail, memory_order_release);

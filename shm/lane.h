@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/reqid.h"
 #include "shm/layout.h"
 #include "shm/seg.h"
 
@@ -49,6 +50,8 @@ enum lane_job {
 #define JOB_F_INFOHASH 2u		/* spelled as only infohashes are: no content id */
 #define JOB_F_SETTLED 4u		/* wait for a settled swarm, not for the first round */
 #define JOB_F_GIVEN 8u			/* peers that the question names come next */
+#define JOB_F_REQUEST 24		/* bits from here on: bytes of the request's id (reqid.h), which
+					 * lie behind the text; lane_pop takes them off */
 
 enum lane_rc {
 	LANE_OK = 0,			/* look into the table */
@@ -78,17 +81,21 @@ struct lane;				/* a view of one slot's pair; opaque, allocated */
 PS_MUST int lane_open(struct lane **out, struct seg *seg, int slot, char err[ERRLEN]);
 void lane_close(struct lane **l);
 
-/* Worker. text may be NULL. 0, or -1: full (or text too long, which is asserted). */
-PS_MUST int lane_push(struct lane *l, const struct shm_job *job, const void *text);
+/* Worker. text may be NULL. request: the id of the request that it comes of, for the log, or
+ * "": left out while the lane is more than a quarter full. 0, or -1: full (or text too long,
+ * which is asserted). */
+PS_MUST int lane_push(struct lane *l, const struct shm_job *job, const void *text,
+		      const char *request);
 /* Worker: next completion. 1, or 0: none. */
 PS_MUST int lane_done_pop(struct lane *l, uint64_t *token, enum lane_rc *rc,
 			  uint32_t *retry_s);
 /* Worker, before its first push: throw away what an earlier owner left. */
 void lane_enter(struct lane *l);
 
-/* Collector: next job; text must have room for SHM_JOB_TEXT_MAX bytes. 1: a job;
- * 0: none; -1: the ring made no sense and was emptied. */
-PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text);
+/* Collector: next job; text must have room for SHM_JOB_TEXT_MAX bytes. request: "" if none
+ * came. 1: a job; 0: none; -1: the ring made no sense and was emptied. */
+PS_MUST int lane_pop(struct lane *l, struct shm_job *job, void *text,
+		     char request[REQID_MAX + 1]);
 /* Collector: completions that still fit. A client that leaves frees its place in the
  * worker, not the waiter in the collector: waiters of one slot must be bounded by
  * this, or LANE_WAITERS answered early. */

@@ -27,6 +27,7 @@ X(http_304, "answers 304") \
 X(http_4xx, "answers 4xx") \
 X(http_5xx, "answers 5xx") \
 X(http_gate_refused, "requests the strict parser refused") \
+X(http_ids_refused, "X-Request-Id headers not taken: twice, too long, or odd characters") \
 X(http_sending_full, "questions answered 503 at http.max_sending") \
 X(http_uploads_full, "uploads answered 503 at http.max_uploads") \
 X(http_timeouts, "connections closed for taking too long") \

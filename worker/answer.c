@@ -179,7 +179,7 @@ static void hot_head(struct worker *w, struct body *body, uint64_t now_ms, uint6
 		body->head, sizeof body->head,
 		"HTTP/1.1 200 OK\r\nAge: %" PRIu64 "\r\nCache-Control: max-age=%u\r\n"
 		"ETag: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-		"Date: %s\r\n\r\n",
+		"Date: %s\r\n",
 		age_s, max_age_s(w, body->settled), body->etag, body->len,
 		gate_date(w->gate));
 	PS_ASSERT(n > 0 && (size_t)n < sizeof body->head);
@@ -194,7 +194,7 @@ static void hot_unchanged(struct worker *w, struct gate_conn *c, const struct bo
 	char head[BODY_HEAD_MAX];
 	int n = snprintf(head, sizeof head,
 			 "HTTP/1.1 304 Not Modified\r\nAge: %" PRIu64
-			 "\r\nCache-Control: max-age=%u\r\nETag: %s\r\nDate: %s\r\n\r\n",
+			 "\r\nCache-Control: max-age=%u\r\nETag: %s\r\nDate: %s\r\n",
 			 age_s, max_age_s(w, body->settled), body->etag,
 			 gate_date(w->gate));
 

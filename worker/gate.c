@@ -137,6 +137,7 @@ void gate_answer(struct gate_conn *c, struct evhttp_request *req, int status,
 	c->req = NULL;
 	c->replied = 1;
 	gate_count(c, status);
+	evhttp_add_header(h, "X-Request-Id", c->in.request_id);
 	evhttp_send_reply(req, status, status_phrase(status), body);
 	if (g->asking == c) /* evhttp is below us on the stack: later */
 		return;
@@ -317,6 +318,11 @@ void gate_client(const struct gate_conn *c, uint8_t addr[ADDR_LEN])
 {
 	memcpy(addr, c->peer, ADDR_LEN);
 	proxies_client(&c->gate->conf.proxies, addr, c->in.head.p, c->in.head.len);
+}
+
+const char *gate_request_id(const struct gate_conn *c)
+{
+	return c->in.request_id;
 }
 
 void gate_set_user(struct gate_conn *c, void *user)

@@ -70,7 +70,8 @@ uint32_t gate_connections(const struct gate *g);	/* with a descriptor */
 void gate_answer(struct gate_conn *c, struct evhttp_request *req, int status,
 		 struct evbuffer *body);
 /* From the hot hook: head, and the body by reference; unref is called once, maybe now.
- * Without a body, unref is NULL. */
+ * Without a body, unref is NULL. head ends with its last header's CRLF: X-Request-Id, and
+ * the empty line, are added to it. */
 void gate_send(struct gate_conn *c, const char *head, size_t head_len, const char *body,
 	       size_t body_len, evbuffer_ref_cleanup_cb unref, void *ref);
 
@@ -80,6 +81,8 @@ void gate_set_route(struct gate_conn *c, uint32_t route);
 void gate_count(struct gate_conn *c, int status);
 
 const struct strict *gate_request(const struct gate_conn *c);	/* the one under way */
+/* What that one is called (reqid.h): as the client says, or as we do. */
+const char *gate_request_id(const struct gate_conn *c);
 /* Its body lies elsewhere from now on: the caller takes these bytes of its room (strict.h) back
  * to gate_conf.limits.room once that is gone, too. */
 size_t gate_keep_room(struct gate_conn *c);

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "shm/stat.h"
 #include "worker/gate_int.h"
 #include "worker/status.h"
+
+#define TOLD_PATH 200 /* bytes of a path that the log shows */
 
 /* --- ends ---------------------------------------------------------------- */
 
@@ -205,29 +208,45 @@ void gate_conn_flush(struct gate_conn *c)
 	conn_flushed(c);
 }
 
+/* The last lines of a head: what the request is called, and the end. */
+#define LAST_LINES (sizeof "X-Request-Id: \r\n\r\n" + REQID_MAX)
+static size_t last_lines(const struct gate_conn *c, char out[LAST_LINES])
+{
+	static const char name[] = "X-Request-Id: ";
+	size_t n = sizeof name - 1, len = strlen(c->in.request_id);
+
+	memcpy(out, name, n);
+	memcpy(out + n, c->in.request_id, len);
+	memcpy(out + n + len, "\r\n\r\n", 4);
+	return n + len + 4;
+}
+
 void gate_send(struct gate_conn *c, const char *head, size_t head_len, const char *body,
 	       size_t body_len, evbuffer_ref_cleanup_cb unref, void *ref)
 {
-	struct iovec iov[2] = {{(char *)(uintptr_t)head, head_len},
+	char last[LAST_LINES];
+	size_t last_len = last_lines(c, last);
+	struct iovec iov[3] = {{(char *)(uintptr_t)head, head_len},
+			       {last, last_len},
 			       {(char *)(uintptr_t)body, body_len}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = body_len ? 2 : 1};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = body_len ? 3 : 2};
 	ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
-	size_t sent = n > 0 ? (size_t)n : 0, skip;
+	size_t sent = n > 0 ? (size_t)n : 0;
 
-	if (sent == head_len + body_len)
+	if (sent == head_len + last_len + body_len)
 		goto done;
 	if ((n < 0 && errno != EAGAIN && errno != EINTR) ||
-	    (!c->out && !(c->out = evbuffer_new())))
-		goto broken;
-	skip = sent < head_len ? sent : head_len;
-	if (evbuffer_add(c->out, head + skip, head_len - skip) != 0)
+	    (!c->out && !(c->out = evbuffer_new())) ||
+	    evbuffer_add(c->out, head, head_len) != 0 ||
+	    evbuffer_add(c->out, last, last_len) != 0)
 		goto broken;
 	c->state = CONN_FLUSHING;
 	gate_conn_until(c, c->gate->now + c->gate->conf.write_ms);
-	skip = sent - skip;
 	if (body_len == 0 ||
-	    evbuffer_add_reference(c->out, body + skip, body_len - skip, unref, ref) == 0)
+	    evbuffer_add_reference(c->out, body, body_len, unref, ref) == 0) {
+		evbuffer_drain(c->out, sent);
 		return;
+	}
 broken:
 	gate_conn_close(c);
 done:
@@ -235,14 +254,45 @@ done:
 		unref(body, body_len, ref);
 }
 
+/* 5xx at info, all at debug; access logs are the proxy's. Without its query, in which
+ * x.pe names peers. */
+static void conn_tell(const struct gate_conn *c, int status, uint64_t us)
+{
+	const char *target = c->in.target.p ? c->in.target.p : "";
+	int len = (int)strcspn(target, "?");
+
+	log_about(c->in.request_id);
+	len = len > TOLD_PATH ? TOLD_PATH : len;
+	if (status >= 500)
+		log_info("http", "%s %.*s: %d in %llu us", c->in.name, len, target,
+			 status, (unsigned long long)us);
+	else
+		log_debug("http", "%s %.*s: %d in %llu us", c->in.name, len, target,
+			  status, (unsigned long long)us);
+}
+
 void gate_count(struct gate_conn *c, int status)
 {
+	uint64_t us = c->began_us ? clock_us() - c->began_us : 0;
+
 	status_count(status);
 	if (c->began_us)
-		httpstat_answered(c->route, status, clock_us() - c->began_us);
+		httpstat_answered(c->route, status, us);
 	else
 		httpstat_refused(status);
 	c->began_us = 0;
+	if (log_wants(status >= 500 ? LOG_INFO : LOG_DEBUG))
+		conn_tell(c, status, us);
+	log_about(""); /* what comes is about no request any more */
+}
+
+/* What a request is called if its client did not say, or not well. */
+static void conn_name(struct gate_conn *c)
+{
+	if (c->in.request_id[0])
+		return;
+	stat_add(STAT_http_ids_refused, c->in.nrequest_id > 0);
+	reqid_make(c->in.request_id);
 }
 
 /* The gate's own answer, always the last of its connection. */
@@ -250,8 +300,9 @@ void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const c
 {
 	struct buf body;
 
+	conn_name(c);
 	buf_init(&body, 4096);
-	status_error_json(&body, word, why, word);
+	status_error_json(&body, word, why, word, c->in.request_id);
 	if (body.failed || (!c->out && !(c->out = evbuffer_new()))) {
 		buf_free(&body);
 		gate_conn_close(c);
@@ -259,8 +310,10 @@ void gate_conn_refuse(struct gate_conn *c, int status, const char *word, const c
 	}
 	evbuffer_add_printf(c->out,
 			    "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
-			    "Content-Length: %zu\r\nDate: %s\r\nConnection: close\r\n",
-			    status, status_phrase(status), body.len, gate_date(c->gate));
+			    "Content-Length: %zu\r\nDate: %s\r\nConnection: close\r\n"
+			    "X-Request-Id: %s\r\n",
+			    status, status_phrase(status), body.len, gate_date(c->gate),
+			    c->in.request_id);
 	if (status == 503)
 		evbuffer_add_printf(c->out, "Retry-After: %d\r\n", STATUS_RETRY_S);
 	if (c->in.wide) /* pages of others may post there, and want to know why */
@@ -320,7 +373,9 @@ static void conn_to_evhttp(struct gate_conn *c)
 	c->state = CONN_ANSWERING;
 	gate_conn_until(c, 0); /* a parked request has its own deadline (park.c) */
 	g->asking = c;
+	log_about(c->in.request_id);
 	bufferevent_trigger(c->front, EV_READ, 0);
+	log_about("");
 	g->asking = NULL;
 	if (c->replied)
 		gate_conn_flush(c);
@@ -337,6 +392,7 @@ static void conn_ask(struct gate_conn *c)
 
 	c->timing = 0;
 	c->began_us = clock_us();
+	conn_name(c);
 	c->route = g->conf.hot_route;
 	c->closes = !c->in.keep_alive || g->draining;
 	if (c->closes || !g->hooks.hot || !g->hooks.hot(g->hooks.arg, c, &c->in))

@@ -9,6 +9,7 @@
 #include <event2/util.h>
 
 #include "common/ident.h"
+#include "common/log.h"
 #include "worker/http.h"
 #include "worker/status.h"
 
@@ -157,6 +158,11 @@ void http_wait(const struct ask *a, struct waiting *me)
 		gate_set_user(a->conn, me);
 }
 
+void http_about(const struct ask *a)
+{
+	log_about(a->conn ? gate_request_id(a->conn) : "");
+}
+
 void http_gone(void *arg, struct gate_conn *c)
 {
 	struct waiting *me = gate_user(c);
@@ -195,7 +201,7 @@ static void fail(struct ask *a, int status, const char *error, const char *code,
 		return;
 	}
 	buf_init(&body, 4096);
-	status_error_json(&body, error, message, code);
+	status_error_json(&body, error, message, code, gate_request_id(a->conn));
 	if (status == 503 || a->retry_s) {
 		snprintf(text, sizeof text, "%u",
 			 a->retry_s ? a->retry_s : STATUS_RETRY_S);

@@ -37,6 +37,9 @@ struct ask {
 	struct http_part *one;		/* NULL: a is a whole request */
 };
 
+/* The lines of the log that follow are about it, until log_about(""). */
+void http_about(const struct ask *a);
+
 /* What a question that waits for its answer leaves with http_wait. */
 struct waiting {
 	/* The client left. me is let go of; the request is freed after the call. */

@@ -102,7 +102,7 @@ static int push(struct parked *p)
 
 	memcpy(job.id, own->key, IH_LEN);
 	gate_client(p->ask.conn, job.client);
-	return lane_push(p->ask.w->lane, &job, own->id);
+	return lane_push(p->ask.w->lane, &job, own->id, gate_request_id(p->ask.conn));
 }
 
 /* What the collector did not take. */

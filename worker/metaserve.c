@@ -77,7 +77,7 @@ static void tell_damage(struct worker *w, const uint8_t key[IH_LEN])
 
 	memcpy(job.id, key, IH_LEN);
 	stat_inc(meta_damaged);
-	if (worker_collector_up(w) && lane_push(w->lane, &job, NULL) == 0)
+	if (worker_collector_up(w) && lane_push(w->lane, &job, NULL, log_subject()) == 0)
 		kid_ring(w->kid->collector_bell_fd);
 }
 
@@ -437,7 +437,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
+	http_about(&((struct serving *)arg)->ask);
 	step(arg);
+	log_about("");
 }
 
 static struct serving *serving_new(void)

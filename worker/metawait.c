@@ -199,7 +199,7 @@ static int push(struct parked *p)
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
 	memcpy(job.id, own->key, IH_LEN);
 	gate_client(p->ask.conn, job.client);
-	return lane_push(p->ask.w->lane, &job, own->text);
+	return lane_push(p->ask.w->lane, &job, own->text, gate_request_id(p->ask.conn));
 }
 
 static void done(struct parked *p, enum lane_rc rc, uint32_t retry_s)

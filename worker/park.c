@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "shm/stat.h"
 #include "worker/park.h"
 
@@ -26,7 +27,7 @@ static void forget(struct parked *p)
 	if (!p->pushed)
 		return;
 	p->pushed = 0;
-	if (lane_push(w->lane, &job, NULL) == 0)
+	if (lane_push(w->lane, &job, NULL, "") == 0)
 		kid_ring(w->kid->collector_bell_fd);
 	else
 		stat_inc(lane_full); /* its wait ends by itself */
@@ -62,7 +63,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 	stat_inc(peers_park_late);
 	forget(p);
+	http_about(&p->ask);
 	p->kind->late(p);
+	log_about("");
 }
 
 static void on_gone(struct worker *w, struct waiting *me)
@@ -266,10 +269,13 @@ void park_bell(struct worker *w)
 	while (lane_done_pop(w->lane, &token, &rc, &retry_s)) {
 		struct parked *p = park_find(w->park, token);
 
-		if (p)
-			p->kind->done(p, rc, retry_s);
-		else
+		if (!p) {
 			stat_inc(lane_old);
+			continue;
+		}
+		http_about(&p->ask);
+		p->kind->done(p, rc, retry_s);
+		log_about("");
 	}
 	look_at_hold(w);
 	if (w->hold_ms)

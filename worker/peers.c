@@ -80,23 +80,29 @@ int peers_query(struct peers_question *q, const char *query, char err[ERRLEN])
 
 /* --- jobs ----------------------------------------------------------------- */
 
-static int push_quietly(struct worker *w, const struct ident *id,
-			const struct given *given, struct shm_job *job)
+/* Of the question under way at conn. */
+static int push_quietly(struct worker *w, const struct gate_conn *conn,
+			const struct ident *id, const struct given *given,
+			struct shm_job *job)
 {
 	uint8_t text[GIVEN_TEXT_MAX];
 
+	gate_client(conn, job->client);
 	memcpy(job->id, id->key, IH_LEN);
 	if (id->form == IDENT_BASE32)
 		job->flags |= JOB_F_INFOHASH;
 	return lane_push(w->lane, job,
 			 given_write(job, text, id->form == IDENT_V2 ? id->v2 : NULL,
-				     given));
+				     given),
+			 gate_request_id(conn));
 }
 
-static int push(struct worker *w, const struct ident *id, const struct given *given,
-		struct shm_job *job)
+static int push(struct worker *w, const struct gate_conn *conn, const struct ident *id,
+		const struct given *given)
 {
-	if (push_quietly(w, id, given, job) != 0) {
+	struct shm_job job = {.kind = JOB_PEERS};
+
+	if (push_quietly(w, conn, id, given, &job) != 0) {
 		stat_inc(lane_full);
 		return -1;
 	}
@@ -110,7 +116,6 @@ static int push(struct worker *w, const struct ident *id, const struct given *gi
 static void refresh(struct worker *w, const struct gate_conn *conn,
 		    const struct ident *id, uint64_t gap_ms)
 {
-	struct shm_job job = {.kind = JOB_PEERS};
 	uint64_t now = clock_ms();
 	uint32_t at;
 
@@ -122,8 +127,7 @@ static void refresh(struct worker *w, const struct gate_conn *conn,
 		return;
 	memcpy(w->refreshed[at].id, id->key, IH_LEN);
 	w->refreshed[at].at_ms = now;
-	gate_client(conn, job.client);
-	(void)push(w, id, NULL, &job);
+	(void)push(w, conn, id, NULL);
 }
 
 /* Behind an answer, too, but none of them is left out: each may name others. A lane that
@@ -131,15 +135,12 @@ static void refresh(struct worker *w, const struct gate_conn *conn,
 static void hand_over(struct worker *w, const struct gate_conn *conn,
 		      const struct peers_question *q)
 {
-	struct shm_job job = {.kind = JOB_PEERS};
-
 	if (!worker_collector_up(w) ||
 	    lane_depth(w->lane) > seg_dims_of(w->seg)->lane_bytes / 2) {
 		stat_add(STAT_given_lost, q->given.n);
 		return;
 	}
-	gate_client(conn, job.client);
-	if (push(w, &q->id, &q->given, &job) != 0)
+	if (push(w, conn, &q->id, &q->given) != 0)
 		stat_add(STAT_given_lost, q->given.n);
 }
 
@@ -182,8 +183,7 @@ static int push_parked(struct parked *p)
 					     PEERS_MARGIN_MS};
 
 	job.wait_ms = p->until_ms > now ? (uint32_t)(p->until_ms - now) : 0;
-	gate_client(p->ask.conn, job.client);
-	return push_quietly(w, &p->q.id, &p->q.given, &job);
+	return push_quietly(w, p->ask.conn, &p->q.id, &p->q.given, &job);
 }
 
 /* --- parked requests ------------------------------------------------------- */

@@ -42,10 +42,24 @@ void status_count(int status)
 		stat_inc(http_2xx);
 }
 
-void status_error_json(struct buf *out, const char *error, const char *message,
-		       const char *code)
+static void begin(struct json *j, struct buf *out, const char *error, const char *message,
+		  const char *code)
 {
-	status_part_json(out, error, message, code, 0, 0);
+	json_init(j, out);
+	json_obj(j, NULL);
+	json_str(j, "error", error);
+	json_str(j, "message", message);
+	json_str(j, "code", code);
+}
+
+void status_error_json(struct buf *out, const char *error, const char *message,
+		       const char *code, const char *request_id)
+{
+	struct json j;
+
+	begin(&j, out, error, message, code);
+	json_str(&j, "request_id", request_id);
+	json_obj_end(&j);
 }
 
 void status_part_json(struct buf *out, const char *error, const char *message,
@@ -53,13 +67,8 @@ void status_part_json(struct buf *out, const char *error, const char *message,
 {
 	struct json j;
 
-	json_init(&j, out);
-	json_obj(&j, NULL);
-	json_str(&j, "error", error);
-	json_str(&j, "message", message);
-	json_str(&j, "code", code);
-	if (status)
-		json_int(&j, "status", status);
+	begin(&j, out, error, message, code);
+	json_int(&j, "status", status);
 	if (retry_s)
 		json_uint(&j, "retry_after", retry_s);
 	json_obj_end(&j);

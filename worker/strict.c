@@ -18,6 +18,7 @@ enum header {
 	H_ENCODING,
 	H_NONE_MATCH,
 	H_TYPE,
+	H_REQUEST_ID,
 };
 
 static const struct {
@@ -30,6 +31,7 @@ static const struct {
 	{"transfer-encoding", H_ENCODING},
 	{"if-none-match", H_NONE_MATCH},
 	{"content-type", H_TYPE},
+	{"x-request-id", H_REQUEST_ID},
 	{"connection", H_DROP},
 	{"proxy-connection", H_DROP},
 	{"keep-alive", H_DROP},
@@ -182,6 +184,15 @@ static void keep_etag(struct strict *s, const char *v, size_t len)
 	s->none_match = 1;
 }
 
+static void keep_request_id(struct strict *s, const char *v, size_t len)
+{
+	s->request_id[0] = '\0';
+	if (s->nrequest_id++ == 0 && reqid_sane(v, len)) {
+		memcpy(s->request_id, v, len);
+		s->request_id[len] = '\0';
+	}
+}
+
 static int is_word(const char *v, size_t len, const char *word)
 {
 	return len == strlen(word) && strncasecmp(v, word, len) == 0;
@@ -215,6 +226,7 @@ static int value_seen(struct strict *s, const char *v, size_t len)
 		return 0;
 	case H_NONE_MATCH: keep_etag(s, v, len); return 1;
 	case H_TYPE: s->says_torrent = is_torrent(v, len); return 1;
+	case H_REQUEST_ID: keep_request_id(s, v, len); return 0;
 	case H_DROP: return 0;
 	case H_OTHER: break;
 	}

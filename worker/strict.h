@@ -19,6 +19,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/reqid.h"
 
 #define STRICT_HEADERS 100		/* header lines of a request; more is 431 */
 #define STRICT_ETAG_MAX 200		/* kept bytes of If-None-Match */
@@ -66,6 +67,8 @@ struct strict {
 	int says_torrent;		/* Content-Type: application/x-bittorrent */
 	int none_match;			/* If-None-Match: 0 none, 1 in etag, -1 too long to keep */
 	char etag[STRICT_ETAG_MAX + 1];
+	char request_id[REQID_MAX + 1];	/* X-Request-Id, if it is there once and sane; else "" */
+	int nrequest_id;
 
 	/* While reading: */
 	int begun;			/* a byte of the request was seen */

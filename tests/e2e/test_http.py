@@ -80,7 +80,8 @@ def an_error(answer, status, word=None):
     assert headers['content-type'] == 'application/json'
     assert int(headers['content-length']) == len(body)
     data = json.loads(body)
-    assert set(data) == {'error', 'message', 'code'} and data['code'] == data['error']
+    assert set(data) == {'error', 'message', 'code', 'request_id'}
+    assert data['code'] == data['error']
     assert data['error'].replace('_', '').isalpha() and len(data['message']) > 10
     assert word is None or data['error'] == word
     if status == 503:
@@ -330,10 +331,10 @@ def test_the_hot_path_and_evhttp_say_the_same(warm):
     """The hot verb is answered beside evhttp; HTTP/1.0 takes the other way."""
     d, h = warm
     with Raw(d) as c:
-        hot = c.get(f'/peers/{h}').answer()
+        hot = c.get(f'/peers/{h}', 'X-Request-Id: same').answer()
     with Raw(d) as c:
-        slow_way = c.send(f'GET /peers/{h} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n'
-                          .encode()).answer()
+        slow_way = c.send(f'GET /peers/{h} HTTP/1.0\r\nConnection: keep-alive\r\n'
+                          'X-Request-Id: same\r\n\r\n'.encode()).answer()
     assert hot[0] == slow_way[0] and hot[2] == slow_way[2]
     varying = {'date', 'age', 'connection'}
     assert {k: v for k, v in hot[1].items() if k not in varying} == \

@@ -42,7 +42,7 @@ def fault(answer, status, code, error=None, message=None):
     assert answer.status == status, answer
     assert answer.headers['Content-Type'] == 'application/json'
     data = answer.json
-    assert set(data) == {'error', 'message', 'code'}
+    assert set(data) == {'error', 'message', 'code', 'request_id'}
     assert data['code'] == code
     assert error is None or data['error'] == error
     assert message is None or data['message'] == message

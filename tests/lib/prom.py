@@ -62,5 +62,5 @@ def scrape(d):
 def promtool(*args, text=None, cwd=None):
     """(exit code, all that it said)"""
     done = subprocess.run(['promtool', *args], input=text, capture_output=True, text=True,
-                          timeout=60, check=False, cwd=cwd)
+                          timeout=180, check=False, cwd=cwd)
     return done.returncode, done.stdout + done.stderr

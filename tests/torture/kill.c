@@ -435,7 +435,7 @@ static _Noreturn void producer(int stepped)
 		make_job(&job, text, n);
 		if (stepped)
 			raise(SIGSTOP);
-		while (lane_push(l, &job, text) != 0)
+		while (lane_push(l, &job, text, "0123456789abcdef") != 0)
 			;
 		atomic_fetch_add(&ctl->pushed, 1);
 	}
@@ -446,12 +446,14 @@ static void take_jobs(struct lane *l, uint64_t *last)
 {
 	static uint8_t text[SHM_JOB_TEXT_MAX], want_text[SHM_JOB_TEXT_MAX];
 	struct shm_job job, want;
+	char name[REQID_MAX + 1];
 	int rc;
 
-	while ((rc = lane_pop(l, &job, text)) == 1) {
+	while ((rc = lane_pop(l, &job, text, name)) == 1) {
 		make_job(&want, want_text, job.deadline_ms);
 		if (job.deadline_ms <= *last || memcmp(&job, &want, sizeof(job)) != 0 ||
-		    memcmp(text, want_text, job.text_len) != 0)
+		    memcmp(text, want_text, job.text_len) != 0 ||
+		    (name[0] && strcmp(name, "0123456789abcdef") != 0))
 			complain("a job that nobody pushed like this");
 		*last = job.deadline_ms;
 		tally.jobs++;

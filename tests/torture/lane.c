@@ -26,7 +26,7 @@ static atomic_ullong wrong;
 static int sabotage;
 
 static struct {
-	uint64_t pushed, full, popped, empty, answered, bytes;
+	uint64_t pushed, full, popped, empty, answered, bytes, named;
 } tally;
 
 static uint32_t text_len(uint64_t n)
@@ -53,6 +53,15 @@ static void make_job(struct shm_job *job, uint8_t *text, uint64_t n)
 	memcpy(job->id, &r, 8);
 	for (uint32_t i = 0; i < job->text_len; i++)
 		text[i] = (uint8_t)(r + i * 31);
+}
+
+/* Of every third job. */
+static const char *name_of(char name[REQID_MAX + 1], uint64_t n)
+{
+	name[0] = '\0';
+	if (n % 3 == 0)
+		snprintf(name, REQID_MAX + 1, "%0*" PRIu64, (int)(1 + n % REQID_MAX), n);
+	return name;
 }
 
 static void complain(const char *what, uint64_t n)
@@ -98,7 +107,7 @@ static void *consumer(void *arg)
 	struct seg *seg = rig_attach(master, SEG_COLLECTOR);
 	static uint8_t text[SHM_JOB_TEXT_MAX], want_text[SHM_JOB_TEXT_MAX];
 	struct shm_job job, want;
-	char err[ERRLEN];
+	char err[ERRLEN], got[REQID_MAX + 1], name[REQID_MAX + 1];
 	struct lane *l;
 	uint64_t n = 0;
 
@@ -106,7 +115,7 @@ static void *consumer(void *arg)
 	if (lane_open(&l, seg, 1, err) != 0)
 		rig_fail(err);
 	for (;;) {
-		int last = atomic_load(&stop), rc = lane_pop(l, &job, text);
+		int last = atomic_load(&stop), rc = lane_pop(l, &job, text, got);
 
 		if (rc == 0 && last)
 			break;
@@ -121,12 +130,14 @@ static void *consumer(void *arg)
 		}
 		make_job(&want, want_text, n);
 		if (memcmp(&job, &want, sizeof(job)) != 0 ||
-		    memcmp(text, want_text, job.text_len) != 0) {
+		    memcmp(text, want_text, job.text_len) != 0 ||
+		    (got[0] && strcmp(got, name_of(name, n)) != 0)) {
 			complain("not the bytes that were pushed", n);
 			break;
 		}
 		lane_done_push(l, job.token, n % 4, (uint32_t)n);
 		tally.popped++;
+		tally.named += got[0] != '\0';
 		tally.bytes += sizeof(job) + job.text_len;
 		n++;
 	}
@@ -155,6 +166,7 @@ static void produce(struct lane *l, struct seg *seg, double seconds)
 {
 	uint64_t end = clock_ms() + (uint64_t)(seconds * 1000);
 	static uint8_t text[SHM_JOB_TEXT_MAX];
+	char name[REQID_MAX + 1];
 	struct shm_job job;
 
 	while (clock_ms() < end && atomic_load(&wrong) == 0) {
@@ -164,7 +176,8 @@ static void produce(struct lane *l, struct seg *seg, double seconds)
 		if (tally.pushed - tally.answered >= WINDOW)
 			continue;
 		make_job(&job, text, tally.pushed);
-		rc = sabotage ? push_early(seg, &job, text) : lane_push(l, &job, text);
+		rc = sabotage ? push_early(seg, &job, text)
+			      : lane_push(l, &job, text, name_of(name, tally.pushed));
 		if (rc == 0)
 			tally.pushed++;
 		else
@@ -226,9 +239,10 @@ int main(int argc, char **argv)
 	atomic_store(&stop, 1);
 	pthread_join(thread, NULL);
 	printf("lane%s: %" PRIu64 " jobs, %" PRIu64 " KiB, %" PRIu64
-	       " times full, %" PRIu64 " times empty, %" PRIu64 " answers, %llu WRONG\n",
+	       " times full, %" PRIu64 " times empty, %" PRIu64 " answers, %" PRIu64
+	       " named, %llu WRONG\n",
 	       sabotage ? " (sabotage)" : "", tally.pushed, tally.bytes / 1024,
-	       tally.full, tally.empty, tally.answered,
+	       tally.full, tally.empty, tally.answered, tally.named,
 	       (unsigned long long)atomic_load(&wrong));
 	lane_close(&l);
 	seg_close(&worker);
@@ -236,7 +250,7 @@ int main(int argc, char **argv)
 	if (atomic_load(&wrong) > 0)
 		return 3;
 	if (!sabotage && (tally.popped != tally.pushed || tally.bytes < 4 * BEFORE_WRAP ||
-			  tally.full == 0))
+			  tally.full == 0 || tally.named == 0))
 		rig_fail("not everything arrived, or the counters did not wrap");
 	return 0;
 }

@@ -568,6 +568,11 @@ static void test_lists_are_parsed(void **state)
 			fail_msg("%s: %s", bad[i], said);
 		assert_non_null(strstr(said, "E -o: "));
 	}
+	refuses("swarm.trackers=udp://a:1/secret,ftp://b/secret,c:80/secret?k=secret,http:/d/"
+		"secret,http://e#secret,udp://f:1/s");
+	assert_null(strstr(said, "secret"));
+	assert_non_null(strstr(said, " = udp://a:1/...,ftp://b/...,c:80/...,http:/d/"));
+	assert_non_null(strstr(said, "'c:80/...' is not "));
 	refuses("swarm.listen=6881");
 	heard("E -o: swarm.listen = 6881: '6881' is not address:port or device:port, e.g. "
 	      "0.0.0.0:42069 or tun0:42069\n");

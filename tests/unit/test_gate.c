@@ -985,7 +985,7 @@ static int on_hot(void *arg, struct gate_conn *c, const struct strict *rq)
 	hot_refs++;
 	gate_send(c, head,
 		  (size_t)snprintf(head, sizeof head,
-				   "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n),
+				   "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n", n),
 		  body, n, hot_unref, body);
 	return 1;
 }
@@ -994,6 +994,7 @@ static void test_hot(void **state)
 {
 	struct world w;
 	struct buf out;
+	char *body;
 	int fd;
 
 	(void)state;
@@ -1007,7 +1008,9 @@ static void test_hot(void **state)
 	say(&w, fd, "GET /hot HTTP/1.1\r\n" H "\r\n");
 	say(&w, fd, "GET /hot HTTP/1.1\r\n" H "Connection: close\r\n\r\n");
 	assert_int_equal(slurp(&w, fd, &out), 200);
-	assert_true(out.len > 4 << 20);
+	body = strstr(out.p, "\r\n\r\nhotxx");
+	assert_non_null(body);
+	assert_int_equal(strspn(body + 7, "x"), w.big); /* in pieces, and whole */
 	assert_int_equal(hot_refs, 0);
 	close(fd);
 	fd = client(&w); /* a client that leaves in the middle frees the body */
@@ -1043,6 +1046,111 @@ static void test_half_an_upload_at_the_end(void **state)
 	event_base_free(w.base);
 	close(fd);
 	free(half);
+}
+
+/* What the answer to this request calls it; the client closes behind it. */
+static void ask_id(struct world *w, char id[REQID_MAX + 2], const char *fmt, ...)
+{
+	static const char name[] = "\r\nX-Request-Id: ";
+	char text[512];
+	const char *at;
+	struct buf out;
+	va_list ap;
+	int fd = client(w);
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	buf_init(&out, 1 << 20);
+	say(w, fd, text);
+	shutdown(fd, SHUT_WR);
+	(void)slurp(w, fd, &out);
+	at = out.p ? strstr(out.p, name) : NULL;
+	assert_non_null(at);
+	at += sizeof name - 1;
+	snprintf(id, REQID_MAX + 2, "%.*s", (int)strcspn(at, "\r"), at);
+	assert_null(strstr(at, name)); /* once */
+	/* our own errors have it, too */
+	if (strstr(out.p, "{\"error\"")) {
+		snprintf(text, sizeof text, "\"request_id\":\"%s\"}", id);
+		assert_non_null(strstr(out.p, text));
+	}
+	buf_free(&out);
+	close(fd);
+}
+
+static int is_made(const char *id)
+{
+	return strlen(id) == REQID_MADE && strspn(id, "0123456789abcdef") == REQID_MADE;
+}
+
+/* Each way to answer says what the request is called: as the client calls it, if that is
+ * sane, else as we do, each time anew. */
+static void test_request_ids(void **state)
+{
+	static const char *const ways[] = {
+		"GET /x HTTP/1.1\r\n" H "Connection: close\r\n", /* evhttp */
+		"GET /hot HTTP/1.1\r\n" H,                       /* the hot hook */
+		"GET /x HTTP/1.1\r\n" H H,                       /* refused */
+	};
+	char id[REQID_MAX + 2], other[REQID_MAX + 2], longest[REQID_MAX + 2];
+	struct world w;
+
+	(void)state;
+	world_open(&w, &usual);
+	memset(longest, 'z', sizeof longest);
+	longest[REQID_MAX + 1] = '\0';
+	for (size_t i = 0; i < PS_ARRAY_LEN(ways); i++) {
+		ask_id(&w, id, "%sx-rEQUEST-iD: nginx-7/+=\r\n\r\n", ways[i]);
+		assert_string_equal(id, "nginx-7/+=");
+		ask_id(&w, id, "%sX-Request-Id: %s\r\n\r\n", ways[i], longest + 1);
+		assert_string_equal(id, longest + 1);
+		ask_id(&w, id, "%s\r\n", ways[i]);
+		ask_id(&w, other, "%s\r\n", ways[i]);
+		assert_true(is_made(id) && is_made(other) && strcmp(id, other) != 0);
+		ask_id(&w, id, "%sX-Request-Id: %s\r\n\r\n", ways[i], longest);
+		assert_true(is_made(id));
+		ask_id(&w, id, "%sX-Request-Id:\r\n\r\n", ways[i]);
+		assert_true(is_made(id));
+		ask_id(&w, id, "%sX-Request-Id: a b\r\n\r\n", ways[i]);
+		assert_true(is_made(id));
+		ask_id(&w, id, "%sX-Request-Id: a\"\xff\r\n\r\n", ways[i]);
+		assert_true(is_made(id));
+		ask_id(&w, id, "%sX-Request-Id: a\r\nX-Request-Id: a\r\n\r\n", ways[i]);
+		assert_true(is_made(id));
+	}
+	ask_id(&w, id, "GET / HTTP/1.1\r\nX-Request-Id: early\r\nHost: u@a\r\n\r\n");
+	assert_string_equal(id, "early");
+	world_close(&w);
+}
+
+/* A connection's next request has a name of its own. */
+static void test_request_ids_are_not_kept(void **state)
+{
+	struct world w;
+	struct buf out;
+	char *at;
+	int fd;
+
+	(void)state;
+	world_open(&w, &usual);
+	fd = client(&w);
+	buf_init(&out, 1 << 20);
+	say(&w, fd,
+	    "GET /x HTTP/1.1\r\n" H "X-Request-Id: one\r\n\r\n"
+	    "GET /hot HTTP/1.1\r\n" H "X-Request-Id: two\r\n\r\n"
+	    "GET /x HTTP/1.1\r\n" H "Connection: close\r\n\r\n");
+	assert_int_equal(slurp(&w, fd, &out), 200);
+	at = strstr(out.p, "X-Request-Id: one\r\n");
+	assert_non_null(at);
+	at = strstr(at, "X-Request-Id: two\r\n");
+	assert_non_null(at);
+	at = strstr(at + 1, "X-Request-Id: ");
+	assert_non_null(at);
+	assert_int_equal(strcspn(at + 14, "\r"), REQID_MADE);
+	buf_free(&out);
+	close(fd);
+	world_close(&w);
 }
 
 /* Rubbish, whole and in pieces: never a crash, always an end. */
@@ -1096,6 +1204,8 @@ int main(void)
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_hot),
 		cmocka_unit_test(test_half_an_upload_at_the_end),
+		cmocka_unit_test(test_request_ids),
+		cmocka_unit_test(test_request_ids_are_not_kept),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reqid.h"
 
 /* --- log ------------------------------------------------------------------ */
 
@@ -89,14 +90,147 @@ static void test_log_json(void **state)
 	log_debug("http", "a \"quoted\" \\ path\t\xff");
 	o = cJSON_Parse(log_read());
 	assert_non_null(o);
-	assert_string_equal(cJSON_GetObjectItem(o, "text")->valuestring,
+	assert_string_equal(cJSON_GetObjectItem(o, "message")->valuestring,
 			    "a \"quoted\" \\ path??");
 	assert_string_equal(cJSON_GetObjectItem(o, "level")->valuestring, "debug");
 	assert_string_equal(cJSON_GetObjectItem(o, "who")->valuestring, "w2.g7");
 	assert_string_equal(cJSON_GetObjectItem(o, "topic")->valuestring, "http");
 	assert_int_equal(cJSON_GetObjectItem(o, "pid")->valueint, getpid());
 	assert_int_equal(strlen(cJSON_GetObjectItem(o, "time")->valuestring), 24);
+	assert_null(cJSON_GetObjectItem(o, "request_id"));
+	assert_int_equal(cJSON_GetArraySize(o), 6);
 	cJSON_Delete(o);
+}
+
+/* Of the last line; NULL: not said. */
+static const char *subject(char out[REQID_MAX + 2])
+{
+	cJSON *o = cJSON_Parse(log_read()), *id = cJSON_GetObjectItem(o, "request_id");
+
+	assert_non_null(o);
+	if (id)
+		snprintf(out, REQID_MAX + 2, "%s", id->valuestring);
+	cJSON_Delete(o);
+	return id ? out : NULL;
+}
+
+static void test_log_about(void **state)
+{
+	char id[REQID_MAX + 2], longest[REQID_MAX + 2];
+
+	(void)state;
+	log_start(LOG_INFO, 0);
+	log_about("3f2a-b");
+	log_info("t", "asked");
+	assert_non_null(strstr(log_read(), " info t: asked (request 3f2a-b)\n"));
+	assert_string_equal(log_subject(), "3f2a-b");
+	log_about("");
+	log_info("t", "idle");
+	assert_non_null(strstr(log_read(), " info t: idle\n"));
+	log_start(LOG_INFO, 1);
+	log_about("3f2a-b");
+	log_info("t", "asked");
+	assert_string_equal(subject(id), "3f2a-b");
+	memset(longest, 'x', sizeof(longest));
+	longest[REQID_MAX] = '\0';
+	log_start(LOG_INFO, 1);
+	log_about(longest);
+	log_info("t", "asked");
+	assert_string_equal(subject(id), longest);
+	longest[REQID_MAX] = 'x'; /* too long, and without an end: from a segment */
+	log_start(LOG_INFO, 1);
+	log_about(longest);
+	log_info("t", "asked");
+	assert_null(subject(id));
+	log_start(LOG_INFO, 1);
+	log_about("a\"b");
+	log_info("t", "asked");
+	assert_null(subject(id));
+	log_about("");
+}
+
+static void test_reqid(void **state)
+{
+	static const char *const good[] = {"a",
+					   "0",
+					   "3f2a9c",
+					   "Root=1-67891233-abcdef012345678912345678",
+					   "550e8400-e29b-41d4-a716-446655440000",
+					   "b64+/==",
+					   "me@host:7.x~_-"};
+	static const char *const bad[] = {"",    " ",    "a b",      "a\"", "a\\",
+					  "a\n", "\x7f", "\xc3\xa9", "a,b", "a;b",
+					  "{}",  "<x>",  "$(x)",     "a'",  "a%20"};
+	char a[REQID_MAX + 1], b[REQID_MAX + 1], longest[REQID_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(good); i++)
+		assert_true(reqid_sane(good[i], strlen(good[i])));
+	for (size_t i = 0; i < PS_ARRAY_LEN(bad); i++)
+		assert_false(reqid_sane(bad[i], strlen(bad[i])));
+	assert_false(reqid_sane("a\0b", 3));
+	memset(longest, 'a', sizeof(longest));
+	assert_true(reqid_sane(longest, REQID_MAX));
+	assert_false(reqid_sane(longest, REQID_MAX + 1));
+	reqid_make(a);
+	assert_int_equal(strlen(a), REQID_MADE);
+	assert_int_equal(strspn(a, "0123456789abcdef"), REQID_MADE);
+	for (int i = 0; i < 1000; i++) {
+		reqid_make(b);
+		assert_int_equal(strlen(b), REQID_MADE);
+		assert_memory_equal(a, b, 16);
+		assert_memory_not_equal(a + 16, b + 16, 16);
+	}
+}
+
+/* One byte as its line shows it. */
+static int shown(unsigned char c)
+{
+	return c < 0x20 || c > 0x7e ? '?' : c;
+}
+
+/* Whatever bytes come, of whatever length: one line, one object, at most 1 KiB, ASCII; and
+ * as much of the text as there is room for. */
+static void test_log_any_bytes(void **state)
+{
+	uint64_t r = 1;
+
+	(void)state;
+	for (int turn = 0; turn < 4000; turn++) {
+		struct log_site site = {0};
+		char text[1400], *line, id[REQID_MAX + 1] = "";
+		size_t n = 0, len;
+		cJSON *o;
+
+		r = r * 6364136223846793005ull + 1442695040888963407ull;
+		len = (r >> 33) % (turn % 2 ? 40 : sizeof(text));
+		for (; n < len; n++) {
+			r = r * 6364136223846793005ull + 1442695040888963407ull;
+			text[n] = (char)(r >> 56);
+			if (turn % 3 == 0)
+				text[n] = "\"\\\n\x80x"[(r >> 40) % 5];
+			text[n] = text[n] ? text[n] : 1;
+		}
+		text[n] = '\0';
+		if (turn % 5 == 0)
+			reqid_make(id);
+		log_start(LOG_INFO, 1);
+		log_about(id);
+		log_line(&site, LOG_INFO, "t", "%s", text);
+		line = log_read();
+		len = strlen(line);
+		assert_true(len <= 1024 && len > 0);
+		assert_ptr_equal(strchr(line, '\n'), line + len - 1);
+		o = cJSON_Parse(line);
+		assert_non_null(o);
+		line = cJSON_GetObjectItem(o, "message")->valuestring;
+		for (n = 0; line[n]; n++)
+			assert_int_equal(line[n], shown((unsigned char)text[n]));
+		assert_true(text[n] == '\0' || len > 1020);
+		assert_true(!id[0] == (cJSON_GetObjectItem(o, "request_id") == NULL));
+		cJSON_Delete(o);
+	}
+	log_about("");
 }
 
 static void test_log_long_lines(void **state)
@@ -199,7 +333,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_log_text),       cmocka_unit_test(test_log_json),
 		cmocka_unit_test(test_log_long_lines), cmocka_unit_test(test_log_burst),
-		cmocka_unit_test(test_log_reopen),
+		cmocka_unit_test(test_log_reopen),     cmocka_unit_test(test_log_about),
+		cmocka_unit_test(test_log_any_bytes),  cmocka_unit_test(test_reqid),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, log_setup, log_teardown);

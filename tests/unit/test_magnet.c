@@ -461,6 +461,29 @@ static void expect_clean(const char *in, size_t len, size_t size, const char *wa
 	assert_int_equal(took, used);
 }
 
+static void test_addresses(void **state)
+{
+	static const char *const rows[][2] = {
+		{"", ""},
+		{"banned: 192.0.2.7", "banned: *********"},
+		{"192.0.2.7:6881 and 10.0.0.1.", "************** and *********"},
+		{"[2001:db8::1]:6881", "[***********]:6881"},
+		{"::1, ::ffff:192.0.2.7", "***, ****************"},
+		{"2001:0db8:0:0:0:0:0:1x", "*********************x"},
+		{"{\"ip\":\"203.0.113.9\"}", "{\"ip\":\"***********\"}"},
+		{"at 12:30:45, error 3.14: bad", "at 12:30:45, error 3.14: bad"},
+		{"a ... b :: c", "a ... b :: c"},
+	};
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < PS_ARRAY_LEN(rows); i++) {
+		snprintf(text, sizeof text, "%s", rows[i][0]);
+		clean_addresses(text);
+		assert_string_equal(text, rows[i][1]);
+	}
+}
+
 static void test_clean(void **state)
 {
 	(void)state;
@@ -496,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_selected),
 		cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests_name("magnet", tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 #include "shm/lane.h"
 #include "shm/top.h"
+#include "shm/topscreen.h"
 #include "shm/topwords.h"
 
 /* --- segment ------------------------------------------------------------ */
@@ -242,21 +243,58 @@ static void a_job_comes_out_as_it_went_in(void **state)
 	struct stage *st = *state;
 	struct shm_job in = {.kind = JOB_PEERS, .text_len = 70, .token = 9}, out;
 	uint8_t text[SHM_JOB_TEXT_MAX], got[SHM_JOB_TEXT_MAX];
+	char name[REQID_MAX + 1];
 	struct lane *l, *c;
 
 	memset(text, 0xab, sizeof(text));
 	assert_int_equal(lane_open(&l, st->worker, 3, st->err), 0);
 	assert_int_equal(lane_open(&c, st->seg, 3, st->err), 0);
-	assert_int_equal(lane_pop(c, &out, got), 0);
-	assert_int_equal(lane_push(l, &in, text), 0);
+	assert_int_equal(lane_pop(c, &out, got, name), 0);
+	assert_int_equal(lane_push(l, &in, text, ""), 0);
 	assert_int_equal(lane_depth(c), 64 + 128);
-	assert_int_equal(lane_pop(c, &out, got), 1);
+	assert_int_equal(lane_pop(c, &out, got, name), 1);
 	assert_memory_equal(&in, &out, sizeof(in));
 	assert_memory_equal(text, got, 70);
+	assert_string_equal(name, "");
 	assert_int_equal(lane_depth(c), 0);
+	assert_int_equal(lane_push(l, &in, text, "what-the-log-calls-it"), 0);
+	assert_int_equal(lane_depth(c), 64 + 128);
+	assert_int_equal(lane_pop(c, &out, got, name), 1);
+	assert_memory_equal(&in, &out, sizeof(in));
+	assert_memory_equal(text, got, 70);
+	assert_string_equal(name, "what-the-log-calls-it");
+	in.text_len = SHM_JOB_TEXT_MAX; /* no room beside it */
+	assert_int_equal(lane_push(l, &in, text, "x"), 0);
+	assert_int_equal(lane_pop(c, &out, got, name), 1);
+	assert_memory_equal(&in, &out, sizeof(in));
+	assert_string_equal(name, "");
 	lane_close(&l);
 	lane_close(&c);
 	assert_int_equal(lane_open(&l, st->worker, 4, st->err), -1);
+}
+
+/* A name never costs the room of a job: a lane that is a quarter full has none. */
+static void names_give_way_to_jobs(void **state)
+{
+	struct stage *st = *state;
+	struct shm_job job = {.kind = JOB_PEERS};
+	uint8_t text[SHM_JOB_TEXT_MAX];
+	char name[REQID_MAX + 1];
+	int n = 0, named = 0;
+	struct lane *l;
+
+	assert_int_equal(lane_open(&l, st->seg, 0, st->err), 0);
+	while (lane_push(l, &job, NULL, "abc") == 0)
+		n++;
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(lane_pop(l, &job, text, name), 1);
+		assert_int_equal(job.flags | job.text_len, 0);
+		assert_true(!name[0] || strcmp(name, "abc") == 0);
+		named += name[0] != '\0';
+	}
+	assert_int_equal(named, 65536 / 4 / 128 + 1);
+	assert_int_equal(n, 65536 / 64 - named);
+	lane_close(&l);
 }
 
 static void a_full_lane_refuses(void **state)
@@ -264,17 +302,18 @@ static void a_full_lane_refuses(void **state)
 	struct stage *st = *state;
 	struct shm_job job = {.kind = JOB_PEERS};
 	uint8_t text[SHM_JOB_TEXT_MAX] = {0};
+	char name[REQID_MAX + 1];
 	struct lane *l;
 	int n = 0;
 
 	assert_int_equal(lane_open(&l, st->worker, 0, st->err), 0);
-	while (lane_push(l, &job, NULL) == 0)
+	while (lane_push(l, &job, NULL, "") == 0)
 		n++;
 	assert_int_equal(n, 65536 / 64);
-	assert_int_equal(lane_pop(l, &job, text), 1);
-	assert_int_equal(lane_push(l, &job, NULL), 0);
+	assert_int_equal(lane_pop(l, &job, text, name), 1);
+	assert_int_equal(lane_push(l, &job, NULL, ""), 0);
 	job.text_len = 1;
-	assert_int_equal(lane_push(l, &job, text), -1);
+	assert_int_equal(lane_push(l, &job, text, ""), -1);
 	lane_close(&l);
 }
 
@@ -294,25 +333,37 @@ static void a_ring_without_sense_is_emptied(void **state)
 	struct shm_lane *raw = raw_lane(st, 0);
 	struct shm_job job = {.kind = JOB_PEERS, .text_len = 5000};
 	uint8_t text[SHM_JOB_TEXT_MAX] = {0};
+	char name[REQID_MAX + 1];
 	struct lane *l;
 
 	assert_int_equal(lane_open(&l, st->seg, 0, st->err), 0);
 	for (size_t i = 0; i < PS_ARRAY_LEN(tails); i++) {
 		atomic_store(&raw->job_tail, atomic_load(&raw->job_head) + tails[i]);
-		assert_int_equal(lane_pop(l, &job, text), -1);
-		assert_int_equal(lane_pop(l, &job, text), 0);
+		assert_int_equal(lane_pop(l, &job, text, name), -1);
+		assert_int_equal(lane_pop(l, &job, text, name), 0);
 	}
 	/* a text that is longer than what was pushed */
 	atomic_store(&raw->job_head, 0);
 	atomic_store(&raw->job_tail, 64);
 	job.text_len = 5000;
 	memcpy(raw + 1, &job, sizeof(job));
-	assert_int_equal(lane_pop(l, &job, text), -1);
+	assert_int_equal(lane_pop(l, &job, text, name), -1);
 	assert_int_equal(lane_depth(l), 0);
+	/* a name that is longer than the text it lies in, or than any may be */
+	for (uint32_t i = 0; i < 2; i++) {
+		atomic_store(&raw->job_head, 0);
+		atomic_store(&raw->job_tail, 192);
+		job.text_len = (uint16_t)(i ? 100 : 10);
+		job.flags = (i ? REQID_MAX + 1 : 11u) << JOB_F_REQUEST;
+		memcpy(raw + 1, &job, sizeof(job));
+		assert_int_equal(lane_pop(l, &job, text, name), -1);
+		assert_int_equal(lane_depth(l), 0);
+	}
 	/* and it works again */
+	job.flags = 0;
 	job.text_len = 10;
-	assert_int_equal(lane_push(l, &job, text), 0);
-	assert_int_equal(lane_pop(l, &job, text), 1);
+	assert_int_equal(lane_push(l, &job, text, ""), 0);
+	assert_int_equal(lane_pop(l, &job, text, name), 1);
 	lane_close(&l);
 }
 
@@ -457,6 +508,49 @@ static void top_shows_what_is_there(void **state)
 	assert_int_equal(top_run("/peerscope-nobody", 1, 0, stdout, st->err), -1);
 }
 
+static void page_is(const char *text, size_t rows, size_t *at, const char *want)
+{
+	struct buf b;
+
+	buf_init(&b, 4096);
+	topscreen_page(&b, text, rows, at);
+	assert_string_equal(b.p, want);
+	buf_free(&b);
+}
+
+static void top_folds_and_scrolls(void **state)
+{
+	static const char text[] = "1\n2\n3\n4\n5\n";
+	struct buf b;
+	size_t at = 0;
+
+	(void)state;
+	buf_init(&b, 4096);
+	topscreen_fold(&b, "0123456789abcdef\n\n01234567\nend", 8);
+	assert_string_equal(b.p, "01234567\n    89ab\n    cdef\n\n01234567\nend\n");
+	buf_free(&b);
+	page_is(text, 5, &at, "1\n2\n3\n4\n5");
+	page_is(text, 3, &at, "1\n2\n-- rows 1 to 2 of 5; " TOPSCREEN_HELP);
+	assert_int_equal(topscreen_keys("j", 1, 3, &at), 0);
+	page_is(text, 3, &at, "2\n3\n-- rows 2 to 3 of 5; " TOPSCREEN_HELP);
+	assert_int_equal(topscreen_keys("\033[6~\033[B", 7, 3, &at), 0);
+	assert_int_equal(at, 3);
+	assert_int_equal(topscreen_keys("G", 1, 3, &at), 0);
+	page_is(text, 3, &at, "4\n5\n-- rows 4 to 5 of 5; " TOPSCREEN_HELP);
+	assert_int_equal(at, 3);
+	assert_int_equal(topscreen_keys("b", 1, 3, &at), 0);
+	assert_int_equal(at, 2);
+	assert_int_equal(topscreen_keys("\033[A\033OA\033[A", 9, 3, &at), 0);
+	assert_int_equal(at, 0);
+	assert_int_equal(topscreen_keys("x\033[", 3, 3, &at),
+			 0); /* nothing that we know */
+	assert_int_equal(at, 0);
+	assert_int_equal(topscreen_keys("jq", 2, 3, &at), 1);
+	at = 7; /* and the picture has become short */
+	page_is("1\n", 3, &at, "1");
+	assert_int_equal(at, 0);
+}
+
 static void top_has_words_for_people(void **state)
 {
 	const uint64_t now = 1700000000000;
@@ -524,6 +618,7 @@ int main(void)
 		T(a_full_file_system_is_said_plainly),
 		T(a_job_comes_out_as_it_went_in),
 		T(a_full_lane_refuses),
+		T(names_give_way_to_jobs),
 		T(a_ring_without_sense_is_emptied),
 		T(completions_keep_their_order_and_their_room),
 		cmocka_unit_test(a_token_says_whose_it_is),
@@ -532,6 +627,7 @@ int main(void)
 		T(only_the_collector_sets_gauges),
 		T(top_shows_what_is_there),
 		cmocka_unit_test(top_has_words_for_people),
+		cmocka_unit_test(top_folds_and_scrolls),
 		T(top_knows_a_dead_daemon),
 	};
 

@@ -205,9 +205,9 @@ static void test_error_json(void **state)
 
 	(void)state;
 	buf_init(&b, 256);
-	status_error_json(&b, "Bad id", "say \"what\"", "bad_id");
+	status_error_json(&b, "Bad id", "say \"what\"", "bad_id", "r-1");
 	assert_string_equal(b.p, "{\"error\":\"Bad id\",\"message\":\"say \\\"what\\\"\","
-				 "\"code\":\"bad_id\"}");
+				 "\"code\":\"bad_id\",\"request_id\":\"r-1\"}");
 	buf_free(&b);
 }
 
