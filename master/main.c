@@ -361,6 +361,7 @@ static int take_hand(struct cli *cli, int *argc, char ***argv)
 		cli->hand_fd = (int)fd;
 		cli->takeback = i == 1;
 		cli->check_hand = i == 2;
+		free(a[2]);
 		a[2] = a[0];
 		*argv = a + 2;
 		*argc -= 2;

@@ -237,12 +237,13 @@ static void say(void *arg, enum config_kind kind, const char *text)
 
 static int check(struct master *m, const struct cli *cli, char err[ERRLEN])
 {
-	struct config *c = xcalloc(1, sizeof *c);
+	struct config *c;
 	int bad;
 
 	m->cli = cli;
 	if (upgrade_receive(m, err) != 0)
 		return -1;
+	c = xcalloc(1, sizeof *c);
 	bad = config_load(c, cli->file, cli->opts, cli->nopts, environ, say, NULL);
 	m->conf = c->conf;
 	free(c);
@@ -256,12 +257,14 @@ int upgrade_check(const struct cli *cli)
 {
 	struct master *m = xcalloc(1, sizeof *m);
 	char err[ERRLEN];
+	int good = check(m, cli, err) == 0;
 
-	if (check(m, cli, err) != 0) {
+	if (good)
+		printf(UPGRADE_GOOD "%s, with %s segment\n", PEERSCOPE_VERSION,
+		       is_ours(m, err) ? "the same" : "a new");
+	else
 		fprintf(stderr, "%s\n", err);
-		return 1;
-	}
-	printf(UPGRADE_GOOD "%s, with %s segment\n", PEERSCOPE_VERSION,
-	       is_ours(m, err) ? "the same" : "a new");
-	return fflush(stdout) == 0 ? 0 : 1;
+	free(m->up.in);
+	free(m);
+	return good && fflush(stdout) == 0 ? 0 : 1;
 }
