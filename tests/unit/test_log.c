@@ -7,10 +7,12 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -328,6 +330,42 @@ static void test_log_reopen(void **state)
 	assert_int_equal(log_reopen(err), 0);
 }
 
+/* What a process says before it dies is an object, too: in the log's file and on stderr. */
+static void test_last_words(void **state)
+{
+	char on_stderr[1024] = "";
+	int fd[2], status;
+	cJSON *o;
+	pid_t pid;
+
+	(void)state;
+	log_start(LOG_FATAL, 1);
+	assert_int_equal(pipe(fd), 0);
+	pid = fork();
+	if (pid == 0) {
+		signal(SIGABRT, SIG_DFL);
+		dup2(fd[1], STDERR_FILENO);
+		log_about("the-last-one");
+		PS_ASSERT(strcmp("\"\xff", "b") == 0);
+		_exit(0);
+	}
+	close(fd[1]);
+	assert_true(read(fd[0], on_stderr, sizeof(on_stderr) - 1) > 0);
+	close(fd[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_string_equal(strchr(on_stderr, ','), strchr(log_read(), ','));
+	o = cJSON_Parse(log_read());
+	assert_non_null(o);
+	assert_string_equal(cJSON_GetObjectItem(o, "level")->valuestring, "fatal");
+	assert_string_equal(cJSON_GetObjectItem(o, "topic")->valuestring, "last words");
+	assert_string_equal(cJSON_GetObjectItem(o, "request_id")->valuestring,
+			    "the-last-one");
+	assert_non_null(strstr(cJSON_GetObjectItem(o, "message")->valuestring,
+			       "assert tests/unit/test_log.c:"));
+	cJSON_Delete(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_log_long_lines), cmocka_unit_test(test_log_burst),
 		cmocka_unit_test(test_log_reopen),     cmocka_unit_test(test_log_about),
 		cmocka_unit_test(test_log_any_bytes),  cmocka_unit_test(test_reqid),
+		cmocka_unit_test(test_last_words),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, log_setup, log_teardown);
