@@ -76,10 +76,14 @@ def test_half_open_connections_are_bounded(daemon, swarm, tracker):
     d = daemon({'swarm.trackers': t.udp, 'swarm.half_open': 12, 'swarm.discovery_wait': '1s'})
     addresses, pid, most, tried = {p['address'] for p in s.peers}, d.collector(), [0], set()
 
+    def on_the_way():
+        return {there for _, there, _ in connections(pid, ('02',)) if there in addresses}
+
     def all_tried():
-        on_the_way = {there for _, there, _ in connections(pid, ('02',)) if there in addresses}
-        most[0] = max(most[0], len(on_the_way))
-        tried.update(on_the_way)
+        # The kernel tells of one after the other, and all places are taken anew in one moment.
+        now = on_the_way()
+        most[0] = max(most[0], len(now & on_the_way()))
+        tried.update(now)
         return tried == addresses
     d.peers(s.infohash)
     wait_until(all_tried, 60, 'each was tried', every=0.05)
