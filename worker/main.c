@@ -40,10 +40,16 @@ static void leave(void *arg)
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
+	static const struct timeval to_send = {0, WORKER_LEAVE_MS / 2 * 1000};
 	struct worker *w = arg;
 
 	(void)fd;
 	(void)what;
+	if (park_used(w->park) > 0) { /* an answer is better than none */
+		park_late(w->park);
+		evtimer_add(w->deadline, &to_send);
+		return;
+	}
 	log_notice("http", "drain_timeout is over: closing %u connections",
 		   gate_connections(w->gate));
 	leave(w);

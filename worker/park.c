@@ -51,6 +51,22 @@ static uint64_t hold_of(const struct worker *w)
 		       : 0;
 }
 
+static void be_late(struct parked *p)
+{
+	stat_inc(peers_park_late);
+	forget(p);
+	http_about(&p->ask);
+	p->kind->late(p);
+	log_about("");
+}
+
+void park_late(struct park *park)
+{
+	for (uint32_t i = 0; i < park->places; i++)
+		if (park->place[i].used)
+			be_late(&park->place[i]);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct parked *p = arg;
@@ -61,11 +77,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		arm(p, PARK_HOLD_LOOK_MS); /* park_bell ends it */
 		return;
 	}
-	stat_inc(peers_park_late);
-	forget(p);
-	http_about(&p->ask);
-	p->kind->late(p);
-	log_about("");
+	be_late(p);
 }
 
 static void on_gone(struct worker *w, struct waiting *me)

@@ -77,5 +77,7 @@ void park_end(struct parked *p);
 /* The collector rang, or a second passed. */
 void park_bell(struct worker *w);
 uint32_t park_used(const struct park *park);
+/* The deadline of all of them is now. */
+void park_late(struct park *park);
 
 #endif

@@ -762,3 +762,19 @@ def test_runs_as_any_user_on_a_read_only_root(stage):
         assert f'Uid:\t{uid}' in f.read()
     os.kill(p.pid, signal.SIGTERM)
     assert p.wait(20) == 0, p.log()
+
+
+def test_who_waits_longer_than_a_drain_is_answered(daemon, tmp_path):
+    """A question whose time is longer than that of its worker: 504, no broken connection."""
+    d = daemon({'master.drain_timeout': '2s', 'metadata.timeout': '30s', 'http.workers': 1,
+                'metadata.cache_dir': str(tmp_path)})
+    link = 'magnet:?xt=urn:btih:' + '0123456789' * 4 + '&x.pe=127.0.0.1:9'
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(d.request(
+        'POST', '/api/v1/metadata', {}, json.dumps({'magnet_uri': link}))), daemon=True)
+    asker.start()
+    wait_until(lambda: any(p['parked'] for p in d.top()['processes'] if p['role'] == 'worker'),
+               what='it waits')
+    d.kill(signal.SIGHUP)
+    asker.join(15 * slow())
+    assert [a.status for a in answers] == [504] and answers[0].json['code']

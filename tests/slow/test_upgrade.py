@@ -21,8 +21,8 @@ def shm(d):
 
 
 def test_a_hundred_reloads_under_64_busy_connections(daemon, swarm, tracker):
-    s = Swarms(swarm, tracker, torrents=3000)
-    d = daemon(s.conf)
+    s = Swarms(swarm, tracker, torrents=2000)
+    d = daemon({**s.conf, 'swarm.max_swarms': 3000})
     s.meet(d)
     load = Busy(d, s)
     for n in range(100):
