@@ -42,11 +42,12 @@ static void arm(struct parked *p, uint64_t ms)
 
 static uint64_t hold_of(const struct worker *w)
 {
-	uint64_t since =
-		atomic_load_explicit(&seg_head(w->seg)->hold_ms, memory_order_acquire);
+	const struct shm_head *h = seg_head(w->seg);
+	uint64_t since = atomic_load_explicit(&h->hold_ms, memory_order_acquire);
 
-	return since && clock_ms() - since < w->conf->master_drain_timeout_ms +
-						     PARK_HOLD_MORE_MS
+	if (!since || atomic_load(&h->draining)) /* no other collector comes */
+		return 0;
+	return clock_ms() - since < w->conf->master_drain_timeout_ms + PARK_HOLD_MORE_MS
 		       ? since
 		       : 0;
 }
