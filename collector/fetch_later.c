@@ -369,9 +369,9 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	}
 	stat_inc(meta_jobs);
 	log_info("metadata", "job %s is taken", id); /* what follows has its name alone */
-	wait_answer(c, job->token, LANE_OK);
 	if (e->j.state == METAJOB_PENDING)
-		(void)fly(e);
+		(void)fly(e); /* so that its asker reads the deadline, too */
+	wait_answer(c, job->token, LANE_OK);
 	show(c->fetch->later);
 }
 
