@@ -45,7 +45,7 @@ class Uploads:
     def over(self):
         for t in self.threads:
             t.join(180 * slow())
-        assert not self.under_way()
+        assert not self.under_way() and len(self.answers) == len(self.threads)
         return [(a.status, a.json.get('code')) for a in self.answers]
 
 

@@ -18,7 +18,7 @@ class Storm:
     def __init__(self, daemon, made, uploads=3):
         self.daemon, self.made, self.bad = daemon, made, []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=fn, args=(random.Random(i),))
+        self._threads = [threading.Thread(target=self._run, args=(fn, random.Random(i)))
                          for i, fn in enumerate([self._upload] * uploads + [self._read])]
         for t in self._threads:
             t.start()
@@ -38,22 +38,25 @@ class Storm:
             found += got.status == 200
         return found
 
-    def _upload(self, rng):
-        while not self._stop.is_set():
-            key = rng.choice(list(self.made))
-            a = self.daemon.request('POST', API + '?timeout=2s', {}, self.made[key][1],
-                                    timeout=60)
-            self.check(key, a)
-            if a.status not in (200, 503, 504):
-                self.bad.append(a)
+    def _run(self, fn, rng):
+        """What can't be read is wrong, too, and so is no answer at all."""
+        try:
+            while not self._stop.is_set():
+                fn(rng.choice(list(self.made)))
+        except Exception as e:
+            self.bad.append(e)
 
-    def _read(self, rng):
-        while not self._stop.is_set():
-            key = rng.choice(list(self.made))
-            self.check(key, self.daemon.get(f'{API}/{key}'))
-            t = self.daemon.get(f'/download/{key}')
-            if t.status == 200 and wire.read_torrent(t.body).infohash.hex() != key:
-                self.bad.append(t)
+    def _upload(self, key):
+        a = self.daemon.request('POST', API + '?timeout=2s', {}, self.made[key][1], timeout=60)
+        self.check(key, a)
+        if a.status not in (200, 503, 504):
+            self.bad.append(a)
+
+    def _read(self, key):
+        self.check(key, self.daemon.get(f'{API}/{key}'))
+        t = self.daemon.get(f'/download/{key}')
+        if t.status == 200 and wire.read_torrent(t.body).infohash.hex() != key:
+            self.bad.append(t)
 
     def stop(self):
         self._stop.set()
