@@ -31,7 +31,9 @@ struct state {
 	struct found *found;
 	uint32_t nfound, next, left_out;
 	struct buf list, out;
-	uint64_t newest_ms, written_ms; /* wall: of what is there, and is in the file */
+	/* Sums of cached_at_ms, of what is there and of what path has: a list that is new, or
+	 * gone, moves them, whatever a clock that was set may have done. */
+	uint64_t there, written;
 	/* The thread's, until done. */
 	int writing;
 	pthread_t thread;
@@ -134,10 +136,12 @@ static void *write_it(void *arg)
 
 static void written(struct state *st)
 {
-	if (st->err[0])
+	if (st->err[0]) {
 		log_warn("state", "known peers are not kept: %s", st->err);
-	else
+		st->written = 0; /* not even those of before may be there: once more */
+	} else {
 		stat_inc(state_saves);
+	}
 	buf_free(&st->out);
 	buf_init(&st->out, STATEFILE_MAX);
 	st->writing = 0;
@@ -165,7 +169,8 @@ static void begin(struct coll *c)
 
 	st->slot = st->nfound = st->next = st->left_out = 0;
 	st->slots = seg_dims_of(c->seg)->slots;
-	st->newest_ms = 0;
+	st->there = 0;
+	buf_reset(&st->out);
 	st->found = malloc(st->slots * sizeof(*st->found));
 	st->running = st->found != NULL;
 	if (!st->running)
@@ -182,8 +187,21 @@ static void look_at(struct coll *c, uint32_t slot)
 		return;
 	st->found[st->nfound].cached_at_ms = s.cached_at_ms;
 	memcpy(st->found[st->nfound++].id, s.id, IH_LEN);
-	if (s.cached_at_ms > st->newest_ms)
-		st->newest_ms = s.cached_at_ms;
+	st->there += s.cached_at_ms;
+}
+
+/* What the file says already is not written again. */
+static void looked(struct coll *c)
+{
+	struct state *st = c->state;
+	const char *path = path_of(c);
+
+	if (!path || (st->there == st->written && strcmp(path, st->path) == 0)) {
+		st->next = st->nfound;
+		return;
+	}
+	qsort(st->found, st->nfound, sizeof(*st->found), by_age);
+	statefile_begin(&st->out, clock_wall_ms());
 }
 
 static void add(struct coll *c, const struct found *f)
@@ -197,7 +215,7 @@ static void add(struct coll *c, const struct found *f)
 	st->left_out += statefile_add(&st->out, f->id, st->list.p, st->list.len) != 0;
 }
 
-/* 1: all is in out. Nothing else is done for longer than us. */
+/* 1: all that is news is in out. Nothing else is done for longer than us. */
 static int work(struct coll *c, uint64_t us)
 {
 	struct state *st = c->state;
@@ -206,10 +224,8 @@ static int work(struct coll *c, uint64_t us)
 	while (clock_us() < until) {
 		if (st->slot < st->slots) {
 			look_at(c, st->slot++);
-			if (st->slot == st->slots) {
-				qsort(st->found, st->nfound, sizeof(*st->found), by_age);
-				statefile_begin(&st->out, clock_wall_ms());
-			}
+			if (st->slot == st->slots)
+				looked(c);
 		} else if (st->next < st->nfound) {
 			add(c, &st->found[st->next++]);
 		} else {
@@ -219,23 +235,29 @@ static int work(struct coll *c, uint64_t us)
 	return 0;
 }
 
-/* 1: there is something to write that is not in the file. */
-static int is_news(struct coll *c, const char *path)
+/* 1: out is to be written to path. */
+static int is_ready(struct coll *c, const char *path)
 {
 	struct state *st = c->state;
 
-	stat_set(state_swarms, st->nfound - st->left_out);
-	stat_add(STAT_state_left_out, st->left_out);
 	if (st->nfound == 0) {
+		stat_set(state_swarms, 0);
+		st->written = 0;
 		if (unlink(path) != 0 && errno != ENOENT)
 			log_warn("state", "%s: %s", path, strerror(errno));
 		return 0;
 	}
-	if (st->newest_ms <= st->written_ms || statefile_end(&st->out) != 0)
+	if (st->out.len == 0 && !st->out.failed)
 		return 0;
-	st->written_ms = st->newest_ms;
+	stat_set(state_swarms, st->nfound - st->left_out);
+	stat_add(STAT_state_left_out, st->left_out);
+	st->written = st->there;
 	memcpy(st->path, path, strlen(path) + 1);
-	return 1;
+	if (statefile_end(&st->out) == 0)
+		return 1;
+	err_set(st->err, "out of memory");
+	written(st);
+	return 0;
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -252,7 +274,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	end(st);
-	if (!path || !is_news(c, path))
+	if (!path || !is_ready(c, path))
 		return;
 	atomic_store(&st->done, 0);
 	st->writing = thread_start(&st->thread, write_it, st, st->err) == 0;
@@ -296,7 +318,7 @@ void state_save(struct coll *c)
 	while (!work(c, STATE_SLICE_US))
 		;
 	end(st);
-	if (is_news(c, path)) {
+	if (is_ready(c, path)) {
 		(void)write_it(st);
 		written(st);
 	}

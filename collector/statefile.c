@@ -43,11 +43,11 @@ void statefile_begin(struct buf *b, uint64_t now_ms)
 
 int statefile_add(struct buf *b, const uint8_t id[IH_LEN], const void *list, size_t len)
 {
-	uint8_t *n = (uint8_t *)b->p + AT_N, item[ITEM_BYTES];
+	uint8_t *n, item[ITEM_BYTES];
 	size_t room = b->max - b->len;
 
-	if (b->failed || get(n, 4) == STATEFILE_LISTS || len > b->max ||
-	    len + ITEM_BYTES + HASH_BYTES > room)
+	if (b->failed || len > b->max || len + ITEM_BYTES + HASH_BYTES > room ||
+	    get((uint8_t *)b->p + AT_N, 4) == STATEFILE_LISTS)
 		return -1;
 	put(item, len, 4);
 	memcpy(item + 4, id, IH_LEN);
