@@ -503,10 +503,10 @@ static void settle(struct sup *t, struct sup_actions *out, uint64_t now)
 		renew_collector(t, out, now);
 	if (t->row[sup_collector_row(t)].again)
 		return;
-	if (t->upgrade) { /* reads the configuration, too */
-		t->upgrade = 0;
+	if (t->upgrade == 1) { /* reads the configuration, too */
+		t->upgrade = 2;
 		act(out, SUP_A_UPGRADE, -1);
-	} else if (t->hup) {
+	} else if (t->hup && !t->upgrade) {
 		t->hup = 0;
 		act(out, SUP_A_RELOAD, -1);
 	}
@@ -525,6 +525,7 @@ void sup_step(struct sup *t, const struct sup_event *ev, uint64_t now,
 	case SUP_E_TICK: on_tick(t, out, now); break;
 	case SUP_E_HUP: t->hup = t->phase < SUP_LEAVE; break;
 	case SUP_E_UPGRADE: t->upgrade = t->phase < SUP_LEAVE; break;
+	case SUP_E_NO_UPGRADE: t->upgrade = 0; break;
 	case SUP_E_GENERATION:
 		if (t->phase != SUP_UP || t->staged || !half_is_empty(t, !t->half))
 			break;

@@ -93,7 +93,7 @@ struct sup {
 	int half;			/* 0 or 1: half of the serving generation */
 	int staged;			/* the other half is starting */
 	int hup;			/* a reload waits for free slots */
-	int upgrade;			/* and so does an upgrade */
+	int upgrade;			/* 1: and so does an upgrade; 2: it is under way */
 	int renew;			/* enum sup_renew */
 	int exit_code;
 	uint32_t last_gen, last_generation, last_epoch;
@@ -108,6 +108,7 @@ enum sup_event_type {
 	SUP_E_TICK,			/* sup_next_ms is over */
 	SUP_E_HUP,			/* somebody wants a reload */
 	SUP_E_UPGRADE,			/* a new binary was found good */
+	SUP_E_NO_UPGRADE,		/* answer to SUP_A_UPGRADE: it could not be executed */
 	SUP_E_GENERATION,		/* answer to SUP_A_RELOAD: the file is good */
 	SUP_E_BEAT,			/* row, beat_ms: each SUP_LOOK_MS for whoever runs */
 	SUP_E_TERM,			/* or QUIT; see sup_term_counts */
@@ -129,7 +130,7 @@ enum sup_action_type {
 	SUP_A_LISTEN,			/* row, mask: listen on these indexes */
 	SUP_A_UP,			/* first start done */
 	SUP_A_RELOAD,			/* read the file; if good, SUP_E_GENERATION */
-	SUP_A_UPGRADE,			/* execute the new binary */
+	SUP_A_UPGRADE,			/* execute the new binary; until then, no reload */
 	SUP_A_ADOPT,			/* the new generation serves: its config is ours */
 	SUP_A_GIVE_UP,			/* it failed, why: the old one stays */
 	SUP_A_COOL,			/* row, arg: starts again in arg ms */

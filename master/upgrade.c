@@ -324,7 +324,7 @@ static void go(struct master *m)
 	upgrade_hand_over(m, m->up.exe_fd, "--takeover", err);
 	refuse(m, err);
 	notify_say("READY=1\nSTATUS=serving as before: no upgrade: %s", err);
-	master_event(m, SUP_E_TICK, 0, 0); /* a reload may wait, too */
+	master_event(m, SUP_E_NO_UPGRADE, 0, 0);
 }
 
 /* Its word comes by its channel, which wakes the loop. */

@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 
 import pytest
 
@@ -67,6 +68,26 @@ def test_upgrade_while_a_reload_is_under_way(installed):
     wait_until(lambda: d.log_lines('upgrade: done') and settled(d), 30, 'both are done')
     upgrade(d)
     assert d.get('/livez').status == 200
+
+
+def test_a_reload_that_comes_between(installed):
+    """The new binary was found good, and waits for the collector to save: a generation that
+    starts now, while another one drains, would leave no room for its own."""
+    d = installed()
+    put(d.exe, image(OTHER))
+    collector = d.collector()
+    os.kill(collector, signal.SIGSTOP)
+    with socket.create_connection((d.host, d.port)) as asker:
+        asker.sendall(b'GET /peers/' + b'0123456789' * 4 + b'?wait=15s HTTP/1.1\r\nHost: p\r\n\r\n')
+        wait_until(lambda: any(p['parked'] for p in d.top()['processes']), what='it waits')
+        d.kill(signal.SIGUSR2)
+        wait_until(lambda: d.log_lines('executing it'), 20, 'it is found good')
+        d.kill(signal.SIGHUP)
+        wait_until(lambda: d.log_lines('takes over from'), 20, 'it is executed')
+        os.kill(collector, signal.SIGCONT)
+        wait_until(lambda: d.log_lines('upgrade: done'), 20, 'it is done')
+    wait_until(lambda: settled(d), 40, 'the old ones are gone')
+    upgrade(d)
 
 
 def test_killed_right_after(installed):
