@@ -456,6 +456,8 @@ static void end(struct master *m)
 
 	if (m->seg) {
 		stat_own(NULL, 0);
+		if (m->up.apart)
+			own_segment_drop(name);
 		seg_unlink(name); /* while the lock still says that it is ours */
 		seg_close(&m->seg);
 	}
@@ -520,6 +522,7 @@ int cmd_serve(const struct cli *cli)
 	if (cli->hand_fd >= 0) {
 		if (follow(m, err) != 0) {
 			upgrade_back(m, err);
+			log_fatal("master", "%s", err);
 			goto out;
 		}
 	} else {

@@ -211,12 +211,12 @@ void upgrade_back(struct master *m, const char *why)
 	struct handover *h = m->up.in;
 	char err[ERRLEN] = "it was not kept";
 
-	if (!h)
+	if (!h || m->cli->takeback) /* two that can't go on would execute each other for ever */
 		return;
 	log_error("upgrade", "%s; back to %s", why, h->from);
 	if (m->up.apart)
 		own_segment_drop(m->conf.shm_name);
-	if (m->seg) { /* children may have come and gone */
+	if (m->sup.nworkers) { /* children may have come and gone */
 		upgrade_hand_over(m, h->back_fd, "--takeback", err);
 	} else {
 		handover_keep(h, 1);

@@ -223,17 +223,16 @@ static int may_write(enum seg_side side, int s)
 	}
 }
 
-/* Each section apart, so that a write by the wrong side is a fault. Takes fd. */
+/* Each section apart, so that a write by the wrong side is a fault. Takes fd, if it succeeds:
+ * to close it may drop a lock. */
 static int map_all(struct seg **out, int fd, enum seg_side side, const struct shm_dims *d,
 		   char err[ERRLEN])
 {
 	struct seg *seg = calloc(1, sizeof(*seg));
 
-	if (seg == NULL) {
-		close(fd);
+	if (seg == NULL)
 		return err_set(err, "shared memory: out of memory");
-	}
-	seg->fd = fd;
+	seg->fd = -1;
 	seg->side = side;
 	seg->dims = *d;
 	seg->total = lay_out(seg->range, d);
@@ -253,6 +252,7 @@ static int map_all(struct seg **out, int fd, enum seg_side side, const struct sh
 			goto fail;
 		seg->map[s] = at;
 	}
+	seg->fd = fd;
 	*out = seg;
 	return 0;
 fail:
@@ -314,12 +314,11 @@ int seg_create(struct seg **out, const char *name, const struct shm_dims *d,
 		return -1;
 	PS_ASSERT(dims_ok(d));
 	(void)lay_out(range, d);
-	if (reserve_start(fd, range, d, err) != 0) {
+	if (reserve_start(fd, range, d, err) != 0 ||
+	    map_all(&seg, fd, SEG_MASTER, d, err) != 0) {
 		close(fd);
 		goto fail;
 	}
-	if (map_all(&seg, fd, SEG_MASTER, d, err) != 0)
-		goto fail;
 	if (write_head(seg, err) != 0)
 		goto fail;
 	*out = seg;
@@ -391,7 +390,10 @@ int seg_attach(struct seg **out, int fd, enum seg_side side, char err[ERRLEN])
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (own < 0)
 		return err_errno(err, "segment: dup");
-	return map_all(out, own, side, &copy.dims, err);
+	if (map_all(out, own, side, &copy.dims, err) == 0)
+		return 0;
+	close(own);
+	return -1;
 }
 
 int seg_take(struct seg **out, int fd, char err[ERRLEN])

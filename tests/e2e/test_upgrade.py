@@ -200,6 +200,18 @@ def test_another_layout_means_another_segment(installed, swarm):
     assert again.returncode == 1, 'the locks are held'
 
 
+def test_told_to_leave_with_two_segments(installed):
+    """Both go: the one that has the name, and the one that was to have it."""
+    d = installed()
+    put(d.exe, read(LAYOUT))
+    d.binary = LAYOUT
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('a new segment'), 20, 'it is made')
+    assert d.stop() == 0
+    left = [n for n in os.listdir('/dev/shm') if n.startswith(d.conf['shm.name'][1:])]
+    assert left == []
+
+
 def mapped(pid):
     with open(f'/proc/{pid}/maps', encoding='ascii') as f:
         return {line.split(maxsplit=5)[5].strip() for line in f if '/' in line}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -321,6 +322,35 @@ static void test_segment_that_does_not_fit(void **state)
 	seg_close(&s);
 }
 
+/* There is room to look at its header, and not for more. */
+static int taken_without_memory(void)
+{
+	struct rlimit room = {0, 0};
+	struct seg *s = NULL, *t = NULL;
+	unsigned long pages = 0;
+	int leftover, rc = own_segment(&s, name, &dims, &leftover, err);
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (rc != 0 || !f || fscanf(f, "%lu", &pages) != 1)
+		return 2;
+	room.rlim_cur = room.rlim_max = (pages + 16) * 4096;
+	if (setrlimit(RLIMIT_AS, &room) != 0)
+		return 2;
+	return seg_take(&t, seg_fd(s), err) == -1 &&
+			       strstr(err, "shared memory: mmap") &&
+			       fcntl(seg_fd(s), F_GETFD) == FD_CLOEXEC
+		       ? 0
+		       : 3;
+}
+
+/* An image that can't have it leaves it to whoever handed it over, lock and all. */
+static void test_segment_that_can_not_be_taken(void **state)
+{
+	(void)state;
+	assert_int_equal(elsewhere(taken_without_memory), 0);
+	seg_unlink(name);
+}
+
 /* One of those that race for the name: waits for the start, tries, says how it went,
  * and holds what it got until all have tried. */
 static int race(const int go[2], const int hold[2], int done)
@@ -516,6 +546,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_leftover_beside_is_swept, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_segment_that_does_not_fit, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_segment_that_can_not_be_taken, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_race_for_the_segment, setup,
 						teardown),
