@@ -59,6 +59,8 @@ void spawn_obituary(struct master *m, int row, const struct sup_row *was,
 /* A collector in no row that fills the table and exits. Its pid, or 0 (logged). */
 pid_t spawn_restorer(struct master *m);
 void spawn_kill(struct master *m, int row, const char *why);
+/* Whoever was the row's process in our segment is gone: its page, lease and counters. */
+void spawn_clear(struct master *m, int row);
 /* Take all exits that are there, strangers' too (PID 1). */
 void spawn_reap(struct master *m);
 /* "worker 1 (gen 3)", "collector", "redis-server" */

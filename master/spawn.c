@@ -156,6 +156,15 @@ static void born(struct master *m, int row, pid_t pid, int chan_fd)
 		atomic_store(&seg_head_rw(m->seg)->lease_pid, (uint32_t)pid);
 }
 
+/* A table has one writer at a time: the one that fills a new one ends first. */
+static int is_writing(const struct master *m, enum kid_role role)
+{
+	if (role != KID_COLLECTOR || m->up.restorer == 0)
+		return 0;
+	log_info("master", "the collector waits until the new table is filled");
+	return 1;
+}
+
 int spawn_row(struct master *m, int row, uint32_t gen, int again)
 {
 	enum kid_role role = m->sup.row[row].role;
@@ -163,6 +172,8 @@ int spawn_row(struct master *m, int row, uint32_t gen, int again)
 	int chan[2] = {-1, -1}, kid_fd = -1;
 	pid_t pid, self = getpid();
 
+	if (is_writing(m, role))
+		return -1;
 	spawn_name(m, row, name);
 	announce(m, row, gen, again);
 	if (role == KID_REDIS) {
@@ -359,18 +370,25 @@ void spawn_obituary(struct master *m, int row, const struct sup_row *was,
 	c->pid = 0;
 }
 
-static void bury(struct master *m, int row, int status)
+void spawn_clear(struct master *m, int row)
 {
-	struct child *c = &m->child[row];
 	enum kid_role role = m->sup.row[row].role;
 
-	c->status = status;
-	close_chan(c);
 	atomic_store(&seg_page(m->seg, (uint32_t)row)->pid, 0);
 	if (role == KID_COLLECTOR)
 		atomic_store(&seg_head_rw(m->seg)->lease_pid, 0);
 	if (role != KID_REDIS)
 		stat_retire(m->seg, (uint32_t)row);
+}
+
+static void bury(struct master *m, int row, int status)
+{
+	struct child *c = &m->child[row];
+
+	c->status = status;
+	close_chan(c);
+	if (!m->sup.row[row].elsewhere)
+		spawn_clear(m, row);
 	master_event(m, SUP_E_EXIT, row, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 

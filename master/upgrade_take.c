@@ -142,8 +142,7 @@ void upgrade_restored(struct master *m, int status)
 {
 	m->up.restorer = 0;
 	m->up.due_ms = UINT64_MAX;
-	atomic_store(&seg_head_rw(m->seg)->lease_pid, 0);
-	stat_retire(m->seg, (uint32_t)sup_collector_row(&m->sup));
+	spawn_clear(m, sup_collector_row(&m->sup));
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		log_warn("upgrade", "the new table could not be filled: it starts empty");
 	start_ours(m);
@@ -182,7 +181,7 @@ static void hold(struct master *m, uint64_t since_ms)
 
 void upgrade_ready(struct master *m, int row)
 {
-	if (row == sup_collector_row(&m->sup) &&
+	if (row == sup_collector_row(&m->sup) && !m->sup.row[row].elsewhere &&
 	    atomic_load(&seg_head_rw(m->seg)->hold_ms) != 0)
 		hold(m, 0);
 }

@@ -1,4 +1,5 @@
 """USR2: another binary takes the daemon over, and nobody notices."""
+import contextlib
 import os
 import re
 import signal
@@ -210,6 +211,40 @@ def test_told_to_leave_with_two_segments(installed):
     assert d.stop() == 0
     left = [n for n in os.listdir('/dev/shm') if n.startswith(d.conf['shm.name'][1:])]
     assert left == []
+
+
+def test_the_old_collector_dies_while_the_new_table_is_filled(installed):
+    """A table has one writer: the next collector waits for the one who fills it."""
+    d = installed()
+    for exe in (LAYOUT, BIN) * 3:       # it is there for some 50 ms: not each time it is met
+        old = d.collector()
+        put(d.exe, read(exe))
+        d.binary = exe
+        d.kill(signal.SIGUSR2)
+        if stop_who_fills(d, old):
+            break
+        wait_until(lambda: settled(d), 40, 'that one is over')
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: d.log_lines('collector could not be started'), what='the next one waits')
+    wait_until(lambda: d.log_lines('the new table could not be filled'), 15, 'it is late')
+    wait_until(lambda: settled(d), 40, 'the old ones are gone')
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'the new one listens')
+
+
+def stop_who_fills(d, old):
+    """The other collector, which fills the table of the new segment and ends."""
+    done = len(d.log_lines('upgrade: done'))
+
+    def met():
+        if len(d.log_lines('upgrade: done')) > done:
+            return 'over'
+        for pid in d.pids():
+            if pid != old and d.role(pid) == 'collector':
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    return 'met'
+        return ''
+    return wait_until(met, 20, 'it is met, or over', every=0.001) == 'met'
 
 
 def mapped(pid):
