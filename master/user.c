@@ -9,12 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One that is there already is not given away. */
+/* One that is there already is not given away; where none can be made, own_dir has another,
+ * or says why. */
 static int user_dir(const char *dir, const struct passwd *pw, char err[ERRLEN])
 {
-	if (!dir[0] || (mkdir(dir, 0700) != 0 && errno == EEXIST))
+	if (!dir[0] || mkdir(dir, 0700) != 0)
 		return 0;
-	if (chown(dir, pw->pw_uid, pw->pw_gid) != 0)
+	if (lchown(dir, pw->pw_uid, pw->pw_gid) != 0)
 		return err_errno(err, "%s for user %s", dir, pw->pw_name);
 	return 0;
 }

@@ -70,6 +70,23 @@ def test_nobody_of_the_daemon_is_root(daemon, open_stage):
     assert 'process_open_fds{role="master"' in d.get('/metrics').body.decode()
 
 
+def test_where_no_directory_can_be_made(stage):
+    """Root in a container with a read-only root: its run directory is the private one."""
+    name = '/peerscope-test-user-' + os.urandom(4).hex()
+    p = stage.start('readonly', ['unshare', '-m', '/bin/sh', '-c', f'''
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs -o mode=1777 none /dev/shm
+        mount -t tmpfs -o ro none /run
+        exec "{BIN}" serve -c /dev/null -o master.user={WHO} -o redis.mode=off \\
+            -o http.listen=127.0.0.1:0 -o shm.name={name} -o swarm.listen= -o swarm.dht=off \\
+            -o swarm.trackers= -o acestream.trackers= -o geo.online=off'''])
+    wait_until(lambda: p.must_live() and 'serving on' in p.log(), 15, 'it serves')
+    assert f'run_dir /dev/shm/peerscope-{NOBODY},' in p.log()
+    os.kill(p.pid, signal.SIGTERM)
+    assert p.wait(20) == 0, p.log()
+
+
 def test_who_is_not_root_can_only_name_himself():
     for user, word in (('root', 'only root can become root'), ('no-such-user', 'no user')):
         r = subprocess.run(
