@@ -69,12 +69,12 @@ static void look_at_state(struct geoweb *g, const char *why)
 	snprintf(words, sizeof(words), "%s", why ? why : "");
 	clean_addresses(words); /* it may name whom it was asked about */
 	if (now == ONLINE_READY)
-		log_notice("geo", "%s is asked again", g->url);
+		log_notice("geo", "%s is asked again", g->source);
 	else if (now == ONLINE_SPENT)
 		log_warn("geo", "geo.online_daily is used up: %s is asked again tomorrow",
-			 g->url);
+			 g->source);
 	else
-		log_warn("geo", "%s: %s; left alone for %llu s", g->url, words,
+		log_warn("geo", "%s: %s; left alone for %llu s", g->source, words,
 			 (unsigned long long)wait_s);
 }
 
@@ -437,7 +437,7 @@ int geoweb_configure(struct geoweb *g, const struct conf *conf)
 			log_notice("geo",
 				   "addresses that no database knows are sent to %s; "
 				   "geo.online = off ends that",
-				   g->url);
+				   g->source);
 	}
 	if (other)
 		look_at_state(g, "");

@@ -35,7 +35,7 @@ extern char **environ;
 
 struct check {
 	struct config c;
-	const char *file;
+	const struct cli *cli;
 	int was_root;
 	int errors;
 	size_t n;
@@ -389,6 +389,29 @@ static void check_swarm_listen(struct check *k)
 	}
 }
 
+static void first_error(void *arg, enum config_kind kind, const char *text)
+{
+	char *err = arg;
+
+	if (kind == CONFIG_ERROR && !err[0])
+		err_set(err, "%s", text);
+}
+
+/* The file, and those of secrets, are read again by a reload. */
+static void check_reload(struct check *k)
+{
+	struct config *c = xcalloc(1, sizeof *c);
+	const struct cli *cli = k->cli;
+	char err[ERRLEN] = "", what[CONFIG_SAY_MAX];
+
+	if (config_load(c, cli->file, cli->opts, cli->nopts, environ, first_error, err) >
+	    0) {
+		snprintf(what, sizeof what, "a reload would be refused: %s", err);
+		complain(k, CONFIG_KEY_master_user, CONFIG_WARNING, what);
+	}
+	free(c);
+}
+
 /* First of all: what follows is seen with the eyes of that user. */
 static void check_user(struct check *k)
 {
@@ -396,9 +419,8 @@ static void check_user(struct check *k)
 
 	if (user_become(k->c.conf.master_user, "", err) != 0)
 		complain(k, CONFIG_KEY_master_user, CONFIG_ERROR, err);
-	else if (k->c.conf.master_user[0] && k->file && access(k->file, R_OK) != 0)
-		complain(k, CONFIG_KEY_master_user, CONFIG_WARNING,
-			 "can't read this file, so a reload will be refused");
+	else if (k->c.conf.master_user[0] && k->errors == 0)
+		check_reload(k);
 }
 
 /* serve makes it, with no more than its last name. */
@@ -440,7 +462,7 @@ int cmd_check(const struct cli *cli)
 	/* Its return value is what say() counted. */
 	loaded = config_load(&k->c, cli->file, cli->opts, cli->nopts, environ, say, k);
 	PS_ASSERT(loaded == k->errors);
-	k->file = cli->file;
+	k->cli = cli;
 	k->was_root = geteuid() == 0;
 	check_user(k);
 	check_run_dir(k);

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "master/config_int.h"
 
@@ -165,6 +166,19 @@ int config_put(struct config_load *l, int i, const char *value, const char *wher
 	return 0;
 }
 
+/* f, which is path, holds a secret. */
+static void config_caution(struct config_load *l, const char *where, const char *path,
+			   FILE *f)
+{
+	struct stat st;
+
+	if (fstat(fileno(f), &st) == 0 && (st.st_mode & S_IROTH))
+		config_say(l, CONFIG_CAUTION,
+			   "%s: %.200s holds a secret, and everybody may read it, mode "
+			   "%04o",
+			   where, path, st.st_mode & 07777);
+}
+
 /* The value is what the file holds, without the end of its last line. */
 static int config_put_file(struct config_load *l, int i, const char *path,
 			   const char *where)
@@ -180,6 +194,7 @@ static int config_put_file(struct config_load *l, int i, const char *path,
 			fclose(f);
 		return -1;
 	}
+	config_caution(l, where, path, f);
 	fclose(f);
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		text[--len] = '\0';
@@ -331,11 +346,15 @@ static int config_pair(void *arg, const char *section, const char *key, const ch
 		config_take(l, i, from_file, value, where);
 	if (i >= 0 && !l->set_at[i])
 		l->set_at[i] = l->line;
+	if (i >= 0 && !l->secret_at && value[0] && !from_file &&
+	    conf_keys(NULL)[i].type == CONF_SECRET)
+		l->secret_at = l->line;
 	return 1;
 }
 
 static void config_file(struct config_load *l, const char *path)
 {
+	char where[CONFIG_WHERE_MAX];
 	int rc;
 
 	l->path = path ? path : CONFIG_DEFAULT_FILE;
@@ -353,6 +372,11 @@ static void config_file(struct config_load *l, const char *path)
 	if (ferror(l->file) || rc == -2)
 		config_say(l, CONFIG_ERROR, "%s: %s", l->path,
 			   strerror(errno ? errno : ENOMEM));
+	if (l->secret_at) {
+		l->line = l->secret_at;
+		config_where(l, where);
+		config_caution(l, where, l->path, l->file);
+	}
 	fclose(l->file);
 }
 
@@ -528,6 +552,7 @@ void config_print(FILE *to, const struct config *c)
 		conf_text(&c->conf, k, text, sizeof(text));
 		if (k->type == CONF_SECRET && text[0])
 			snprintf(text, sizeof(text), "***");
+		config_hide(i, text);
 		fprintf(to, "%s.%s = %s  # %s\n", k->section, k->key, text, c->origin[i]);
 	}
 }

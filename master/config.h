@@ -37,7 +37,8 @@ struct config {
 	char origin[CONFIG_KEY_N][CONFIG_ORIGIN_MAX];
 };
 
-enum config_kind { CONFIG_ERROR = 0, CONFIG_WARNING = 1 };
+/* CAUTION: a warning that only somebody who asks for it wants to hear. */
+enum config_kind { CONFIG_ERROR = 0, CONFIG_WARNING = 1, CONFIG_CAUTION = 2 };
 /* One complaint, without newline; printable, and never with a secret in it. */
 typedef void (*config_say_fn)(void *arg, enum config_kind kind, const char *text);
 
@@ -50,7 +51,7 @@ typedef void (*config_say_fn)(void *arg, enum config_kind kind, const char *text
 PS_MUST int config_load(struct config *out, const char *file, char *const *opts,
 			size_t nopts, char *const *env, config_say_fn say, void *arg);
 
-/* Every key with its value and origin, one a line; secrets as ***. */
+/* Every key with its value and origin, one a line; secrets as ***, what may be one in a URL as /... */
 void config_print(FILE *to, const struct config *c);
 
 /* Keys that a reload can't take and that differ: how many, and their names as

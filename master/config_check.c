@@ -26,17 +26,23 @@ static void hide_user(char *text)
 		memset(from + 3, '*', (size_t)(at - from - 3));
 }
 
-/* Behind a tracker's host may stand a passkey: of each item the rest is not shown. */
+/* Behind the host of a tracker, or of a web service, may stand a passkey: of each item the
+ * rest is shown only if it is what all have. */
 static void hide_paths(char *text)
 {
+	static const char usual[] = "/announce";
 	char *to = text;
 
 	for (const char *at = text; *at;) {
-		size_t len = strcspn(at, ","), host = strcspn(at, ":/?#,");
+		size_t len = strcspn(at, ","), host = strcspn(at, ":/?#,"), rest;
 
 		if (at[host] == ':')
 			host += 1 + strspn(at + host + 1, "/");
 		host += strcspn(at + host, "/?#,");
+		rest = len - host;
+		if (rest == 1 ||
+		    (rest == sizeof(usual) - 1 && memcmp(at + host, usual, rest) == 0))
+			host = len;
 		memmove(to, at, host);
 		to += host;
 		if (len - host >= 4)
@@ -51,7 +57,8 @@ static void hide_paths(char *text)
 void config_hide(int key, char *text)
 {
 	hide_user(text);
-	if (key == CONFIG_KEY_swarm_trackers || key == CONFIG_KEY_acestream_trackers)
+	if (key == CONFIG_KEY_swarm_trackers || key == CONFIG_KEY_acestream_trackers ||
+	    key == CONFIG_KEY_geo_online_url)
 		hide_paths(text);
 }
 

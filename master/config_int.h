@@ -23,6 +23,7 @@ struct config_load {
 	int skip;				/* in a section that we don't know */
 	char why[160];				/* complaint that was put together */
 	unsigned set_at[CONFIG_KEY_N];		/* 0: not yet */
+	unsigned secret_at;			/* the first secret in it; 0: none */
 	char text[CONFIG_LINE_MAX + 2];
 };
 

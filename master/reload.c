@@ -22,7 +22,7 @@ void reload_say(void *arg, enum config_kind kind, const char *text)
 	(void)arg;
 	if (kind == CONFIG_ERROR)
 		log_error("config", "%s", text);
-	else
+	else if (kind == CONFIG_WARNING)
 		log_warn("config", "%s", text);
 }
 

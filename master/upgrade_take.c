@@ -210,7 +210,8 @@ void upgrade_back(struct master *m, const char *why)
 	struct handover *h = m->up.in;
 	char err[ERRLEN] = "it was not kept";
 
-	if (!h || m->cli->takeback) /* two that can't go on would execute each other for ever */
+	/* Two that can't go on would execute each other for ever. */
+	if (!h || m->cli->takeback)
 		return;
 	log_error("upgrade", "%s; back to %s", why, h->from);
 	if (m->up.apart)

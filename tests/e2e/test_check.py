@@ -77,6 +77,27 @@ def test_without_a_path_programs_are_where_exec_finds_them():
     assert code == 0 and 'redis-server is not in PATH' in said[0]
 
 
+def test_secrets_that_everybody_may_read(tmp_path):
+    """A warning for who checks; the daemon says nothing: in a container that is as it is."""
+    key, conf = tmp_path / 'key', tmp_path / 'p.conf'
+    key.write_text('s3cret\n')
+    conf.write_text(f'[redis]\nmode = off\n[metadata]\nwebhook_secret_file = {key}\n'
+                    '[vpn]\npassword = hunter2\nuser = u\n[http]\nlisten = 127.0.0.1:0\n'
+                    '[swarm]\nlisten =\n')
+
+    def said(mode):
+        for path in key, conf:
+            os.chmod(path, mode)
+        r = subprocess.run([BIN, 'check', '-c', str(conf)], capture_output=True, text=True,
+                           env={'PEERSCOPE_VPN_API_KEY_FILE': str(key)}, timeout=30, check=False)
+        assert r.returncode == 0 and 's3cret' not in r.stderr and 'hunter2' not in r.stderr
+        return r.stderr.splitlines()
+    tail = ' holds a secret, and everybody may read it, mode 0644 (warning)'
+    assert said(0o640) == []
+    assert said(0o644) == [f'{conf}:4: {key}{tail}', f'{conf}:6: {conf}{tail}',
+                           f'env PEERSCOPE_VPN_API_KEY_FILE: {key}{tail}']
+
+
 def test_a_secret_in_a_file_is_read_again_and_never_shown(daemon, stage):
     path = stage.path('secret')
 

@@ -296,10 +296,13 @@ def test_one_that_fails_is_left_alone(world, mode):
     assert counter(d, 'geo_online_failed') == len(service.asked)
     assert len(d.log_lines('left alone for')) == 1
     service.mode, failed = 'ok', set(service.addresses())
-    d.reload(f'[geo]\nonline_url = {service.url}other\n')
+    d.reload(f'[geo]\nonline_url = {service.url}s3cret\n')
     until_state(d, 'ready')
     until_placed(d, set(some(40)) - failed)
-    assert '/other/' + service.asked[-1][0] == service.paths[-1]
+    assert '/s3cret/' + service.asked[-1][0] == service.paths[-1]
+    # There may be a key in it.
+    assert 's3cret' not in d.log()
+    assert f'online_url = {service.url}...' in d.command('config').stdout
 
 
 def test_lies_in_single_fields(world):

@@ -122,11 +122,19 @@ def test_check_sees_what_the_user_sees(open_stage, mmdb):
             8, 'metadata.cache_dir'):
         said, = [x for x in r.stderr.splitlines() if f'p.conf:{line}: ' in x]
         assert word in said and 'Permission denied' in said
-    assert "can't read this file" not in r.stderr
+    assert 'a reload' not in r.stderr
+    refused = f'a reload would be refused: {tmp_path}/p.conf: Permission denied'
     os.chmod(tmp_path / 'p.conf', 0o600)
     r = subprocess.run([BIN, 'check', '-c', str(tmp_path / 'p.conf')], env={}, check=False,
                        capture_output=True, text=True, timeout=30)
-    assert "p.conf:10: master.user: can't read this file, so a reload" in r.stderr
+    assert 'p.conf:10: master.user: ' + refused in r.stderr
+    (tmp_path / 'p.conf').unlink()
+    (tmp_path / 'key').write_text('s3cret')
+    os.chmod(tmp_path / 'key', 0o600)
+    text = f'[vpn]\napi_key_file = {tmp_path}/key\n[master]\nuser = {WHO}\n'
+    assert ask('check', text, tmp_path).stderr.splitlines() == [
+        f'{tmp_path}/p.conf:4: master.user: a reload would be refused: {tmp_path}/p.conf:2: '
+        f'{tmp_path}/key: Permission denied (warning)']
 
 
 def test_a_reload_can_not_change_it(daemon, open_stage):

@@ -43,8 +43,9 @@ static void hear(void *arg, enum config_kind kind, const char *text)
 
 	assert_ptr_equal(arg, &cfg);
 	assert_true(strlen(text) < CONFIG_SAY_MAX);
-	snprintf(said + used, sizeof(said) - used, "%c %s\n",
-		 kind == CONFIG_ERROR ? 'E' : 'W', text);
+	if (kind != CONFIG_CAUTION) /* of modes of files: tests/e2e/test_check.py */
+		snprintf(said + used, sizeof(said) - used, "%c %s\n",
+			 kind == CONFIG_ERROR ? 'E' : 'W', text);
 }
 
 static void put_file(const char *name, const char *text, size_t len)
@@ -573,6 +574,8 @@ static void test_lists_are_parsed(void **state)
 	assert_null(strstr(said, "secret"));
 	assert_non_null(strstr(said, " = udp://a:1/...,ftp://b/...,c:80/...,http:/d/"));
 	assert_non_null(strstr(said, "'c:80/...' is not "));
+	refuses("swarm.trackers=udp://a:1/announce,http://b/secret/announce,ftp://b/");
+	assert_non_null(strstr(said, " = udp://a:1/announce,http://b/...,ftp://b/: "));
 	refuses("swarm.listen=6881");
 	heard("E -o: swarm.listen = 6881: '6881' is not address:port or device:port, e.g. "
 	      "0.0.0.0:42069 or tun0:42069\n");
@@ -751,8 +754,11 @@ static void test_online_url(void **state)
 	assert_int_equal(refuses("geo.online_url=ftp://ipwho.is/"), 1);
 	assert_int_equal(refuses("geo.online_url=https://me:secret@ipwho.is/"), 1);
 	assert_int_equal(refuses("geo.online_url=https://ipwho.is/?ip="), 1);
-	heard("E -o: geo.online_url = https://ipwho.is/?ip=: must be https://host/path/, "
+	heard("E -o: geo.online_url = https://ipwho.is/...: must be https://host/path/, "
 	      "without a question mark, e.g. https://ipwho.is/\n");
+	assert_int_equal(refuses("geo.online_url=http://h/s3cret/"), 0);
+	heard("W -o: geo.online_url = http://h/...: without TLS everybody on the way reads the "
+	      "addresses of peers, and can change the answers\n");
 	assert_int_equal(refuses("geo.online_rate=0"), 1);
 	assert_int_equal(refuses("geo.more_db=/1,/2,/3,/4,/5,/6"), 0);
 	assert_int_equal(refuses("geo.more_db=/1,/2,/3,/4,/5,/6,/7"), 1);

@@ -336,8 +336,7 @@ static int taken_without_memory(void)
 	room.rlim_cur = room.rlim_max = (pages + 16) * 4096;
 	if (setrlimit(RLIMIT_AS, &room) != 0)
 		return 2;
-	return seg_take(&t, seg_fd(s), err) == -1 &&
-			       strstr(err, "shared memory: mmap") &&
+	return seg_take(&t, seg_fd(s), err) == -1 && strstr(err, "shared memory: mmap") &&
 			       fcntl(seg_fd(s), F_GETFD) == FD_CLOEXEC
 		       ? 0
 		       : 3;
