@@ -77,6 +77,12 @@ def test_rules_are_sound():
         assert tested.count(f'alertname: {alert}\n') >= 2, f'{alert}: fires, and does not'
 
 
+def test_a_database_is_old_when_the_daemon_says_so():
+    days = re.search(r'#define FILE_OLD_DAYS (\d+)', read(os.path.join(ROOT, 'geo', 'file.h')))[1]
+    assert f'built_timestamp_seconds >= {days} * 86400' in read(RULES)
+    assert f'the City database is {days} days old' in read(RULES)
+
+
 def test_rules_name_what_is_there(live):
     check_names(live, rules_text())
     check_labels(live, rules_text())
