@@ -81,6 +81,25 @@ def test_the_root_file_includes_one_that_is_there():
     assert os.path.exists(FILES['gluetun'])
 
 
+def test_what_the_operator_sets_reaches_gluetun():
+    """Every NAME=value of the first lines of a file is a variable of it; of a provider that
+    forwards no port Gluetun does not start with VPN_PORT_FORWARDING=on."""
+    for f in ('gluetun', 'redundant'):
+        with open(FILES[f], encoding='utf-8') as file:
+            text = file.read()
+        head = re.match('(#.*\n)+', text)[0]
+        for name in re.findall(r'\b([A-Z_]{9,})=', head):
+            assert f'${{{name}:' in text, f'{f}: {name}'
+        said = config(FILES[f], VPN_SERVICE_PROVIDER='mullvad', WIREGUARD_ADDRESSES='10.64.0.2/32',
+                      WIREGUARD_ADDRESSES_2='10.64.0.3/32', FIREWALL_OUTBOUND_SUBNETS='192.0.2.0/24')
+        for name, address in (('gluetun', '10.64.0.2/32'), ('gluetun2', '10.64.0.3/32')):
+            if name in said['services']:
+                env = said['services'][name]['environment']
+                assert env['WIREGUARD_ADDRESSES'] == address, f
+                assert env['FIREWALL_OUTBOUND_SUBNETS'] == '192.0.2.0/24'
+                assert env['VPN_PORT_FORWARDING'] == 'off'
+
+
 def test_a_provider_must_be_named():
     for f in ('gluetun', 'redundant'):
         done = subprocess.run(['docker-compose', '-f', FILES[f], 'config', '-q'], check=False,
