@@ -9,6 +9,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 import apicheck
 import metacache
@@ -21,6 +22,39 @@ FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-u
          '--no-first-run', '--no-default-browser-check', '--no-proxy-server',
          '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.*',
          '--window-size=1200,1600')
+
+
+# What makes the page wider than the screen.
+WIDE = '''
+    const room = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= room)
+        return [];
+    return [...document.querySelectorAll("body *")]
+        .filter((e) => e.getBoundingClientRect().right > room + 1)
+        .map((e) => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40)).slice(0, 9);
+'''
+# Texts whose contrast is below 4.5 (WCAG 2, AA).
+DIM = '''
+    const light = (c) => c.map((v) => v / 255)
+        .map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+    const back = (e) => {
+        for (; e; e = e.parentElement) {
+            const c = rgb(getComputedStyle(e).backgroundColor);
+            if (c.length === 3 || c[3] > 0)
+                return c.slice(0, 3);
+        }
+        return [255, 255, 255];
+    };
+    const found = new Set();
+    for (const e of document.querySelectorAll("body *")) {
+        const a = light(rgb(getComputedStyle(e).color).slice(0, 3)), b = light(back(e));
+        if ((Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5)
+            found.add(e.tagName + "." + e.className);
+    }
+    return [...found];
+'''
 
 
 @pytest.fixture(scope='module')
@@ -136,6 +170,9 @@ def test_the_forms_ask(shown, browser):
         f"curl -si '{d.url}/peers/{KEY}?limit=3&wait=0&sort=-progress,country"
         "&x.pe=127.0.0.9:1'")
     assert run(line(browser, 'getPeers'))[0] == 200
+    status, body = send(browser, 'getPeers', query_format='ndjson', query_wait='0',
+                        **{'query_x.pe': '127.0.0.9:1,127.0.0.8:1'})
+    assert status == '200 OK' and [json.loads(x)['ip'] for x in body.splitlines()]
     status, body = send(browser, 'postMetadata', body=json.dumps({'info_hash': KEY}))
     assert status == '200 OK' and json.loads(body)['info_hash'] == KEY
     assert json.loads(run(line(browser, 'postMetadata'))[1])['info_hash'] == KEY
@@ -166,6 +203,41 @@ def test_the_policy_holds(shown, browser):
     assert browser.find_elements(By.TAG_NAME, 'article')
     said = wait_until(lambda: complaints(browser), what='the policy is heard')
     assert any('Content Security Policy' in s or 'TrustedHTML' in s for s in said), said
+
+
+def test_a_narrow_screen_and_the_dark(shown, browser):
+    """Nothing sticks out at the side, and colours can be read."""
+    def narrow(width, dark):
+        browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+            'width': width, 'height': 800, 'deviceScaleFactor': 1, 'mobile': True})
+        browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': [
+            {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}]})
+    try:
+        for width, dark in (320, False), (360, True), (768, False):
+            narrow(width, dark)
+            browser.execute_script(
+                'for (const d of document.querySelectorAll("details")) d.open = true')
+            wide = browser.execute_script(WIDE)
+            assert wide == [], (width, wide)
+            assert browser.execute_script(DIM) == [], dark
+    finally:
+        browser.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+        browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+
+
+def test_by_keys_alone(shown, browser):
+    """From the list of routes to a form, and the answer."""
+    browser.find_element(By.CSS_SELECTOR, 'nav a[href="#getLive"]').send_keys(Keys.ENTER)
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        at = browser.switch_to.active_element
+        if at.get_attribute('type') == 'submit':
+            break
+    here = article(browser, 'getLive')
+    assert at == here.find_element(By.CSS_SELECTOR, 'button[type=submit]')
+    assert browser.execute_script('return getComputedStyle(arguments[0]).outlineStyle', at) != 'none'
+    at.send_keys(Keys.ENTER)
+    wait_until(lambda: '200 OK' in here.find_element(By.CLASS_NAME, 'out').text, 20, 'an answer')
 
 
 def test_behind_a_prefix(stage, shown, browser):

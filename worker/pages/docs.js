@@ -213,7 +213,7 @@
 
 			if (/bittorrent/.test(type))
 				got = `${got.length} characters of a .torrent`;
-			else if (/json$/.test(type))
+			else if (type === 'application/json')
 				got = text(JSON.parse(got));
 			if (got.length > SHOWN)
 				got = got.slice(0, SHOWN) + '\n...';
