@@ -235,7 +235,7 @@ def test_by_keys_alone(shown, browser):
             break
     here = article(browser, 'getLive')
     assert at == here.find_element(By.CSS_SELECTOR, 'button[type=submit]')
-    assert browser.execute_script('return getComputedStyle(arguments[0]).outlineStyle', at) != 'none'
+    assert at.value_of_css_property('outline-style') != 'none'
     at.send_keys(Keys.ENTER)
     wait_until(lambda: '200 OK' in here.find_element(By.CLASS_NAME, 'out').text, 20, 'an answer')
 
