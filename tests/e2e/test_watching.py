@@ -93,8 +93,11 @@ def test_the_dashboard_names_what_is_there(live):
     check_names(live, text)
     check_labels(live, text)
     # {{label}} of a legend: a sum has what it is by, a metric what it has.
+    # Several instances can be chosen: a line that is of one says of which.
     for p in panels():
         for t in p.get('targets', ()):
+            assert re.match('(sum|min|max|histogram_quantile)', t['expr']) or \
+                '{{instance}}' in t['legendFormat'], p['title']
             for label in re.findall(r'{{(\w+)}}', t['legendFormat']):
                 by = re.search(r'\bby \(([^)]*)\)', t['expr'])
                 names = NAME.findall(t['expr'])
