@@ -91,7 +91,8 @@ def test_what_the_operator_sets_reaches_gluetun():
         for name in re.findall(r'\b([A-Z_]{9,})=', head):
             assert f'${{{name}:' in text, f'{f}: {name}'
         said = config(FILES[f], VPN_SERVICE_PROVIDER='mullvad', WIREGUARD_ADDRESSES='10.64.0.2/32',
-                      WIREGUARD_ADDRESSES_2='10.64.0.3/32', FIREWALL_OUTBOUND_SUBNETS='192.0.2.0/24')
+                      WIREGUARD_ADDRESSES_2='10.64.0.3/32',
+                      FIREWALL_OUTBOUND_SUBNETS='192.0.2.0/24')
         for name, address in (('gluetun', '10.64.0.2/32'), ('gluetun2', '10.64.0.3/32')):
             if name in said['services']:
                 env = said['services'][name]['environment']
