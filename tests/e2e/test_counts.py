@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from procs import slow, wait_until
+from procs import HANG_S, slow, wait_until
 
 HASH = 'c0' * 20
 SECOND = 1.5            # times are whole seconds, rounded down, of a clock that runs on
@@ -14,7 +14,7 @@ def counts(d, infohash=HASH, **query):
     return d.peers(infohash, **query)['counts']
 
 
-def until_tracker(d, seeds, leechers, infohash=HASH, timeout=10):
+def until_tracker(d, seeds, leechers, infohash=HASH, timeout=HANG_S):
     """Until the trackers' numbers are these; then the whole of counts."""
     def right():
         c = counts(d, infohash)

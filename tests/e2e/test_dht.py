@@ -7,14 +7,14 @@ import pytest
 
 import dht as bep5
 import wire
-from procs import wait_until
+from procs import HANG_S, wait_until
 
 
 def nodes_of(d):
     return d.get('/health').json['dht_nodes']
 
 
-def until_warm(d, timeout=20, at_least=1):
+def until_warm(d, timeout=HANG_S, at_least=1):
     wait_until(lambda: nodes_of(d) >= at_least, timeout, f'{at_least} DHT nodes')
 
 

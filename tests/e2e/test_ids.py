@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from procs import slow, wait_until
+from procs import HANG_S, slow, wait_until
 
 # The scripted swarms here speak BitTorrent; with test_ace.py's it would be called in vain first.
 COLD = {'swarm.discovery_wait': '5s', 'acestream.peers': 'off'}
@@ -33,7 +33,7 @@ def health(d):
     return d.get('/health').json['engine']
 
 
-def until_engine(d, state, timeout=15):
+def until_engine(d, state, timeout=HANG_S):
     wait_until(lambda: health(d)['state'] == state, timeout, f'the engine is {state}')
     return health(d)
 

@@ -84,7 +84,7 @@ def test_no_peer_is_named_above_debug(daemon, swarm, ace_swarm, tracker, ipwhois
                 'http.workers': 1, 'swarm.discovery_wait': '1s', 'metadata.timeout': '1s',
                 'metadata.cache_dir': str(tmp_path / 'meta'), **FAST})
     d.exit_expected = None
-    given = '&'.join(f'x.pe={base.rsplit(".", 1)[0]}.{n}:6881' for n in range(200, 204))
+    given = '&'.join(f'x.pe={net.take()}:6881' for _ in range(4))
     d.peers(s.infohash)
     d.get(f'/peers/{s.infohash}?{given}')
     d.get(f'/peers/{base}?limit=x')

@@ -10,7 +10,7 @@ import pytest
 import metacache
 from fixtures import factory
 from hooks import SECRET, Hooks
-from procs import wait_until
+from procs import HANG_S, wait_until
 
 API = '/api/v1/metadata'
 KEY = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
@@ -45,7 +45,7 @@ def job(d, name):
     return a.json
 
 
-def until(d, name, state, timeout=20):
+def until(d, name, state, timeout=HANG_S):
     wait_until(lambda: job(d, name)['state'] == state, timeout, f'the job is {state}')
     return job(d, name)
 

@@ -16,7 +16,7 @@ from acecheck import FAST, told_by
 from heavydb import heavy
 from ipwhois import city_of
 from oldlist import NOWHERE, TOKYO, service_json
-from procs import slow, wait_until
+from procs import HANG_S, slow, wait_until
 
 REASON = netns.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or '')
@@ -63,7 +63,7 @@ def online(d):
     return d.get('/health').json['geo']['online']
 
 
-def until_state(d, state, timeout=15):
+def until_state(d, state, timeout=HANG_S):
     wait_until(lambda: online(d)['state'] == state, timeout, f'the service is {state}')
     return online(d)
 
@@ -76,7 +76,7 @@ def known(peer):
     return peer['country'] != 'Unknown'
 
 
-def until_placed(d, addresses, infohash=IDS[0], timeout=15):
+def until_placed(d, addresses, infohash=IDS[0], timeout=HANG_S):
     return d.until_peers(infohash, lambda p: all(a in p and known(p[a]) for a in addresses),
                          timeout, 'places are known')
 

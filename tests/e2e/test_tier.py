@@ -537,7 +537,7 @@ def test_who_waits_for_a_silent_holder_is_answered_before_it_is_late(node, swarm
     asked = Asked(d, f'/peers/{s.infohash}')
     asked.join()
     assert asked.answer.status == 200 and asked.answer.json['peer_count'] == 10
-    assert 5 < asked.took < 5 + 3
+    assert 5 < asked.took < 5 + 3 * slow()
 
 
 def test_a_holder_that_says_nothing_is_not_waited_for_for_ever(node, swarm, tracker):

@@ -5,13 +5,13 @@ import pytest
 from daemon import Daemon
 from netns import World
 from parts import Swarm, Tracker
-from procs import wait_until
+from procs import HANG_S, wait_until
 
 REASON = netns.why_not()
 needs_namespaces = pytest.mark.skipif(REASON is not None, reason=REASON or '')
 
 
-def until(ask, verdict, timeout=20):
+def until(ask, verdict, timeout=HANG_S):
     """The first answer with this verdict; `unknown` may come before, nothing else."""
     seen = []
 
@@ -154,10 +154,10 @@ class Town:
         assert answer.status == 200, answer
         return answer.json
 
-    def until(self, verdict, infohash=None, timeout=20):
+    def until(self, verdict, infohash=None, timeout=HANG_S):
         return until(lambda: self.ask(infohash), verdict, timeout)
 
-    def until_path(self, *want, timeout=20):
+    def until_path(self, *want, timeout=HANG_S):
         wait_until(lambda: self.path() == want, timeout, f'the path is {want}')
 
 

@@ -2,7 +2,7 @@
 every call that a scripted peer has seen (aceswarm.py's records)."""
 import re
 
-from procs import slow, wait_until
+from procs import HANG_S, slow, wait_until
 
 # Bounds of calls that are out of the way.
 FAST = {'acestream.swarm_connections': 256, 'acestream.connections': 512,
@@ -32,7 +32,7 @@ def unnamed(rows, peers):
             if not (rows.get(where(p)) or {'client': ''})['client'].startswith(p['client'])]
 
 
-def until_named(d, swarm, peers=None, timeout=20):
+def until_named(d, swarm, peers=None, timeout=HANG_S):
     """All of these (all that tell) are shown with their client: {endpoint: row}."""
     peers = [p for p in swarm.peers if p['gives'] == 'named'] if peers is None else peers
     seen = {'rows': {}}
@@ -47,7 +47,7 @@ def until_named(d, swarm, peers=None, timeout=20):
     return seen['rows']
 
 
-def until_let_go(swarm, timeout=20):
+def until_let_go(swarm, timeout=HANG_S):
     wait_until(lambda: swarm.totals()['open'] == 0, timeout, 'all are let go')
 
 

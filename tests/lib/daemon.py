@@ -9,7 +9,7 @@ import stat
 import subprocess
 import uuid
 
-from procs import ROOT, cmdline, children, comm, fds, slow, wait_until, with_environment
+from procs import HANG_S, ROOT, cmdline, children, comm, fds, slow, wait_until, with_environment
 
 BIN = os.environ.get('PEERSCOPE_BIN', os.path.join(ROOT, 'build', 'peerscope'))
 SERVING = re.compile(r'serving on http://([0-9.]+|\[[0-9a-f:]+\]):(\d+)')
@@ -80,7 +80,7 @@ class Daemon:
         return argv
 
     # Life ---------------------------------------------------------------
-    def wait_serving(self, timeout=15, listens=True):
+    def wait_serving(self, timeout=HANG_S, listens=True):
         def serving():
             if not self.proc.alive():
                 raise AssertionError('peerscope exited with '
@@ -142,7 +142,7 @@ class Daemon:
     def collector(self):
         return wait_until(lambda: self.roles()['collector'], what='a collector lives')[0]
 
-    def command(self, *args, timeout=20):
+    def command(self, *args, timeout=HANG_S):
         """Another subcommand with the same configuration."""
         argv = [self.binary, args[0], '-c', self.file]
         for k, v in self.conf.items():
@@ -160,7 +160,7 @@ class Daemon:
         return json.loads(done.stdout)
 
     # HTTP ---------------------------------------------------------------
-    def request(self, method, path, headers=None, body=None, timeout=30):
+    def request(self, method, path, headers=None, body=None, timeout=HANG_S):
         conn = http.client.HTTPConnection(self.host, self.port, timeout=timeout * slow())
         try:
             conn.request(method, path, body, headers or {})
@@ -169,10 +169,10 @@ class Daemon:
         finally:
             conn.close()
 
-    def get(self, path, headers=None, timeout=30):
+    def get(self, path, headers=None, timeout=HANG_S):
         return self.request('GET', path, headers, timeout=timeout)
 
-    def raw(self, data, timeout=10, half_close=False):
+    def raw(self, data, timeout=HANG_S, half_close=False):
         """Send these bytes; everything that comes back until the other side closes."""
         with socket.create_connection((self.host, self.port), timeout * slow()) as s:
             s.sendall(data)
@@ -207,7 +207,7 @@ class Daemon:
         assert len(out) == len(listed), 'somebody is listed twice'
         return out
 
-    def until_peers(self, infohash, fn, timeout=15, what='', **query):
+    def until_peers(self, infohash, fn, timeout=HANG_S, what='', **query):
         """Ask until fn({address: peer}) is true; then that dictionary."""
         seen = {}
 
@@ -257,7 +257,7 @@ class Daemon:
                     if len(now) > was + FD_SLACK
                     + FD_SESSIONS * (self.role(pid) == 'collector')]
         try:
-            wait_until(lambda: not grown(), 5)
+            wait_until(lambda: not grown(), 20)
         except AssertionError:
             return grown()
         return []
@@ -265,7 +265,7 @@ class Daemon:
     def _left_over(self):
         out = []
         try:
-            wait_until(lambda: not with_environment(self.marker), 5)
+            wait_until(lambda: not with_environment(self.marker), 20)
         except AssertionError:
             for pid in with_environment(self.marker):
                 out.append(f'left running: {pid} {cmdline(pid)}')

@@ -1,5 +1,6 @@
 """Processes that die with the test, addresses that no other test run has, and waiting."""
 import ctypes
+import errno
 import itertools
 import ipaddress
 import os
@@ -15,21 +16,50 @@ NOBODY = 65534
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+BUILD_SLOW = float(os.environ.get('PEERSCOPE_TEST_SLOW', '1'))
+CPUS = len(os.sched_getaffinity(0))
+BUSY = 3                # processes that wait for each CPU: so many are the tests' own
+SLOW_MAX = 10           # or a test that hangs would hang for an hour
+HANG_S = 30             # whatever takes longer than that hangs
+
+
 def slow():
-    """How much slower than a plain build ours is (sanitizers), as a factor for waits."""
-    return float(os.environ.get('PEERSCOPE_TEST_SLOW', '1'))
+    """How much longer than promised things may take now, as a factor for limits: what the build
+    costs (sanitizers) times what others do on this machine. On a quiet one it is 1."""
+    with open('/proc/loadavg', encoding='ascii') as f:
+        minute, _, _, running, _ = f.read().split()
+    load = max(float(minute), float(running.partition('/')[0])) / (BUSY * CPUS)
+    return BUILD_SLOW * min(max(1.0, load), SLOW_MAX)
 
 
-def wait_until(fn, timeout=10.0, what='', every=0.01):
-    """The first true value of fn(); fails the test after timeout seconds."""
-    deadline = time.monotonic() + timeout * slow()
+def wait_until(fn, timeout=HANG_S, what='', every=0.01):
+    """The first true value of fn(); fails the test after timeout seconds. A shorter timeout is
+    for what the daemon promises, and for nothing else."""
+    began = time.monotonic()
     while True:
         value = fn()
         if value:
             return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f'not within {timeout} s: {what or fn}')
+        took = time.monotonic() - began
+        if took > timeout and took > timeout * slow():
+            raise AssertionError(f'not within {timeout} s, nor {took:.0f}: {what or fn}')
         time.sleep(every)
+
+
+PORTS6 = 96             # of each test run; all are below those that the kernel gives (32768)
+
+
+def port_is_free(port):
+    """On every address, for TCP and for UDP."""
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        for family, address in (socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::1'):
+            with socket.socket(family, kind) as s:
+                try:
+                    s.bind((address, port))
+                except OSError as e:
+                    if e.errno == errno.EADDRINUSE:
+                        return False
+    return True
 
 
 class Net:
@@ -43,7 +73,8 @@ class Net:
             except OSError:
                 continue
             self.number, self._next = x, ipaddress.ip_address(f'127.{x}.0.1')
-            self._port6 = 10000 + x * 200
+            self._ports6 = 10000 + (x - 16) * PORTS6
+            self._port6 = 0
             return
         raise RuntimeError('every 127.X/16 is taken by another test run')
 
@@ -55,11 +86,14 @@ class Net:
 
     def ports6(self, n):
         """The first of n ports in a row on ::1, of which there is only one for everybody."""
-        first = self._port6
-        self._port6 += n
-        if self._port6 > 10000 + (self.number + 1) * 200:
-            raise RuntimeError('no port left on ::1')
-        return first
+        for _ in range(PORTS6):
+            if self._port6 + n > PORTS6:
+                self._port6 = 0         # those of tests that are over
+            first = self._ports6 + self._port6
+            self._port6 += n
+            if all(port_is_free(p) for p in range(first, first + n)):
+                return first
+        raise RuntimeError('no port left on ::1')
 
     def port(self):
         """One that nobody else has on any address, and the kernel gives to nobody."""
@@ -110,7 +144,7 @@ class Proc:
         if self.alive():
             os.kill(self.pid, signo)
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=HANG_S):
         return self.popen.wait(timeout * slow())
 
     def stop(self, signo=signal.SIGTERM, timeout=3.0):
