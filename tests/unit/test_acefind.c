@@ -20,6 +20,7 @@
 #include "collector/tracksay.h"
 #include "common/clock.h"
 #include "shm/peerwords.h"
+#include "steady.h"
 
 #define A (const uint8_t *)"AAAAAAAAAAAAAAAAAAAA"
 #define B (const uint8_t *)"BBBBBBBBBBBBBBBBBBBB"

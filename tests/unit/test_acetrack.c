@@ -18,6 +18,7 @@
 #include "collector/acetrack.h"
 #include "collector/resolver.h"
 #include "common/clock.h"
+#include "steady.h"
 
 /* ---- URLs --------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 
 #include "collector/coll.h"
 #include "common/clock.h"
+#include "steady.h"
 
 static struct coll *c;
 static enum ace_rc rc; /* of the next calls */
@@ -125,10 +126,10 @@ static void records(uint32_t ms)
 {
 	uint64_t until = clock_ms() + ms;
 
-	while (clock_ms() < until) {
+	do {
 		acevisit_look(c, w);
 		assert_int_equal(event_base_loop(c->base, EVLOOP_ONCE), 0);
-	}
+	} while (clock_ms() < until);
 }
 
 static void says(unsigned host, enum ace_what what, enum ace_outcome how,

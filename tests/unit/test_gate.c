@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "steady.h"
 #include "worker/gate.h"
 
 #define ID "94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209"

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "steady.h"
 #include "worker/bodies.h"
 #include "worker/park.h"
 #include "worker/peers.h"
