@@ -138,7 +138,7 @@ UNITS ?= $(PREFIX)/lib/systemd/system
 SHARE := $(DESTDIR)$(PREFIX)/share
 install: $(BIN)
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/peerscope
-	install -D -m 755 -t $(SHARE)/peerscope scripts/geo-update
+	install -D -m 755 -t $(SHARE)/peerscope scripts/geo-update scripts/upgrade-in-place
 	set -e; for f in doc/*.[1-9]; do install -D -m 644 -t $(SHARE)/man/man$${f##*.} $$f; done
 	install -D -m 644 conf/peerscope.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/peerscope.conf
 	install -D -m 644 -t $(DESTDIR)$(UNITS) conf/peerscope.service

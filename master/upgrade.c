@@ -180,6 +180,7 @@ static void refuse(struct master *m, const char *why)
 {
 	stat_inc(upgrades_refused);
 	log_error("upgrade", "%s is not used: %s; nothing was changed", m->up.exe, why);
+	notify_say("STATUS=serving as before: no upgrade: %s", why);
 	upgrade_close(&m->up.exe_fd);
 }
 
@@ -323,7 +324,7 @@ static void go(struct master *m)
 	notify_reloading("upgrading");
 	upgrade_hand_over(m, m->up.exe_fd, "--takeover", err);
 	refuse(m, err);
-	notify_say("READY=1\nSTATUS=serving as before: no upgrade: %s", err);
+	notify_say("READY=1");
 	master_event(m, SUP_E_NO_UPGRADE, 0, 0);
 }
 

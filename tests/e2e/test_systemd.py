@@ -12,6 +12,7 @@ import time
 import pytest
 from daemon import BIN
 from procs import ROOT, slow, wait_until
+from upgrading import put, read, refused, upgrade
 
 UNIT = os.path.join(ROOT, 'conf', 'peerscope.service')
 
@@ -80,6 +81,19 @@ def test_a_reload_that_is_refused_is_over_too(daemon, manager, text, word):
     wait_until(lambda: manager.states() == ['READY', 'RELOADING', 'READY'], what='it is over')
     assert word in manager.all('STATUS')[-1]
     assert manager.all('STATUS')[-1].startswith('serving as before')
+
+
+@pytest.mark.parametrize('manager', ['file'], indirect=True)
+def test_an_upgrade_and_one_that_is_refused(installed, manager):
+    d = installed(env=manager.env)
+    upgrade(d)
+    assert manager.states() == ['READY', 'RELOADING', 'READY']
+    put(d.exe, b'#!/bin/sh\nexit 1\n')
+    refused(d)
+    wait_until(lambda: len(manager.all('STATUS')) == 4, what='the status says it')
+    assert manager.all('STATUS')[-1] == "serving as before: no upgrade: it can't take over"
+    assert manager.states() == ['READY', 'RELOADING', 'READY']
+    put(d.exe, read(BIN))
 
 
 @pytest.mark.parametrize('manager', ['file'], indirect=True)

@@ -12,6 +12,7 @@ from procs import ROOT, Stage, slow, wait_until
 
 CONF = '/etc/peerscope/peerscope.conf'
 RULES = '/etc/logrotate.d/peerscope'
+UNIT = '/lib/systemd/system/peerscope.service'
 URL = 'http://127.0.0.1:8099'
 # What speaks to the world stays silent, though the network has no way out.
 QUIET = '''
@@ -49,33 +50,34 @@ def stage_of_all():
     s.close()
 
 
-@pytest.fixture(scope='module')
-def older(deb, stage_of_all):
-    """The same package, of an earlier version with other texts in both conffiles."""
-    where, path = stage_of_all.path('older'), stage_of_all.path('older.deb')
+def repacked(deb, d, name, changed, edits=()):
+    """The same package with another version and edits, [(path, function of text)]."""
+    where, path = d.stage.path(name), d.path(f'/root/{name}.deb')
     subprocess.run(['dpkg-deb', '-R', deb, where], check=True)
-    for name, edit in (
-            ('DEBIAN/control', lambda t: re.sub(r'(?m)^Version: .*', 'Version: 0.0.1', t)),
-            (CONF[1:], lambda t: '# Words of an earlier version.\n' + t),
-            (RULES[1:], lambda t: '# Words of an earlier version.\n' + t)):
-        with open(os.path.join(where, name), 'r+', encoding='utf-8') as f:
+    for path_in, edit in (
+            ('/DEBIAN/control', lambda t: re.sub('(?m)^Version: .*', f'Version: {changed}', t)),
+            *edits):
+        with open(where + path_in, 'r+', encoding='utf-8') as f:
             text = edit(f.read())
             f.seek(0)
             f.truncate()
             f.write(text)
     subprocess.run(['dpkg-deb', '--root-owner-group', '-b', where, path], check=True,
                    stdout=subprocess.DEVNULL)
-    return path
 
 
 @pytest.fixture(scope='module')
-def debian(deb, older, stage_of_all):
+def debian(deb, stage_of_all):
     why = netns.why_not()
     if why:
         pytest.skip(why)
     d = Debian(stage_of_all)
     shutil.copy(deb, d.path('/root/new.deb'))
-    shutil.copy(older, d.path('/root/older.deb'))
+    repacked(deb, d, 'older', '0.0.1', [(path, lambda t: '# Words of an earlier version.\n' + t)
+                                        for path in (CONF, RULES)])
+    repacked(deb, d, 'newer', '99.1')
+    repacked(deb, d, 'tighter', '99.2', [
+        (UNIT, lambda t: t.replace('RestartSec=2s', 'RestartSec=3s'))])
     d.apt('update')
     return d
 
@@ -94,6 +96,7 @@ def test_what_is_in_it(deb):
     modes = {f[5][1:]: (f[0], f[1]) for f in map(str.split, ask('-c', deb).splitlines())}
     assert {m for p, m in modes.items() if p.endswith('/')} == {('drwxr-xr-x', 'root/root')}
     for path, mode in (('/usr/bin/peerscope', '-rwxr-xr-x'), (CONF, '-rw-r--r--'),
+                       ('/usr/share/peerscope/upgrade-in-place', '-rwxr-xr-x'),
                        (RULES, '-rw-r--r--'), ('/usr/lib/sysusers.d/peerscope.conf', '-rw-r--r--'),
                        ('/lib/systemd/system/peerscope.service', '-rw-r--r--'),
                        ('/usr/share/man/man8/peerscope.8.gz', '-rw-r--r--'),
@@ -174,8 +177,12 @@ def life_of_the_service(d):
     d.systemctl('reload', 'peerscope')
     wait_until(lambda: 'only a restart can change http.listen'
                in d.show('peerscope', 'StatusText'), what='it is refused')
-    # Over an upgrade the edited file stays, the other one is the new one; it runs on ours.
+    # Over an upgrade the edited file stays, the other one is the new one; it runs on ours, which
+    # takes a restart.
+    pid = d.show('peerscope', 'MainPID')
     d.run('dpkg', '--force-confold', '-i', '/root/new.deb')
+    assert 'only a restart can change http.listen' in d.journal('peerscope').rpartition('USR2')[2]
+    assert d.show('peerscope', 'MainPID') != pid
     assert d.read(CONF) == ours
     assert not d.read(CONF + '.dpkg-dist').startswith('# Words of an earlier version.')
     assert not d.read(RULES).startswith('# Words of an earlier version.')
@@ -185,6 +192,7 @@ def life_of_the_service(d):
     reloads(d, ours)
     turns_its_log(d)
     upgrades_in_place(d)
+    the_package_upgrades_in_place(d)
     hangs(d)
     # Removed: stopped, its configuration still there. And back again with it.
     d.run('dpkg', '-r', 'peerscope')
@@ -253,6 +261,40 @@ def upgrades_in_place(d):
     wait_until(lambda: d.show('peerscope', 'StatusText').startswith('serving with'), 30, 'READY')
     assert (d.show('peerscope', 'MainPID'), d.show('peerscope', 'ActiveState')) == (pid, 'active')
     assert d.get(f'{URL}/readyz')[0] == 200
+
+
+# New connections, as fast as they are answered, until its input ends; then what came of them.
+ASK = f'''
+import select, sys, urllib.request
+n, failed = 0, []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    try:
+        urllib.request.urlopen('{URL}/livez', timeout=20).read()
+        n += 1
+    except OSError as e:
+        failed.append(repr(e))
+print(n, *failed[:3])
+'''
+
+
+def the_package_upgrades_in_place(d):
+    """The same process under another version, and nobody was refused; but for a unit with other
+    settings, which a process that runs could not be given."""
+    pid = d.show('peerscope', 'MainPID')
+    asker = subprocess.Popen(['nsenter', '-n', '-t', str(d.init), '/usr/bin/python3', '-c', ASK],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    d.run('dpkg', '-i', '/root/newer.deb')
+    assert d.run('readlink', f'/proc/{pid}/exe').stdout == '/usr/bin/peerscope\n'
+    answered, _, failed = asker.communicate(timeout=60)[0].strip().partition(' ')
+    print(f'{answered} answers while the package was upgraded')
+    assert not failed and int(answered) > 20
+    assert d.show('peerscope', 'MainPID') == pid
+    assert d.show('peerscope', 'ActiveState') == 'active' and d.get(f'{URL}/readyz')[0] == 200
+    d.run('dpkg', '-i', '/root/tighter.deb')
+    assert d.show('peerscope', 'MainPID') != pid
+    assert d.show('peerscope', 'RestartUSec') == '3s'
+    wait_until(lambda: d.get(f'{URL}/readyz')[0] == 200, what='it serves again')
+    assert 'peerscope.service.before' not in d.run('ls', '/run').stdout
 
 
 def hangs(d):
