@@ -73,7 +73,10 @@ class Store:
         return os.path.join(self.dir, *names)
 
     def buildah(self, *args, **kw):
-        return run('buildah', *self.own, *args, env=self.env, **kw)
+        """It remembers where layers come from in /var/lib/containers, whatever --root says."""
+        return run('unshare', '--mount', 'sh', '-ec',
+                   'mount -t tmpfs none /var/lib; exec buildah "$@"', 'buildah',
+                   *self.own, *args, env=self.env, **kw)
 
     def podman(self, *args, **kw):
         return run('podman', *self.own, '--tmpdir', self.path('tmp'), *args, env=self.env, **kw)

@@ -2,6 +2,7 @@
 out of it serves a swarm: as any user, read-only, with 64 MB of /dev/shm and no shell."""
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -21,6 +22,7 @@ MB_MAX = {'amd64': 60, 'arm64': 70}     # pages of 64 KiB make arm64's libraries
 NONROOT, SOMEBODY = '65532:65532', '1234567:7654321'
 OF_ANY_CONTAINER = {'/dev', '/dev/pts', '/dev/mqueue', '/dev/shm', '/etc/hosts',
                     '/etc/hostname', '/etc/resolv.conf', '/run/.containerenv'}
+MACHINES_OWN = '/var/lib/containers'      # buildah's and podman's, if one uses them here
 VOLUMES = ['/var/cache/peerscope', '/var/lib/peerscope']
 # With a binfmt_misc of one's own the machine's stays as it is. What it is told are the first
 # bytes of a program, which of their bits count, and who runs such.
@@ -41,12 +43,14 @@ exec chroot "$root" "$@"
 @pytest.fixture(scope='module')
 def store():
     needs_mounts()
+    was = os.path.exists(MACHINES_OWN)
     s = Store()
     try:
         s.debian()
         yield s
     finally:
         s.close()
+    assert os.path.exists(MACHINES_OWN) == was
 
 
 @pytest.fixture(scope='module')
@@ -113,6 +117,24 @@ def test_what_the_image_says_of_itself(store, image):
         'nproc=1000:2000', image, 'version')
 
 
+def test_nothing_of_yours_is_built_in(store, stage):
+    """What lies about in the tree, of which .dockerignore has never heard."""
+    tree, yours = stage.fresh_dir('tree'), ('.env', 'conf/.env', 'conf/secrets/key', 'id_ed25519',
+                                            'conf/geo/city.mmdb', 'tests/x', 'build/peerscope')
+    shutil.copy(os.path.join(ROOT, '.dockerignore'), tree)
+    for name in ('Makefile', 'common/conf.h', 'conf/peerscope.conf', *yours):
+        os.makedirs(os.path.dirname(os.path.join(tree, name)), exist_ok=True)
+        with open(os.path.join(tree, name), 'w', encoding='ascii') as f:
+            f.write('x')
+    with open(stage.path('Dockerfile'), 'w', encoding='ascii') as f:
+        f.write('FROM scratch\nCOPY . /\n')
+    store.bud('localhost/context', tree, '--file', stage.path('Dockerfile'))
+    root = store.tree('localhost/context')
+    got = {os.path.relpath(os.path.join(base, n), root) for base, _, names in os.walk(root)
+           for n in names}
+    assert got == {'Makefile', 'common/conf.h', 'conf/peerscope.conf'}
+
+
 def test_nothing_in_it_can_be_run_but_two_programs(store, image):
     root = store.tree(image)
     programs, shells = [], []
@@ -132,6 +154,8 @@ def test_nothing_in_it_can_be_run_but_two_programs(store, image):
     assert 'libtorrent-rasterbar2.0' in copied and 'redis-tools' in copied
     for package in copied:
         assert os.path.exists(os.path.join(root, 'usr/share/doc', package, 'copyright'))
+    with open(os.path.join(root, 'usr/share/doc/peerscope/copyright'), encoding='utf-8') as f:
+        assert 'The Peerscope authors' in f.read()
 
 
 # What it does ----------------------------------------------------------------------------
