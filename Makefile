@@ -20,7 +20,8 @@ CC := gcc
 endif
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 SAN ?=
-OPT ?= -O2
+# -O1 finds as much under the sanitizers and compiles in two thirds of the time.
+OPT ?= $(if $(SAN),-O1,-O2)
 VERSION := $(shell cat VERSION)
 COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 

@@ -118,7 +118,7 @@ static uint32_t turned(enum shape_sort key, uint32_t is)
 
 static void fill_keys(struct pick *k, enum shape_sort key, int down, uint32_t *out)
 {
-	struct swarm_text none;
+	static const struct swarm_text none; /* its address only */
 
 	if (text_key(&none, key)) {
 		text_keys(k, key, down, out);
