@@ -162,7 +162,7 @@ deb: deps-package
 # Tests wait more than they work, and each process of them has addresses of its own.
 PYTEST := /usr/bin/python3 -B -m pytest -q -p no:cacheprovider
 E2E ?=
-E2E_AT_ONCE ?= 8
+E2E_AT_ONCE ?= 12
 JOBS := $(shell nproc)
 
 deps:

@@ -443,7 +443,10 @@ static void peer_event(struct swarm *w, const struct lt_event *e, uint64_t now_m
 			p->links++;
 		if (p->state == PEER_KNOWN)
 			p->state = PEER_TRIED;
-		p->tried |= (uint8_t)(1u << e->way);
+		/* A visit's way was noted when it was taken; the second of a uTP attempt may
+		 * be of the round before. */
+		if (e->way == LT_WAY_PLAIN)
+			p->tried |= 1u << LT_WAY_PLAIN;
 		if (p->dialled_ms == 0)
 			p->dialled_ms = now_ms;
 		important = 0;

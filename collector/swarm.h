@@ -41,6 +41,9 @@
 /* Who answered in no way is asked once more soon: it may just have been full, or still
  * have had our last connection. */
 #define SWARM_AGAIN_MS 15000
+/* And not while a visit of the last round is under way; one whose end was never heard (the
+ * session may have known better than to dial) is over then: all ways, each 7 + 7 s. */
+#define SWARM_ROUND_MS 60000
 /* Rounds in which a peer answered in no way; then it is left alone until another source
  * names it. */
 #define SWARM_FAILS 3

@@ -119,10 +119,17 @@ static void look_for_silence(struct swarm *w, struct peer *p, uint64_t now_ms)
 		p->second_ms = now_ms;
 }
 
+static int is_under_way(const struct peer *p, uint64_t now_ms)
+{
+	return p->links || p->next ||
+	       (p->tried && !p->reached && !p->failed &&
+		now_ms - p->dialled_ms < SWARM_ROUND_MS);
+}
+
 /* A peer that was never reached is tried in all ways again, a few times. */
 static void visit_again(struct swarm *w, struct peer *p, uint64_t now_ms)
 {
-	if (p->state == PEER_CONNECTED || p->links || p->next || !p->dialled ||
+	if (p->state == PEER_CONNECTED || is_under_way(p, now_ms) || !p->dialled ||
 	    p->fails >= SWARM_FAILS || !swarm_ace_bt_may(w, p, now_ms))
 		return;
 	p->tried = p->reached = p->stood = p->failed = 0;

@@ -131,6 +131,47 @@ static void test_a_late_hang_up_is_remembered(void **state)
 	assert_int_equal(w->peer[0].fails, 1);
 }
 
+static void plan_a_round(void)
+{
+	swarm_plan(w, now, GAP, MAX);
+	now = w->revisit_ms;
+	swarm_plan(w, now, GAP, MAX);
+}
+
+/* A uTP attempt is two, and the second of them may begin when the next round has. */
+static void test_what_is_late_spares_no_way_of_the_next_round(void **state)
+{
+	(void)state;
+	fails(LT_WAY_PLAIN, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_UTP, 0);
+	w->round_done = 1;
+	plan_a_round();
+	say(LT_PEER_DIALLED, 1, LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_PLAIN);
+	say(LT_PEER_GONE, 1, LT_WAY_UTP, 0);
+	assert_int_equal(due(), LT_WAY_UTP);
+	fails(LT_WAY_PLAIN, 0);
+	fails(LT_WAY_UTP, 0);
+	assert_int_equal(w->peer[0].fails, 2);
+}
+
+/* It was taken, and the session, which is busy, has not dialled yet; or never does. */
+static void test_a_round_begins_when_the_last_one_has_ended(void **state)
+{
+	(void)state;
+	fails(LT_WAY_PLAIN, 0);
+	w->round_done = 1;
+	plan_a_round();
+	assert_int_equal(due(), LT_WAY_UTP);
+	w->revisit_ms = now + 1000;
+	plan_a_round();
+	assert_int_equal(due(), -1);
+	w->revisit_ms = w->peer[0].dialled_ms + SWARM_ROUND_MS;
+	plan_a_round();
+	assert_int_equal(due(), LT_WAY_PLAIN);
+}
+
 static void now_a_hybrid(void)
 {
 	w->ih.has_v1 = w->ih.has_v2 = 1;
@@ -422,6 +463,8 @@ int main(void)
 		TEST(test_metadata_that_does_not_come_is_asked_of_one_after_the_other),
 		TEST(test_silence_is_not_waited_for),
 		TEST(test_a_late_hang_up_is_remembered),
+		TEST(test_what_is_late_spares_no_way_of_the_next_round),
+		TEST(test_a_round_begins_when_the_last_one_has_ended),
 		TEST(test_the_other_hash_comes_next_where_a_connection_stood),
 		TEST(test_no_hash_is_asked_of_who_does_not_accept),
 		TEST(test_a_hang_up_is_remembered_until_it_is_a_hybrid),
