@@ -11,6 +11,7 @@ class Load:
     is every error of the connection, but for one on a kept-alive connection that was
     closed while idle, before any byte of an answer: HTTP allows that at any time, and
     a client asks again (RFC 9112, 9.3.1)."""
+    IDLE = http.client.RemoteDisconnected       # how that is seen
 
     def __init__(self, daemon, path, threads=4):
         self.daemon, self.path = daemon, path
@@ -25,7 +26,7 @@ class Load:
     def _run(self, keep):
         conn = None
         while not self._stop.is_set():
-            used = conn is not None
+            used, r = conn is not None, None
             conn = conn or http.client.HTTPConnection(self.daemon.host, self.daemon.port,
                                                       timeout=10 * slow())
             try:
@@ -37,12 +38,8 @@ class Load:
                 if r.will_close or not keep:
                     conn.close()
                     conn = None
-            except http.client.RemoteDisconnected as e:
-                self._fail(e, used)
-                conn.close()
-                conn = None
             except OSError as e:
-                self._fail(e, False)
+                self._fail(e, used and not r and isinstance(e, self.IDLE))
                 conn.close()
                 conn = None
         if conn:
