@@ -92,10 +92,11 @@ def complaints(browser):
 
 
 def asked(browser):
-    """URLs of all that the browser asked for."""
+    """URLs of all that pages asked for, but those of the browser's own new tab."""
     events = [json.loads(e['message'])['message'] for e in browser.get_log('performance')]
     return [e['params']['request']['url'] for e in events
-            if e['method'] == 'Network.requestWillBeSent']
+            if e['method'] == 'Network.requestWillBeSent' and
+            not e['params']['documentURL'].startswith('chrome')]
 
 
 def article(browser, operation):

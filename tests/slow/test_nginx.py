@@ -1,5 +1,6 @@
 """conf/nginx.conf, as it is shipped but for five paths, with Debian's nginx, several nodes and
 one Redis: which node is asked, what is kept, who asks, and what nobody notices."""
+import contextlib
 import http.client
 import json
 import os
@@ -170,10 +171,11 @@ def front(stage):
 
 
 def kill_whole(d):
-    """Power off: master, workers and collector at once."""
+    """Power off: master, workers and collector at once. They die with it, too."""
     d.exit_expected = None
     for pid in [d.pid, *d.pids()]:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     d.proc.wait(20)
 
 
