@@ -8,10 +8,11 @@ import yaml
 
 from procs import ROOT
 
+FILE = os.path.join(ROOT, '.github', 'workflows', 'image.yml')
 
 @pytest.fixture(scope='module')
 def workflow():
-    with open(os.path.join(ROOT, '.github', 'workflows', 'image.yml'), encoding='utf-8') as f:
+    with open(FILE, encoding='utf-8') as f:
         made = yaml.safe_load(f)
     made['on'] = made.pop(True)         # YAML 1.1 takes the word for a truth
     return made
@@ -19,6 +20,18 @@ def workflow():
 
 def steps(workflow):
     return [s for job in workflow['jobs'].values() for s in job['steps']]
+
+
+# The first of each that runs on Node 24: GitHub's runners have no Node 20 since September 2026.
+NODE_24 = {'actions/checkout': 5, 'docker/setup-buildx-action': 4, 'docker/metadata-action': 6,
+           'docker/build-push-action': 7, 'docker/login-action': 4}
+
+
+def test_actions_run_on_what_runners_have():
+    with open(FILE, encoding='utf-8') as f:
+        used = re.findall(r'uses: ([\w/-]+)@[0-9a-f]{40} # v(\d+)\.', f.read())
+    assert {name for name, _ in used} == set(NODE_24)
+    assert [u for u in used if int(u[1]) < NODE_24[u[0]]] == []
 
 
 def test_actions_are_pinned_and_see_no_more_than_they_need(workflow):
