@@ -105,8 +105,10 @@ $(B)/bench/%: scripts/bench/%.c $(B)/parts.a
 	$(call run,CC,$@)$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -c -o $@.o $< && \
 		$(CXX) $(LDFLAGS_ALL) -o $@ $@.o $(B)/parts.a $(LDLIBS_ALL)
 
-# Without libtorrent and most other libraries: they need these two rooms, and the cache.
-$(B)/segment.a: $(filter $(B)/common/% $(B)/shm/% $(B)/collector/meta%,$(OBJ))
+# Without libtorrent and most other libraries: they need these two rooms, the cache, and what
+# writes known peers.
+$(B)/segment.a: $(filter $(B)/common/% $(B)/shm/% $(B)/collector/meta% \
+		$(B)/collector/statefile.o $(B)/collector/writer.o,$(OBJ))
 	@rm -f $@
 	$(call run,AR,$@)ar rcs $@ $^
 

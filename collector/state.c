@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,10 +11,10 @@
 
 #include "collector/coll.h"
 #include "collector/statefile.h"
+#include "collector/writer.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
-#include "common/thread.h"
 
 struct found { /* a slot that is worth it */
 	uint64_t cached_at_ms;
@@ -30,16 +28,12 @@ struct state {
 	uint32_t slot, slots; /* looked at; how many there are */
 	struct found *found;
 	uint32_t nfound, next, left_out;
-	struct buf list, out;
+	struct buf list;
+	struct writer out;
+	int writing;
 	/* Sums of cached_at_ms, of what is there and of what path has: a list that is new, or
 	 * gone, moves them, whatever a clock that was set may have done. */
 	uint64_t there, written;
-	/* The thread's, until done. */
-	int writing;
-	pthread_t thread;
-	atomic_int done;
-	char path[sizeof(((struct conf *)0)->swarm_state)];
-	char err[ERRLEN]; /* "": it was written */
 };
 
 static const char *path_of(const struct coll *c)
@@ -124,27 +118,22 @@ void state_load(struct coll *c)
 
 /* ---- out --------------------------------------------------------------------------- */
 
-static void *write_it(void *arg)
+static void failed(struct state *st, const char *why)
 {
-	struct state *st = arg;
-
-	if (file_write(st->path, st->out.p, st->out.len, st->err) == 0)
-		st->err[0] = '\0';
-	atomic_store(&st->done, 1);
-	return NULL;
+	log_warn("state", "known peers are not kept: %s", why);
+	st->written = 0; /* not even those of before may be there: once more */
 }
 
-static void written(struct state *st)
+/* Looks what became of the file, or waits for it. */
+static void look_at_out(struct state *st, int wait)
 {
-	if (st->err[0]) {
-		log_warn("state", "known peers are not kept: %s", st->err);
-		st->written = 0; /* not even those of before may be there: once more */
-	} else {
-		stat_inc(state_saves);
-	}
-	buf_free(&st->out);
-	buf_init(&st->out, STATEFILE_MAX);
+	if (!st->writing || !writer_ended(&st->out, wait))
+		return;
 	st->writing = 0;
+	if (st->out.err[0])
+		failed(st, st->out.err);
+	else
+		stat_inc(state_saves);
 }
 
 static void end(struct state *st)
@@ -170,7 +159,7 @@ static void begin(struct coll *c)
 	st->slot = st->nfound = st->next = st->left_out = 0;
 	st->slots = seg_dims_of(c->seg)->slots;
 	st->there = 0;
-	buf_reset(&st->out);
+	buf_reset(&st->out.data);
 	st->found = malloc(st->slots * sizeof(*st->found));
 	st->running = st->found != NULL;
 	if (!st->running)
@@ -196,12 +185,12 @@ static void looked(struct coll *c)
 	struct state *st = c->state;
 	const char *path = path_of(c);
 
-	if (!path || (st->there == st->written && strcmp(path, st->path) == 0)) {
+	if (!path || (st->there == st->written && strcmp(path, st->out.path) == 0)) {
 		st->next = st->nfound;
 		return;
 	}
 	qsort(st->found, st->nfound, sizeof(*st->found), by_age);
-	statefile_begin(&st->out, clock_wall_ms());
+	statefile_begin(&st->out.data, clock_wall_ms());
 }
 
 static void add(struct coll *c, const struct found *f)
@@ -212,7 +201,8 @@ static void add(struct coll *c, const struct found *f)
 	if (ptab_get(c->ptab, f->id, CONF_SLOT_PEERS, &c->copy) != PTAB_OK ||
 	    tier_list(c, &st->list, &c->copy) != 0)
 		return; /* it went meanwhile */
-	st->left_out += statefile_add(&st->out, f->id, st->list.p, st->list.len) != 0;
+	st->left_out +=
+		statefile_add(&st->out.data, f->id, st->list.p, st->list.len) != 0;
 }
 
 /* 1: all that is news is in out. Nothing else is done for longer than us. */
@@ -247,17 +237,15 @@ static int is_ready(struct coll *c, const char *path)
 			log_warn("state", "%s: %s", path, strerror(errno));
 		return 0;
 	}
-	if (st->out.len == 0 && !st->out.failed)
+	if (st->out.data.len == 0 && !st->out.data.failed)
 		return 0;
 	stat_set(state_swarms, st->nfound - st->left_out);
 	stat_add(STAT_state_left_out, st->left_out);
 	st->written = st->there;
-	memcpy(st->path, path, strlen(path) + 1);
-	if (statefile_end(&st->out) == 0)
-		return 1;
-	err_set(st->err, "out of memory");
-	written(st);
-	return 0;
+	st->writing = statefile_end(&st->out.data) == 0;
+	if (!st->writing)
+		failed(st, "out of memory");
+	return st->writing;
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -274,12 +262,8 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	end(st);
-	if (!path || !is_ready(c, path))
-		return;
-	atomic_store(&st->done, 0);
-	st->writing = thread_start(&st->thread, write_it, st, st->err) == 0;
-	if (!st->writing)
-		written(st);
+	if (path && is_ready(c, path))
+		writer_start(&st->out, path);
 }
 
 void state_tick(struct coll *c)
@@ -287,10 +271,7 @@ void state_tick(struct coll *c)
 	struct state *st = c->state;
 	uint64_t now = clock_ms();
 
-	if (st->writing && atomic_load(&st->done)) {
-		pthread_join(st->thread, NULL);
-		written(st);
-	}
+	look_at_out(st, 0);
 	if (now < st->due_ms || st->running || st->writing || !path_of(c))
 		return;
 	st->due_ms = now + STATE_SAVE_MS;
@@ -304,10 +285,7 @@ void state_save(struct coll *c)
 	struct state *st = c->state;
 	const char *path = path_of(c);
 
-	if (st->writing) {
-		pthread_join(st->thread, NULL);
-		written(st);
-	}
+	look_at_out(st, 1);
 	end(st); /* what was begun is older */
 	event_del(st->turn);
 	if (!path)
@@ -319,8 +297,8 @@ void state_save(struct coll *c)
 		;
 	end(st);
 	if (is_ready(c, path)) {
-		(void)write_it(st);
-		written(st);
+		writer_now(&st->out, path);
+		look_at_out(st, 1);
 	}
 }
 
@@ -332,7 +310,7 @@ int state_open(struct coll *c, char err[ERRLEN])
 		return err_set(err, "out of memory");
 	c->state = st;
 	buf_init(&st->list, LISTCODE_MAX);
-	buf_init(&st->out, STATEFILE_MAX);
+	writer_open(&st->out, STATEFILE_MAX);
 	st->due_ms = clock_ms() + STATE_FIRST_MS;
 	st->turn = event_new(c->base, -1, 0, on_turn, c);
 	return st->turn ? 0 : err_set(err, "out of memory");
@@ -347,7 +325,7 @@ void state_close(struct coll *c)
 	state_save(c);
 	event_free(st->turn);
 	buf_free(&st->list);
-	buf_free(&st->out);
+	writer_close(&st->out);
 	free(st);
 	c->state = NULL;
 }

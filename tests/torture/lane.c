@@ -10,7 +10,6 @@
  * Without arguments both are run, the sabotage as a child.
  */
 #include <pthread.h>
-#include <sys/wait.h>
 
 #include "rig.h"
 #include "shm/lane.h"
@@ -197,23 +196,6 @@ static void set_counters(struct seg *seg)
 	atomic_store(&at->done_head, 0u - BEFORE_WRAP / 1024);
 }
 
-/* The same program, sabotaged, must fail: else a green run means nothing. */
-static void sabotage_is_seen(const char *self)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		/* the bytes are to give it away, not a report */
-		setenv("TSAN_OPTIONS", "report_bugs=0", 1);
-		execl(self, self, "--sabotage", "60", (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) != 3)
-		rig_fail("the sabotaged run was not found out");
-}
-
 int main(int argc, char **argv)
 {
 	struct seg *worker;
@@ -226,7 +208,7 @@ int main(int argc, char **argv)
 	if (argc > 1 + sabotage)
 		seconds = strtod(argv[1 + sabotage], NULL);
 	if (!sabotage)
-		sabotage_is_seen(argv[0]);
+		rig_sabotage_is_seen(argv[0]);
 	master = rig_segment(name, 16, 16);
 	seg_unlink(name);
 	worker = rig_attach(master, SEG_WORKER);
@@ -248,7 +230,7 @@ int main(int argc, char **argv)
 	seg_close(&worker);
 	seg_close(&master);
 	if (atomic_load(&wrong) > 0)
-		return 3;
+		return RIG_WRONG;
 	if (!sabotage && (tally.popped != tally.pushed || tally.bytes < 4 * BEFORE_WRAP ||
 			  tally.full == 0 || tally.named == 0))
 		rig_fail("not everything arrived, or the counters did not wrap");

@@ -11,7 +11,6 @@
  * Without arguments both are run, the sabotage as a child.
  */
 #include <pthread.h>
-#include <sys/wait.h>
 
 #include "rig.h"
 
@@ -203,23 +202,6 @@ static void write_storm(double seconds, struct tally *t)
 	free(peer);
 }
 
-/* The same program, sabotaged, must fail: else a green run means nothing. */
-static void sabotage_is_seen(const char *self)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		/* the bytes are to give it away, not a report */
-		setenv("TSAN_OPTIONS", "report_bugs=0", 1);
-		execl(self, self, "--sabotage", "60", (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) != 3)
-		rig_fail("the sabotaged run was not found out");
-}
-
 static int report(const struct reader *r, const struct tally *t)
 {
 	uint64_t ok = 0, miss = 0, torn = 0, moved = 0, wrong = 0, texts = 0;
@@ -243,7 +225,7 @@ static int report(const struct reader *r, const struct tally *t)
 	       sabotage ? " (sabotage)" : "", t->puts, t->drops, u.evictions,
 	       t->compactions, ok, texts, miss, torn, moved, wrong);
 	if (wrong > 0)
-		return 3;
+		return RIG_WRONG;
 	if (sabotage)
 		return 0;
 	if (ok == 0 || texts == 0 || u.evictions == 0 || t->compactions == 0)
@@ -264,7 +246,7 @@ int main(int argc, char **argv)
 	if (argc > 1 + sabotage)
 		seconds = strtod(argv[1 + sabotage], NULL);
 	if (!sabotage)
-		sabotage_is_seen(argv[0]);
+		rig_sabotage_is_seen(argv[0]);
 	/* fewer slots and chunks than the swarms need: eviction, and quick reuse */
 	master = rig_segment(name, RIG_SWARMS - 2, 300);
 	seg_unlink(name);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -17,11 +18,29 @@
 #include "shm/word.h"
 
 #define RIG_SWARMS 12			/* ids in play */
+#define RIG_WRONG 3			/* exit code: what was sabotaged was found out */
 
 static inline _Noreturn void rig_fail(const char *what)
 {
 	fprintf(stderr, "FAIL: %s\n", what);
 	exit(1);
+}
+
+/* The same program, sabotaged, must fail: else a green run means nothing. */
+static inline void rig_sabotage_is_seen(const char *self)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		/* the bytes are to give it away, not a report */
+		setenv("TSAN_OPTIONS", "report_bugs=0", 1);
+		execl(self, self, "--sabotage", "60", (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) != RIG_WRONG)
+		rig_fail("the sabotaged run was not found out");
 }
 
 static inline uint64_t rig_mix(uint64_t x)
