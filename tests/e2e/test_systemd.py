@@ -12,7 +12,7 @@ import time
 import pytest
 from daemon import BIN
 from procs import ROOT, slow, wait_until
-from upgrading import put, read, refused, upgrade
+from upgrading import NO_WORKER, put, read, refused, upgrade
 
 UNIT = os.path.join(ROOT, 'conf', 'peerscope.service')
 
@@ -85,6 +85,7 @@ def test_a_reload_that_is_refused_is_over_too(daemon, manager, text, word):
 
 @pytest.mark.parametrize('manager', ['file'], indirect=True)
 def test_an_upgrade_and_one_that_is_refused(installed, manager):
+    """Also one that fails later: then the old binary says that it is back."""
     d = installed(env=manager.env)
     upgrade(d)
     assert manager.states() == ['READY', 'RELOADING', 'READY']
@@ -93,7 +94,12 @@ def test_an_upgrade_and_one_that_is_refused(installed, manager):
     wait_until(lambda: len(manager.all('STATUS')) == 4, what='the status says it')
     assert manager.all('STATUS')[-1] == "serving as before: no upgrade: it can't take over"
     assert manager.states() == ['READY', 'RELOADING', 'READY']
-    put(d.exe, read(BIN))
+    put(d.exe, read(NO_WORKER))
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('could not serve'), 20, 'it goes back')
+    wait_until(lambda: manager.states() == ['READY'] + ['RELOADING', 'READY'] * 2, what='said')
+    assert manager.all('STATUS')[-1] == 'serving as before: no upgrade'
+    assert {pid for pid, _ in manager.words} == {d.pid}
 
 
 @pytest.mark.parametrize('manager', ['file'], indirect=True)

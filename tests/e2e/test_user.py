@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from daemon import BIN
 from procs import NOBODY, wait_until
+from upgrading import upgrade
 
 IH = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason='needs root, to become somebody else')
@@ -68,6 +69,21 @@ def test_nobody_of_the_daemon_is_root(daemon, open_stage):
     assert 'Permission denied' in text()
     os.chmod(d.file, 0o644)
     assert 'process_open_fds{role="master"' in d.get('/metrics').body.decode()
+
+
+def test_an_upgrade_is_of_that_user(installed, open_stage):
+    d = installed({'master.user': WHO,
+                   'master.run_dir': os.path.join(open_stage.fresh_dir('for'), 'run')},
+                  file='[cache]\nttl = 30s\n')
+    for path in os.path.dirname(d.exe), os.path.dirname(os.path.dirname(d.exe)):
+        os.chmod(path, 0o755)
+    upgrade(d)
+    for pid in [d.pid, *d.pids()]:
+        s = status(pid)
+        assert s['Uid'].split() == s['Gid'].split() == [str(NOBODY)] * 4
+        assert s['CapEff'] == s['CapPrm'] == '0' * 16
+    assert 'process_open_fds{role="master"' in d.get('/metrics').body.decode()
+    upgrade(d)
 
 
 def test_where_no_directory_can_be_made(stage):
