@@ -66,8 +66,9 @@ int redis_exec_prepare(const char *sock)
 
 static void reset_signals(void)
 {
-	static const int sigs[] = {SIGPIPE, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-	static const int ignored[] = {SIGINT, SIGQUIT}; /* Ctrl-C is the master's */
+	static const int sigs[] = {SIGPIPE, SIGTERM, SIGHUP, SIGCHLD};
+	/* Ctrl-C, and what `systemctl kill` sends to all, are the master's. */
+	static const int ignored[] = {SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
 	sigset_t none;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(sigs); i++)

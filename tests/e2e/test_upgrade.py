@@ -24,6 +24,8 @@ def test_all_stays_but_the_program(installed, stage):
     before, redis = set(d.pids()), d.roles()['redis']
     collector = d.collector()
     put(d.exe, image(OTHER))
+    for pid in before:          # `systemctl kill` means all of them
+        os.kill(pid, signal.SIGUSR2)
     upgrade(d)
     assert os.stat('/dev/shm' + d.conf['shm.name']).st_ino == segment
     assert os.stat(path).st_ino == socket and d.roles()['redis'] == redis
