@@ -386,18 +386,22 @@ static int show(const struct picture *pic, const struct picture *was, int as_jso
 	return 0;
 }
 
-/* The name is gone, or another daemon's, when the one we look at has left. */
-static int still_there(const char *name, const struct seg *ours)
+/* 0: the name is what we look at. Else -1: nobody's, or that of another one. */
+static int still_there(const char *name, const struct seg *ours, char err[ERRLEN])
 {
-	char ignored[ERRLEN];
 	struct seg *seg;
 	int same;
 
-	if (seg_view(&seg, name, ignored) != 0)
-		return 0;
+	if (seg_view(&seg, name, err) != 0)
+		return -1;
 	same = seg_head(seg)->seed == seg_head(ours)->seed;
 	seg_close(&seg);
-	return same;
+	if (same)
+		return 0;
+	return err_set(err,
+		       "%s is another segment now: the daemon was upgraded, or "
+		       "started again; so start top again",
+		       name);
 }
 
 /*
@@ -409,8 +413,8 @@ static int look_alive(const char *name, const struct seg *seg, char err[ERRLEN])
 {
 	int owned = seg_owned(seg);
 
-	if (!still_there(name, seg))
-		return err_set(err, "the daemon has ended");
+	if (still_there(name, seg, err) != 0)
+		return -1;
 	if (!owned)
 		return err_set(err,
 			       "the daemon of this segment is dead (%s, its master was "

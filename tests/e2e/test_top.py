@@ -11,7 +11,9 @@ import subprocess
 import termios
 import time
 
+from daemon import BIN
 from procs import ROOT, slow, wait_until
+from upgrading import LAYOUT, put, read, upgrade
 
 NOBODY = 'fe' * 20
 
@@ -176,3 +178,17 @@ def test_for_scripts(daemon):
         p.send_signal(signal.SIGTERM)
         assert p.wait(10 * slow()) == 0
     assert all(json.loads(x)['processes'] for x in lines) and b'\033' not in b''.join(lines)
+
+
+def test_it_says_why_it_ends(installed):
+    """After an upgrade the name is that of a segment that it can't read."""
+    d = installed()
+    argv = [BIN, 'top', '--json', '-o', f'shm.name={d.conf["shm.name"]}']
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=d.env,
+                          text=True) as top:
+        assert json.loads(top.stdout.readline())['master_pid'] == d.pid
+        put(d.exe, read(LAYOUT))
+        d.binary = LAYOUT
+        upgrade(d)
+        said = top.communicate(timeout=20 * slow())[1]
+    assert top.returncode == 1 and 'segment has layout 9999' in said
