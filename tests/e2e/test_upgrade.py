@@ -73,6 +73,23 @@ def test_upgrade_while_a_reload_is_under_way(installed):
     assert d.get('/livez').status == 200
 
 
+def test_upgrade_while_children_are_down(installed):
+    """Those that wait to be started again are the new image's to start."""
+    d = installed()
+
+    def all_down():
+        for pid in d.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return [p['state'] for p in d.top()['processes'][1:]] == ['cooling'] * 3
+    wait_until(all_down, what='all wait')
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('upgrade: done'), 20, 'it is done')
+    wait_until(lambda: settled(d), 40, 'all are back')
+    wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'it listens')
+    upgrade(d)
+
+
 def test_a_reload_that_comes_between(installed):
     """The new binary was found good, and waits for the collector to save: a generation that
     starts now, while another one drains, would leave no room for its own."""
