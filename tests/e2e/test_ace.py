@@ -318,7 +318,9 @@ def test_what_an_engine_knows_is_announced_nowhere(daemon, tracker, ace_swarm, e
     if behaviour == 'bittorrent':
         assert d.log_lines('either protocol')
         calls = {p['index']: [r['kind'] for r in s.log([p['index']])] for p in s.peers}
-        assert all(c == ['acestream', 'bittorrent'] for c in calls.values()), calls
+        # One that is slow to answer may be dialled in BitTorrent again.
+        assert all(c[0] == 'acestream' and set(c[1:]) == {'bittorrent'}
+                   for c in calls.values()), calls
         return      # it is a torrent, then: announced as such
     wait_until(lambda: d.peers(content)['ace']['mode'] == mode, 10, mode)
     answer = d.peers(content)

@@ -1,5 +1,7 @@
 """AceStream peers that lie, flood, hang and hang up, against the real binary: they are shown as
 what they are, nobody costs more than his bounds, and nobody hears more than 66 bytes."""
+import time
+
 import pytest
 
 from acecheck import (ALWAYS_S, FAST, at_once, in_a_window, is_polite, told_by, until_let_go,
@@ -70,12 +72,13 @@ def test_calls_are_bounded_by_swarm_by_second_and_by_address(start, ace_swarm, n
 def test_the_pace_is_that_of_the_key(start, ace_swarm):
     s = ace_swarm([{'count': 40}])
     d = start(s, **{**FAST, 'acestream.connection_speed': 10})
+    asked = time.monotonic()
     d.peers(s.key, wait=0)
     until_named(d, s, timeout=40)
     log = s.log()
-    began = sorted(r['at'] for r in log)
-    assert len(log) == 40 and began[-1] - began[0] >= (40 - 5) / 10 - 0.1
-    assert in_a_window(log, 1) <= 16
+    # Five at once, then ten a second; the peers' clock may be late for the first, and for many.
+    assert len(log) == 40 and max(r['at'] for r in log) - asked >= (40 - 5) / 10 - 0.1
+    assert in_a_window(log, 1) <= 6 + 10 * slow()
     is_polite(s)
 
 
@@ -91,7 +94,7 @@ def test_calls_are_bounded_over_all_swarms(daemon, tracker, ace_swarm):
         until_named(d, s, timeout=40)
         until_let_go(s)
     log = [r for s in swarms for r in s.log()]
-    assert 6 <= at_once(log) <= 10
+    assert 6 <= at_once(log) <= 10 * slow()     # the peers may be late to see an end
     assert len(log) == 48
     for s in swarms:        # none of them waited until another was done
         first = min(r['at'] for r in s.log())

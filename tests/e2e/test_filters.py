@@ -330,9 +330,15 @@ def test_hostile_names_in_every_form(daemon, swarm, tracker):
     d.until_peers(s.infohash, lambda g: len(g) == len(names) and all(
         p['client'] != UNKNOWN for p in g.values()))
     h = s.infohash
-    peers = {p['ip']: p for p in ask(d, '', infohash=h).json['peers']}
-    table = {r['ip']: r for r in rows_of(ask(d, 'format=csv', infohash=h))}
-    lines = ask(d, 'format=ndjson', infohash=h).body.split(b'\n')[:-1]
+
+    def one_version():
+        peers, rows, lines, again = (ask(d, q, infohash=h) for q in (
+            '', 'format=csv', 'format=ndjson', ''))
+        return peers.json['peers'] == again.json['peers'] and (peers, rows, lines)
+    peers, rows, lines = wait_until(one_version, what='they are of one moment')
+    peers = {p['ip']: p for p in peers.json['peers']}
+    table = {r['ip']: r for r in rows_of(rows)}
+    lines = lines.body.split(b'\n')[:-1]
     assert len(peers) == len(table) == len(lines) == len(names)
     for ip, p in peers.items():
         assert table[ip]['client'] == as_cell('client', p['client'])

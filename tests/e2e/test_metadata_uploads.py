@@ -10,6 +10,8 @@ import wire
 from metacache import API, counters, parked
 from procs import slow, wait_until
 
+SLOW_CLIENT = {'http.header_timeout': '5m'}     # forty of 10 MiB, from one busy Python
+
 
 def deep(salt, pieces=6):
     """A torrent of the most work for its 10 MiB: half a second of reading. With another
@@ -52,7 +54,7 @@ class Uploads:
 def test_many_long_ones_do_not_stop_the_loop(fetching, swarm):
     """They have taken the collector's loop for its master's patience: it was killed."""
     s = swarm([{'count': 1}], torrents=3)
-    d = fetching({'http.max_uploads': '1g', 'metadata.timeout': '100s'})
+    d = fetching({**SLOW_CLIENT, 'http.max_uploads': '1g', 'metadata.timeout': '100s'})
     pid = d.collector()
     body = deep('refused', 7)
     u = Uploads(d, [body] * 40)
@@ -67,7 +69,7 @@ def test_many_long_ones_do_not_stop_the_loop(fetching, swarm):
 
 
 def test_too_many_wait_to_be_read(fetching):
-    d = fetching({'http.max_uploads': '1g', 'metadata.timeout': '100s'})
+    d = fetching({**SLOW_CLIENT, 'http.max_uploads': '1g', 'metadata.timeout': '100s'})
     pid = d.collector()
     os.kill(pid, signal.SIGSTOP)                # until all are in the lane
     try:
@@ -101,7 +103,7 @@ def test_a_client_that_leaves_is_not_read(fetching):
 
 def test_a_collector_that_is_killed_does_it_again(fetching):
     """Its file is there until the answer is."""
-    d = fetching({'http.max_uploads': '1g', 'metadata.timeout': '100s'})
+    d = fetching({**SLOW_CLIENT, 'http.max_uploads': '1g', 'metadata.timeout': '100s'})
     pid = d.collector()
     u = Uploads(d, [deep(i) for i in range(8)])
     wait_until(lambda: counters(d)['meta_uploads'] > 0, 60 * slow(), 'the first is read')
@@ -112,7 +114,7 @@ def test_a_collector_that_is_killed_does_it_again(fetching):
 
 def test_they_count_until_they_are_answered(fetching):
     """As the file they are now: master.run_dir may be memory."""
-    d = fetching({'http.max_uploads': '4m', 'metadata.timeout': '20s'})
+    d = fetching({**SLOW_CLIENT, 'http.max_uploads': '4m', 'metadata.timeout': '20s'})
     pid = d.collector()
     body = b'd4:info' + os.urandom(1 << 20)
     os.kill(pid, signal.SIGSTOP)
@@ -132,7 +134,7 @@ def test_they_count_until_they_are_answered(fetching):
 
 @pytest.mark.parametrize('how', ['late', 'left'])
 def test_what_ends_without_an_answer_counts_no_longer(fetching, how):
-    d = fetching({'http.max_uploads': '4m', 'metadata.timeout': '20s'})
+    d = fetching({**SLOW_CLIENT, 'http.max_uploads': '4m', 'metadata.timeout': '20s'})
     pid = d.collector()
     body = b'd4:info' + os.urandom(3 << 20)
     os.kill(pid, signal.SIGSTOP)

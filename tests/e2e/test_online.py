@@ -109,7 +109,8 @@ def test_known_in_the_next_version(world, form):
     assert online(d) == {'state': 'ready', 'waiting': 0, 'left': 9980, 'error': None}
     for name, n in ('asked', 20), ('answered', 20), ('failed', 0), ('limited', 0):
         assert counter(d, f'geo_online_{name}') == n
-    assert [line for line in d.log_lines('geo.online = off ends that') if service.url in line]
+    assert [line for line in d.log_lines('geo.online = off ends that')
+            if service.address in line and service.url not in line]
 
 
 def test_an_answer_serves_all_swarms(world):
@@ -141,7 +142,9 @@ def test_many_swarms_at_once(world):
     for i in ids:
         until_placed(d, some(200), i)
     assert time.monotonic() - began < 15 * slow()
-    assert sorted(service.addresses()) == sorted(some(200))
+    assert set(service.addresses()) == set(some(200))
+    # Who was kept waiting at the gate for longer than a question may take is asked for again.
+    assert len(service.addresses()) <= 200 + counter(d, 'geo_online_failed')
 
 
 def test_a_swarm_that_is_quiet_gets_a_new_version(world):
@@ -374,7 +377,9 @@ def test_a_certificate_nobody_vouches_for(daemon, tracker, ipwhois, certificate)
     d = daemon(plain(t, service))
     tell(t, some(10))
     d.peers(IDS[0])
-    assert 'certificate' in until_state(d, 'down')['error']
+    # A machine that is busy may take longer for the handshake than a question may take.
+    wait_until(lambda: 'certificate' in (online(d)['error'] or ''), what='it says why')
+    assert online(d)['state'] == 'down'
     assert service.asked == [] and not any(known(p) for p in d.peers(IDS[0])['peers'])
 
 

@@ -12,6 +12,7 @@ import os
 import random
 import struct
 import sys
+import time
 
 import wire
 from announce import Announcer
@@ -38,6 +39,7 @@ STATES = {
     'full': 'tried',                # its queue is full: a SYN gets no answer
 }
 MAX_MESSAGE = 1 << 17
+ALIVE_S = 30
 GROUP_KEYS = {'count', 'name', 'name_hex', 'peer_id', 'progress', 'behaviour', 'delay_ms',
               'announce', 'pex', 'tell', 'ext', 'fast', 'absent', 'address', 'port',
               'metadata_size', 'metadata_delay_ms'}
@@ -153,6 +155,7 @@ class Conn(Link):
         self.torrent, self.shaken = torrent, False
         self.their_pex = self.their_metadata = None
         self.their_fast = False
+        self.alive_at = 0.0
         super().__init__(peer, sock, torrent is not None)
 
     def took(self, data):
@@ -221,7 +224,16 @@ class Conn(Link):
         del self.held[:4 + n]
         if body:
             self._message(body[0], body[1:])
+        else:
+            self._alive()
         return True
+
+    def _alive(self):
+        """As long as they keep a connection for, we do: libtorrent ends one that was silent for
+        two minutes. Not every time, or two of us would never stop."""
+        if time.monotonic() > self.alive_at + ALIVE_S:
+            self.alive_at = time.monotonic()
+            self.send(bytes(4))
 
     def _message(self, kind, body):
         count = self.peer.count

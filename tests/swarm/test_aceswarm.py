@@ -17,7 +17,7 @@ import acewire  # noqa: E402
 import parts  # noqa: E402
 import wire  # noqa: E402
 from fixtures import net, stage  # noqa: E402,F401
-from procs import wait_until  # noqa: E402
+from procs import HANG_S, slow, wait_until  # noqa: E402
 
 KEY = bytes(range(0xa0, 0xb4))
 MINE = b'R30------readingTest'
@@ -59,10 +59,10 @@ class Reading:
         self.kinds = [kind for kind, _ in self.frames]
 
     def _call(self, to, hello, enough):
-        with socket.create_connection(to, 5, ('127.0.0.1', 0)) as s:
+        with socket.create_connection(to, HANG_S, ('127.0.0.1', 0)) as s:
             for part in hello if isinstance(hello, list) else [hello]:
                 s.sendall(part)
-            s.settimeout(LISTEN_S)
+            s.settimeout(LISTEN_S * slow())
             while not enough(self.raw):
                 more = s.recv(65536)
                 if not more:
@@ -332,12 +332,12 @@ def test_m_a_head_that_moves_and_one_that_does_not(ace):
 def test_n_a_peer_that_dials(ace):
     s = ace([{'count': 2}])
     with socket.create_server(('127.0.0.1', 0)) as here:
-        here.settimeout(5)
+        here.settimeout(HANG_S)
         s.ask('dial', peers=[1], to=list(here.getsockname()))
         c, their = here.accept()
         with c:
             assert their[0] == s.peers[1]['address']
-            c.settimeout(LISTEN_S)
+            c.settimeout(LISTEN_S * slow())
             first = c.recv(4096)
             assert first == HELLO[:46]
             with pytest.raises(TimeoutError):
@@ -397,7 +397,7 @@ def test_nobody_there_and_those_who_come_and_go(ace):
     with pytest.raises(ConnectionRefusedError):
         Reading(s.peers[0])
     with socket.socket() as c:
-        c.settimeout(LISTEN_S)
+        c.settimeout(LISTEN_S * slow())
         with pytest.raises(TimeoutError):
             c.connect((s.peers[1]['address'], 8621))
     s.ask('leave', peers=[2])
@@ -419,17 +419,17 @@ def test_200_peers_are_read_in_a_moment(ace):
     s = ace([{'count': 200, 'lag': [0, 3, 9]}], delay_ms=100)
     began, socks = time.monotonic(), []
     for p in s.peers:
-        c = socket.create_connection((p['address'], p['port']), 5)
+        c = socket.create_connection((p['address'], p['port']), HANG_S * slow())
         c.sendall(HELLO)
         socks.append(c)
     named = 0
     for c in socks:
         with c:
-            c.settimeout(5)
+            c.settimeout(HANG_S * slow())
             raw = b''
             while 20 not in [k for k, _ in frames_of(raw[66:])[0]]:
                 raw += c.recv(65536)
             named += 1
     took = time.monotonic() - began
-    assert named == 200 and 0.1 <= took < 3, took
+    assert named == 200 and 0.1 <= took < 3 * slow(), took
     assert s.totals()['handshakes'] == 200 and s.impolite() == []

@@ -86,7 +86,7 @@ def test_200_peers_shake_hands_and_give_the_metadata(stage, scheme):
 
 def test_a_request_for_a_piece_is_counted(stage):
     s = parts.Swarm(stage, [{'count': 1}])
-    with socket.create_connection((s.peers[0]['address'], 6881), 5) as c:
+    with socket.create_connection((s.peers[0]['address'], 6881), 30) as c:
         c.sendall(wire.handshake(bytes.fromhex(s.infohash), b'-XX0000-123456789012')
                   + wire.msg(wire.INTERESTED) + wire.msg(wire.REQUEST, bytes(12)))
         wait_until(lambda: s.totals()['requests'] == 1, what='the request is counted')
@@ -202,7 +202,7 @@ def test_each_mode_of_the_tracker(stage, mode):
     t = parts.Tracker(stage)
     t.set(mode=mode, peers=[['127.1.1.1', 1]])
     path = '/announce?info_hash=' + '%ab' * 20 + '&peer_id=' + 'x' * 20 + '&port=1&left=1'
-    with socket.create_connection((t.address, t.port), 5) as c:
+    with socket.create_connection((t.address, t.port), 30) as c:
         c.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
         wait_until(lambda: t.announces('ab' * 20), what='the announce is logged')
         if mode == 'hang':
@@ -231,7 +231,7 @@ def test_the_loop_does_not_sleep_over_what_a_timer_brought():
     """The next timer is far away, and what was waited for is there."""
     loop, there = Loop(), []
     loop.later(0, lambda: there.append(True))
-    loop.later(5, lambda: None)
+    loop.later(120, lambda: None)
     began = time.monotonic()
     loop.run_until(lambda: there)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60

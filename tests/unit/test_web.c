@@ -27,6 +27,7 @@
 
 #include "collector/web.h"
 #include "common/clock.h"
+#include "steady.h"
 
 #define BODY_MAX 1000
 
