@@ -94,10 +94,12 @@ def expect(peer, source):
 def test_known_in_the_next_version(world, form):
     """Unknown in the first answer, known soon; one question each, politely worded."""
     d, t, service = world({'swarm.discovery_wait': '300ms'})
-    service.mode, service.delay_s = form, 0.5
+    service.mode = form
+    service.gate.clear()
     addresses = some(20)
     tell(t, addresses)
     first = d.peers(IDS[0])
+    service.gate.set()
     assert first['total_peers'] == 20 and not any(known(p) for p in first['peers'])
     peers = until_placed(d, addresses)
     for a in addresses:
@@ -378,8 +380,8 @@ def test_a_certificate_nobody_vouches_for(daemon, tracker, ipwhois, certificate)
     tell(t, some(10))
     d.peers(IDS[0])
     # A machine that is busy may take longer for the handshake than a question may take.
-    wait_until(lambda: 'certificate' in (online(d)['error'] or ''), what='it says why')
-    assert online(d)['state'] == 'down'
+    wait_until(lambda: (o := online(d))['state'] == 'down' and 'certificate' in o['error'],
+               what='it says why')
     assert service.asked == [] and not any(known(p) for p in d.peers(IDS[0])['peers'])
 
 

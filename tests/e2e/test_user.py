@@ -96,7 +96,8 @@ def test_where_no_directory_can_be_made(stage):
         mount -t tmpfs -o ro none /run
         exec "{BIN}" serve -c /dev/null -o master.user={WHO} -o redis.mode=off \\
             -o http.listen=127.0.0.1:0 -o shm.name={name} -o swarm.listen= -o swarm.dht=off \\
-            -o swarm.trackers= -o acestream.trackers= -o geo.online=off'''])
+            -o swarm.trackers= -o acestream.trackers= -o geo.online=off'''],
+                    env={'PATH': os.environ['PATH']})
     wait_until(lambda: p.must_live() and 'serving on' in p.log(), 15, 'it serves')
     assert f'run_dir /dev/shm/peerscope-{NOBODY},' in p.log()
     os.kill(p.pid, signal.SIGTERM)
