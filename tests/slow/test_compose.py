@@ -34,9 +34,10 @@ def schema():
                 packed = io.BytesIO(answer.read())
         except OSError as e:
             pytest.skip(f'{SCHEMA}: {e}')
-        with tarfile.open(fileobj=packed) as t, open(SCHEMA_AT + '.new', 'wb') as f:
+        mine = f'{SCHEMA_AT}.{os.getpid()}'     # pytest -n has several of us
+        with tarfile.open(fileobj=packed) as t, open(mine, 'wb') as f:
             f.write(t.extractfile('package/schemas/compose.schema.json').read())
-        os.replace(SCHEMA_AT + '.new', SCHEMA_AT)
+        os.replace(mine, SCHEMA_AT)
     with open(SCHEMA_AT, encoding='utf-8') as f:
         return json.load(f)
 
