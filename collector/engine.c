@@ -15,6 +15,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/reqid.h"
 #include "shm/note.h"
 #include "shm/stat.h"
 
@@ -29,6 +30,7 @@ struct flight {
 	uint64_t end_ms; /* monotonic: acestream.timeout is over */
 	struct redis_get *get;
 	struct web_req *req;
+	char request[REQID_MAX + 1]; /* who asked first, for the log */
 };
 
 struct engine {
@@ -202,12 +204,13 @@ static void write_down(struct engine *e, const uint8_t id[IH_LEN],
 static void land(struct flight *f, const struct resolved *r, uint64_t for_ms, int unasked)
 {
 	struct engine *e = f->e;
-	uint8_t id[IH_LEN];
+	struct flight was = *f;
 
-	memcpy(id, f->id, IH_LEN);
 	memset(f, 0, sizeof(*f));
-	remember(e, id, r, for_ms, unasked);
-	e->fn(e->arg, id, r);
+	remember(e, was.id, r, for_ms, unasked);
+	log_about(was.request);
+	e->fn(e->arg, was.id, r);
+	log_about("");
 }
 
 /* What was known before stays true. */
@@ -298,6 +301,7 @@ static int take_off(struct engine *e, struct flight *f, const uint8_t id[IH_LEN]
 
 	f->e = e;
 	memcpy(f->id, id, IH_LEN);
+	snprintf(f->request, sizeof(f->request), "%s", log_subject());
 	f->end_ms = clock_ms() + e->timeout_ms;
 	redis_key(key, id);
 	if (redis_up(e->redis))

@@ -15,6 +15,7 @@
 #include "collector/coll.h"
 #include "collector/listjson.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 #define EARLY_MS 50u
 
@@ -44,7 +45,9 @@ static void land_joining(struct tier_flight *f, int won)
 	struct tier_flight was;
 
 	land(f, &was);
+	log_about(was.request);
 	ids_join(was.c, was.asked, &was.r, was.has_v2 ? was.v2 : NULL, was.torrent);
+	log_about("");
 	if (won)
 		claim_won(was.c, was.r.infohash);
 }
@@ -298,6 +301,7 @@ int tier_ask(struct coll *c, const uint8_t asked[IH_LEN], const struct resolved 
 	}
 	memcpy(f->asked, asked, IH_LEN);
 	f->r = *r;
+	snprintf(f->request, sizeof(f->request), "%s", log_subject());
 	f->torrent = torrent != 0;
 	f->has_v2 = v2 != NULL;
 	if (v2)

@@ -37,6 +37,7 @@
 #include "collector/redis.h"
 #include "collector/resolve.h"
 #include "common/addr.h"
+#include "common/reqid.h"
 
 /* Cold questions under way in Redis, those included that wait for a holder: more than a
  * page of channels has. Further ones join at once. */
@@ -71,6 +72,7 @@ struct tier_flight {
 	uint64_t soon_ms, end_ms;	/* monotonic: the answer of Redis; of the holder */
 	uint64_t look_ms;		/* TIER_PAUSE: not before */
 	struct redis_get *get;
+	char request[REQID_MAX + 1];	/* who asked first, for the log */
 };
 
 struct tier {

@@ -166,6 +166,15 @@ int config_put(struct config_load *l, int i, const char *value, const char *wher
 	return 0;
 }
 
+static void config_say_file(struct config_load *l, enum config_kind kind, int i,
+			    const char *path, const char *where, const char *what)
+{
+	const struct conf_key *k = &conf_keys(NULL)[i];
+
+	config_say(l, kind, "%s: %s.%s_file: %.200s: %s", where, k->section, k->key, path,
+		   what);
+}
+
 /* f, which is path, holds a secret. */
 static void config_caution(struct config_load *l, const char *where, const char *path,
 			   FILE *f)
@@ -188,8 +197,7 @@ static int config_put_file(struct config_load *l, int i, const char *path,
 	size_t len = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
 
 	if (!f || ferror(f)) {
-		config_say(l, CONFIG_ERROR, "%s: %.200s: %s", where, path,
-			   strerror(errno));
+		config_say_file(l, CONFIG_ERROR, i, path, where, strerror(errno));
 		if (f)
 			fclose(f);
 		return -1;
@@ -199,9 +207,12 @@ static int config_put_file(struct config_load *l, int i, const char *path,
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		text[--len] = '\0';
 	if (strlen(text) != len) {
-		config_say(l, CONFIG_ERROR, "%s: %.200s: holds a NUL byte", where, path);
+		config_say_file(l, CONFIG_ERROR, i, path, where, "holds a NUL byte");
 		return -1;
 	}
+	if (!len)
+		config_say_file(l, CONFIG_WARNING, i, path, where,
+				"is empty, as if the key were not set");
 	return config_put(l, i, text, where);
 }
 

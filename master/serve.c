@@ -315,11 +315,14 @@ static int loop(struct master *m, char err[ERRLEN])
 	struct pollfd p[SUP_ROWS + 1];
 
 	while (!m->gone) {
-		p[0] = (struct pollfd){.fd = m->signal_fd, .events = POLLIN};
+		nfds_t n = 0; /* poll takes no more than RLIMIT_NOFILE, empty ones too */
+
+		p[n++] = (struct pollfd){.fd = m->signal_fd, .events = POLLIN};
 		for (int i = 0; i < SUP_ROWS; i++)
-			p[i + 1] = (struct pollfd){.fd = m->child[i].chan_fd,
-						   .events = POLLIN};
-		if (poll(p, SUP_ROWS + 1, wait_ms(m)) < 0 && errno != EINTR)
+			if (m->child[i].chan_fd >= 0)
+				p[n++] = (struct pollfd){.fd = m->child[i].chan_fd,
+							 .events = POLLIN};
+		if (poll(p, n, wait_ms(m)) < 0 && errno != EINTR)
 			return err_errno(err, "poll");
 		read_chans(m);
 		read_signals(m);

@@ -4,9 +4,12 @@ import json
 import os
 import re
 import signal
+import subprocess
 
+import netns
 import pytest
 from acecheck import FAST
+from daemon import BIN
 from procs import slow, wait_until
 from prom import scrape
 
@@ -262,6 +265,15 @@ def test_an_odd_path_is_one_object(asked, path):
     assert o['message'].startswith('GET ' + path[:200].decode()), o
 
 
+def test_a_question_that_waits_for_redis_keeps_its_name(daemon, redis_server):
+    r = redis_server()
+    d = daemon({'redis.mode': 'external', 'redis.url': r.url, 'swarm.discovery_wait': '100ms'})
+    wait_until(lambda: d.get('/health').json['redis_available'], what='redis is up')
+    d.get(f'/peers/{NOBODY}', {'X-Request-Id': 'by-redis'})
+    [line] = wait_until(lambda: d.log_lines(f'{NOBODY} joined'), what='it is joined')
+    assert line.endswith(' (request by-redis)')
+
+
 # The form ---------------------------------------------------------------------------------
 def test_a_reload_changes_the_form_everywhere(daemon):
     d = daemon({'log.level': None, 'log.format': None}, file=ini({'log.level': 'info'}))
@@ -291,3 +303,22 @@ def test_what_is_wrong_at_the_start_is_said_in_that_form(daemon):
     said = objects(d.log())
     assert [o['level'] for o in said] == ['error', 'error', 'fatal']
     assert 'http.nonsense' in d.log() and 'cache.ttl' in d.log()
+
+
+def test_what_libevent_says_has_that_form(daemon, stage, tmp_path):
+    """Its resolver speaks when it has no way to any name server."""
+    why = netns.why_not()
+    if why:
+        pytest.skip(why)
+    wrap = tmp_path / 'wrap'
+    wrap.write_text(f'#!/bin/sh\nexec unshare -n {BIN} "$@"\n')
+    wrap.chmod(0o755)
+    sock = stage.path('http.sock')
+    d = daemon({'http.listen': f'unix:{sock}', 'swarm.listen': '', 'log.format': 'json',
+                'acestream.trackers': 'udp://tracker.example:2710/announce',
+                'log.level': 'debug'}, binary=str(wrap), wait=False)
+    wait_until(lambda: d.log_lines('serving on'), what='it serves')
+    assert subprocess.run([BIN, 'peers', NOBODY, '--url', f'unix:{sock}'], check=False,
+                          capture_output=True, timeout=30 * slow()).returncode == 0
+    wait_until(lambda: [o for o in objects(d.log()) if o['topic'] == 'libevent'],
+               what='the resolver has said so')

@@ -114,13 +114,14 @@ def test_broken_file_changes_nothing(daemon):
     reload(d)
 
 
-def test_few_descriptors_say_what_mends_it(daemon):
+@pytest.mark.parametrize('few', [256, 64])
+def test_few_descriptors_say_what_mends_it(daemon, few):
     d = daemon({'http.workers': 1})
     assert ' starts: 1 worker, ' in d.log()
-    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (256, 256))
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (few, few))
     d.kill(signal.SIGHUP)               # the new worker has it from the master
     line, = wait_until(lambda: d.log_lines('http.max_connections is'), what='it is said')
-    for word in '256 descriptors', 'LimitNOFILE', 'ulimit -n', 'swarm.connections':
+    for word in f'{few} descriptors', 'LimitNOFILE', 'ulimit -n', 'swarm.connections':
         assert word in line
 
 

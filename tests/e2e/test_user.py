@@ -151,7 +151,7 @@ def test_check_sees_what_the_user_sees(open_stage, mmdb):
     text = f'[vpn]\napi_key_file = {tmp_path}/key\n[master]\nuser = {WHO}\n'
     assert ask('check', text, tmp_path).stderr.splitlines() == [
         f'{tmp_path}/p.conf:4: master.user: a reload would be refused: {tmp_path}/p.conf:2: '
-        f'{tmp_path}/key: Permission denied (warning)']
+        f'vpn.api_key_file: {tmp_path}/key: Permission denied (warning)']
 
 
 def test_a_reload_can_not_change_it(daemon, open_stage):

@@ -320,7 +320,14 @@ static void test_secret_files(void **state)
 
 	assert_int_equal(load(NULL, ENV("PEERSCOPE_REDIS_URL_FILE=/nonexistent/x"), NULL),
 			 1);
-	heard("E env PEERSCOPE_REDIS_URL_FILE: /nonexistent/x: No such file or directory\n");
+	heard("E env PEERSCOPE_REDIS_URL_FILE: redis.url_file: /nonexistent/x: No such file or "
+	      "directory\n");
+
+	put_file(secret, "\n", 1);
+	snprintf(opt, sizeof(opt), "vpn.api_key_file=%s", secret);
+	assert_int_equal(load(NULL, NULL, OPT(opt)), 0);
+	assert_non_null(strstr(said, "W -o: vpn.api_key_file: "));
+	assert_non_null(strstr(said, ": is empty, as if the key were not set\n"));
 }
 
 static void test_secrets_are_not_said(void **state)
