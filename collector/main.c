@@ -559,15 +559,6 @@ static int restore(struct coll *c, char err[ERRLEN])
 	return 0;
 }
 
-/* Its own way is stderr, in no form of ours. That a name server is silent is told by who asked. */
-static void on_libevent(int severity, const char *msg)
-{
-	if (severity >= EVENT_LOG_WARN)
-		log_warn("libevent", "%s", msg);
-	else
-		log_debug("libevent", "%s", msg);
-}
-
 int collector_main(const struct kid *k)
 {
 	struct coll *c = calloc(1, sizeof(*c));
@@ -578,7 +569,7 @@ int collector_main(const struct kid *k)
 	c->kid = *k;
 	complete(&c->kid.conf, k->run_dir);
 	c->lt_bell_fd = -1;
-	event_set_log_callback(on_libevent);
+	event_set_log_callback(log_libevent);
 	if (kid_enter(k, err) != 0 ||
 	    (k->restore ? restore(c, err) : coll_open(c, err)) != 0) {
 		log_fatal("collector", "%s", err);

@@ -2,6 +2,7 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -207,4 +208,12 @@ void log_line(struct log_site *site, enum log_level level, const char *topic,
 		log_write(log_state.fd, level, topic, text, log_state.request);
 	}
 	errno = saved;
+}
+
+void log_libevent(int severity, const char *msg)
+{
+	if (severity >= EVENT_LOG_WARN)
+		log_warn("libevent", "%s", msg);
+	else
+		log_debug("libevent", "%s", msg);
 }

@@ -54,6 +54,10 @@ const char *log_subject(void);		/* that id, or "" */
 void log_line(struct log_site *site, enum log_level level, const char *topic,
 	      const char *fmt, ...) PS_PRINTF(4, 5);
 
+/* For event_set_log_callback: what libevent says would go to stderr in a form of its own. That
+ * a name server is silent (debug) is told by whoever asked it. */
+void log_libevent(int severity, const char *msg);
+
 #define LOG(level, topic, ...)                                                \
 	do {                                                                  \
 		static struct log_site log_site_;                             \

@@ -320,6 +320,13 @@ static void print_motion_age(const cJSON *ace)
 	       age < 120 ? age : age / 60);
 }
 
+/* Nothing of it is known to be AceStream. */
+static int is_guess(const cJSON *ace)
+{
+	return strcmp(text_of(ace, "mode"), "maybe") == 0 &&
+	       number_of(ace, "reachable") + number_of(ace, "gossiped") < 1;
+}
+
 /* What AceStream peers say of their stream. */
 static void print_stream(const cJSON *root)
 {
@@ -328,7 +335,7 @@ static void print_stream(const cJSON *root)
 
 	if (text_of(root, "title")[0])
 		printf("title: %s\n", sentence(title, text_of(root, "title")));
-	if (!cJSON_IsObject(ace))
+	if (!cJSON_IsObject(ace) || is_guess(ace))
 		return;
 	put_text(kind, sizeof kind, text_of(ace, "kind"), 16);
 	put_text(motion, sizeof motion, text_of(ace, "motion"), 16);

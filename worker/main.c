@@ -143,12 +143,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	park_bell(w); /* a new collector, or a bell that was not heard */
 }
 
-static void on_libevent(int severity, const char *msg)
-{
-	if (severity >= EVENT_LOG_WARN)
-		log_warn("libevent", "%s", msg);
-}
-
 static struct event_base *make_base(void)
 {
 	struct event_config *ec = event_config_new();
@@ -300,7 +294,7 @@ int worker_main(const struct kid *k)
 		return rc;
 	}
 	quiet_signals();
-	event_set_log_callback(on_libevent);
+	event_set_log_callback(log_libevent);
 	if (start(&w, err) == 0) {
 		event_base_dispatch(w.base);
 		rc = EXIT_SUCCESS;
