@@ -166,15 +166,6 @@ int config_put(struct config_load *l, int i, const char *value, const char *wher
 	return 0;
 }
 
-static void config_say_file(struct config_load *l, enum config_kind kind, int i,
-			    const char *path, const char *where, const char *what)
-{
-	const struct conf_key *k = &conf_keys(NULL)[i];
-
-	config_say(l, kind, "%s: %s.%s_file: %.200s: %s", where, k->section, k->key, path,
-		   what);
-}
-
 /* f, which is path, holds a secret. */
 static void config_caution(struct config_load *l, const char *where, const char *path,
 			   FILE *f)
@@ -192,28 +183,25 @@ static void config_caution(struct config_load *l, const char *where, const char 
 static int config_put_file(struct config_load *l, int i, const char *path,
 			   const char *where)
 {
+	const struct conf_key *k = &conf_keys(NULL)[i];
 	char text[CONFIG_TEXT_MAX] = "";
 	FILE *f = fopen(path, "re");
 	size_t len = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	const char *wrong = !f || ferror(f) ? strerror(errno) : NULL;
 
-	if (!f || ferror(f)) {
-		config_say_file(l, CONFIG_ERROR, i, path, where, strerror(errno));
-		if (f)
-			fclose(f);
-		return -1;
-	}
-	config_caution(l, where, path, f);
-	fclose(f);
+	if (!wrong)
+		config_caution(l, where, path, f);
+	if (f)
+		fclose(f);
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		text[--len] = '\0';
-	if (strlen(text) != len) {
-		config_say_file(l, CONFIG_ERROR, i, path, where, "holds a NUL byte");
-		return -1;
-	}
-	if (!len)
-		config_say_file(l, CONFIG_WARNING, i, path, where,
-				"is empty, as if the key were not set");
-	return config_put(l, i, text, where);
+	if (!wrong && strlen(text) != len)
+		wrong = "holds a NUL byte";
+	if (wrong || !len)
+		config_say(l, wrong ? CONFIG_ERROR : CONFIG_WARNING,
+			   "%s: %s.%s_file: %.200s: %s", where, k->section, k->key, path,
+			   wrong ? wrong : "is empty, as if the key were not set");
+	return wrong ? -1 : config_put(l, i, text, where);
 }
 
 static void config_take(struct config_load *l, int i, int from_file, const char *value,
