@@ -245,16 +245,17 @@ void publish_tick(struct coll *c)
 int publish_find(struct coll *c, const uint8_t addr[ADDR_LEN], struct place *p)
 {
 	struct place told = *p;
-	int known;
+	int in_file, online = 0;
 
 	stat_inc(geo_lookups);
 	memset(p, 0, sizeof(*p));
-	known = c->geo && geo_lookup(c->geo, addr, p);
+	in_file = c->geo && geo_lookup(c->geo, addr, p);
 	geosay_fill(p, &told);
 	if (c->geoweb && geosay_wanted(p) && !places_pending(c))
-		known |= geoweb_place(c->geoweb, addr, p);
-	stat_add(STAT_geo_hits, (uint64_t)(known != 0));
-	return known;
+		online = geoweb_place(c->geoweb, addr, p);
+	stat_add(STAT_geo_hits, (uint64_t)(in_file != 0));
+	stat_add(STAT_geo_online_hits, (uint64_t)(online != 0));
+	return in_file || online;
 }
 
 /* 0: no room. */

@@ -85,7 +85,7 @@ X(state_saves, "times known peers were written down") \
 X(state_taken, "swarms whose peers an earlier life had written down") \
 X(state_left_out, "swarms that were not written down: the file was full") \
 X(geo_lookups, "addresses looked up") \
-X(geo_hits, "addresses with a place") \
+X(geo_hits, "addresses whose place a database knew") \
 X(geo_opened, "databases of places taken into use") \
 X(geo_refused, "databases of places not taken: damaged, cut short, not readable") \
 X(geo_missing, "times a database of places was not there") \
@@ -96,6 +96,7 @@ X(geo_online_answered, "addresses that the web service answered for: with a plac
 X(geo_online_failed, "addresses that the web service did not answer for, or not well") \
 X(geo_online_limited, "addresses that the web service refused because we ask too much") \
 X(geo_online_redis, "addresses whose place was known from Redis") \
+X(geo_online_hits, "addresses whose place the web service had told before") \
 X(geo_online_dropped, "addresses that waited to be asked about and gave way to others") \
 X(geo_online_evicted, "answers of the web service dropped from memory for room") \
 X(redis_commands, "Redis commands sent") \

@@ -331,6 +331,7 @@ static void places(struct prom *p, const struct worker *w)
 		const char *source;
 		enum stat_counter counter;
 	} said[] = {{"database", STAT_geo_hits},
+		    {"memory", STAT_geo_online_hits},
 		    {"redis", STAT_geo_online_redis},
 		    {"online", STAT_geo_online_answered}};
 

@@ -330,6 +330,7 @@ def test_lies_in_single_fields(world):
     assert peers[b]['country'] == 'France' and peers[b]['city'] == 'é' * 47
     assert peers[b]['asn'] is None and len(peers) == 4
     wait_until(lambda: counter(d, 'geo_online_answered') == 4, what='all are answered')
+    assert counter(d, 'geo_online_hits') and not counter(d, 'geo_hits'), 'there is no database'
     assert peers[c]['city'] == 'Unknown' and not known(peers[e])
     assert online(d)['state'] == 'ready'
 
