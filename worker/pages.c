@@ -78,5 +78,6 @@ void pages_part(struct ask *a)
 			send_page(a, &parts[i]);
 			return;
 		}
-	http_error(a, 404, "not_found", "There is nothing at this path.");
+	http_error(a, 404, "not_found",
+		   "There is nothing at this path; /docs shows what there is.");
 }

@@ -131,7 +131,8 @@ static void no_route(struct ask *a, enum route_rc rc, int method, unsigned allow
 		http_error(a, 400, "bad_path",
 			   "The path has a malformed percent-escape.");
 	} else if (rc == ROUTE_NONE) {
-		http_error(a, 404, "not_found", "There is nothing at this path.");
+		http_error(a, 404, "not_found",
+			   "There is nothing at this path; /docs shows what there is.");
 	} else {
 		allow(a, allowed);
 		if (method == HTTP_OPTIONS)

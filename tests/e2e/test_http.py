@@ -232,6 +232,7 @@ def test_escapes_and_slashes(daemon):
     assert d.get('/%6Civez').status == 200
     assert d.get('/livez?x=%00').status == 200      # /livez has no parameters to read
     assert d.get('/peers%2Fx').status == 404
+    assert '/docs' in d.get('/').json['message']        # where a newcomer looks first
     assert d.get(f'//peers//{ID}?wait=0').json['infohash'] == ID
     assert d.get(f'/peers/%39{ID[1:]}?wait=0').json['infohash'] == ID
     with Raw(d) as c:
