@@ -233,7 +233,7 @@ static void read_chan(struct master *m, int row)
 			close(fd); /* a child has none to give */
 		if (msg.type == KID_M_READY) {
 			master_event(m, SUP_E_READY, row, 0);
-			upgrade_ready(m, row);
+			upgrade_let_go(m, row);
 		} else if (msg.type == KID_M_SAVED)
 			m->up.saving_ms = 0;
 		else if (msg.type == KID_M_LEAVE)

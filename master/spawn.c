@@ -389,6 +389,7 @@ static void bury(struct master *m, int row, int status)
 	close_chan(c);
 	if (!m->sup.row[row].elsewhere)
 		spawn_clear(m, row);
+	upgrade_let_go(m, row);
 	master_event(m, SUP_E_EXIT, row, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 

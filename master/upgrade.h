@@ -66,8 +66,8 @@ PS_MUST int upgrade_take(struct master *m, char err[ERRLEN]);
 void upgrade_begin(struct master *m);
 /* The generation of the new image serves. */
 void upgrade_done(struct master *m);
-/* A child is ready. */
-void upgrade_ready(struct master *m, int row);
+/* A child is ready, or died: if it is the next collector, no question waits any more. */
+void upgrade_let_go(struct master *m, int row);
 /* Execute the image again that handed over to us. Returns only if that fails, or if
  * nobody did. */
 void upgrade_back(struct master *m, const char *why);

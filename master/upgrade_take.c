@@ -179,9 +179,11 @@ static void hold(struct master *m, uint64_t since_ms)
 			kid_ring(m->worker_bell_fd[i]);
 }
 
-void upgrade_ready(struct master *m, int row)
+void upgrade_let_go(struct master *m, int row)
 {
-	if (row == sup_collector_row(&m->sup) && !m->sup.row[row].elsewhere &&
+	const struct sup_row *r = &m->sup.row[row];
+
+	if (r->role == KID_COLLECTOR && !r->elsewhere && !r->again &&
 	    atomic_load(&seg_head_rw(m->seg)->hold_ms) != 0)
 		hold(m, 0);
 }

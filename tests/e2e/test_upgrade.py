@@ -1,4 +1,5 @@
 """USR2: another binary takes the daemon over, and nobody notices."""
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -122,6 +123,26 @@ def test_killed_right_after(installed):
     wait_until(lambda: settled(d), 40, 'all are back')
     wait_until(lambda: d.get('/health').json['libtorrent_available'], 15, 'it listens')
     upgrade(d)
+
+
+def test_a_collector_that_does_not_come(installed):
+    """Questions wait for it during an upgrade, but not when it fails: then as ever."""
+    d = installed({'master.drain_timeout': '10m'})      # they wait a little longer at most
+    d.kill(signal.SIGUSR2)
+    wait_until(lambda: d.log_lines('takes over from'), 20, 'it is executed')
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = []
+
+        def none_comes():
+            for pid in d.roles()['collector']:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if not asked and d.log_lines('upgrade: done'):
+                asked.append(pool.submit(d.get, '/peers/' + '0123456789' * 4 + '?wait=1s'))
+            return asked and asked[0].done()
+        wait_until(none_comes, 20, 'it is answered')
+    assert asked[0].result().status in (200, 503)
+    wait_until(lambda: settled(d), 60, 'one has come')
 
 
 # The old one is not lost -----------------------------------------------------------------
