@@ -326,13 +326,39 @@ static void check_interface(struct check *k)
 			 "there is no such device now; without it no swarm is joined");
 }
 
+/* A unix socket in the run directory. 1: that is not there yet; serve makes it, for us alone. */
+static int check_socket(struct check *k, const char *at)
+{
+	const char *dir = own_wish(k->c.conf.master_run_dir);
+	size_t len = strlen(dir), unix_len = strlen("unix:");
+	struct stat st = {.st_mode = 0700};
+	char what[ERRLEN];
+	int rc;
+
+	if (strncmp(at, "unix:", unix_len) != 0 ||
+	    strncmp(at + unix_len, dir, len) != 0 || at[unix_len + len] != '/')
+		return 0;
+	rc = stat(dir, &st) != 0 && errno == ENOENT;
+	if (st.st_mode & 0011)
+		return 0;
+	err_set(what,
+		"%s is in master.run_dir, which nobody else may enter: a proxy of another "
+		"user can't ask there",
+		at);
+	complain(k, CONFIG_KEY_http_listen, CONFIG_WARNING, what);
+	return rc;
+}
+
 static void check_listen(struct check *k)
 {
 	char err[ERRLEN], what[ERRLEN];
 	struct sock_addr at[CONF_MAX_LISTEN];
+	int early = 0, n = sock_parse_list(at, k->c.conf.http_listen, err);
 
-	if (sock_parse_list(at, k->c.conf.http_listen, err) < 0)
-		return; /* said when the file was read */
+	for (int i = 0; i < n; i++)
+		early |= check_socket(k, at[i].text);
+	if (n < 0 || early)
+		return; /* said when the file was read, or now */
 	if (sock_probe(k->c.conf.http_listen, err) == 0)
 		return;
 	err_set(what, "%s%s", err,

@@ -44,6 +44,19 @@ def test_http_listen_says_whose_fault_it_is(net):
     assert code == 0 and said[0].endswith('(perhaps our own daemon that runs) (warning)')
 
 
+def test_a_socket_where_no_proxy_comes(tmp_path):
+    """The run directory is ours alone, and there once we run."""
+    run = tmp_path / 'run'
+    mine = f'master.run_dir={run}', f'http.listen=unix:{run}/http.sock'
+    said = (0, [f"-o: http.listen: unix:{run}/http.sock is in master.run_dir, which nobody else "
+                "may enter: a proxy of another user can't ask there (warning)"])
+    assert check(*mine) == said
+    run.mkdir(mode=0o700)
+    assert check(*mine) == said
+    run.chmod(0o711)
+    assert check(*mine) == (0, [])
+
+
 def test_our_own_daemon_is_no_trouble(daemon):
     """Its addresses are taken, by it; of another one's directory that is not known."""
     d = daemon()
