@@ -19,6 +19,7 @@
 #include "collector/geosay.h"
 #include "collector/geoweb.h"
 #include "common/clock.h"
+#include "steady.h"
 
 /* ---- clocks ---------------------------------------------------------------------- */
 
