@@ -467,3 +467,4 @@ def test_make_run_offers_a_database(vendor, tmp_path, mmdb):
 
 def test_usage(update):
     assert update('nobody').returncode == 2
+    assert update('dbip', 'geo').returncode == 2    # a directory without -d is none
