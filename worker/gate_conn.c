@@ -255,20 +255,21 @@ done:
 }
 
 /* 5xx at info, all at debug; access logs are the proxy's. Without its query, in which
- * x.pe names peers. */
+ * x.pe names peers. "-": it was not read so far. */
 static void conn_tell(const struct gate_conn *c, int status, uint64_t us)
 {
-	const char *target = c->in.target.p ? c->in.target.p : "";
+	const char *target = c->in.target.len ? c->in.target.p : "-";
+	const char *name = c->in.name[0] ? c->in.name : "-";
 	int len = (int)strcspn(target, "?");
 
 	log_about(c->in.request_id);
 	len = len > TOLD_PATH ? TOLD_PATH : len;
 	if (status >= 500)
-		log_info("http", "%s %.*s: %d in %llu us", c->in.name, len, target,
-			 status, (unsigned long long)us);
+		log_info("http", "%s %.*s: %d in %llu us", name, len, target, status,
+			 (unsigned long long)us);
 	else
-		log_debug("http", "%s %.*s: %d in %llu us", c->in.name, len, target,
-			  status, (unsigned long long)us);
+		log_debug("http", "%s %.*s: %d in %llu us", name, len, target, status,
+			  (unsigned long long)us);
 }
 
 void gate_count(struct gate_conn *c, int status)

@@ -514,6 +514,7 @@ def test_a_connection_too_many(daemon):
         with Raw(d) as extra:
             an_error(extra.answer(), 503, 'too_many_connections')
             assert extra.closed()
+        wait_until(lambda: d.log_lines('http: - -: 503 in 0 us'), what='it is told')
         conns[0].sock.close()
         wait_until(lambda: one_more(d))
         assert conns[1].get('/livez').answer()[0] == 200
