@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -179,6 +180,21 @@ static void look_at(struct coll *c, uint32_t slot)
 	st->there += s.cached_at_ms;
 }
 
+/* A quarter of what is free there: the file of before stays until this one is whole, and in a
+ * container that may be /dev/shm, in which the segment has yet to grow. */
+static size_t room_at(const char *path)
+{
+	char dir[sizeof(((struct conf *)0)->swarm_state)];
+	uint64_t room = STATEFILE_MAX;
+	struct statvfs fs;
+
+	memcpy(dir, path, strlen(path) + 1);
+	strrchr(dir, '/')[1] = '\0';
+	if (statvfs(dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize / 4 < room)
+		room = (uint64_t)fs.f_bavail * fs.f_frsize / 4;
+	return room < STATEFILE_LEAST ? STATEFILE_LEAST : (size_t)room;
+}
+
 /* What the file says already is not written again. */
 static void looked(struct coll *c)
 {
@@ -190,6 +206,7 @@ static void looked(struct coll *c)
 		return;
 	}
 	qsort(st->found, st->nfound, sizeof(*st->found), by_age);
+	st->out.data.max = room_at(path);
 	statefile_begin(&st->out.data, clock_wall_ms());
 }
 

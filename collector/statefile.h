@@ -19,9 +19,10 @@
 
 /* All peers of 1,000 swarms of 50 are 5 MB. What is beyond is left out, oldest first. */
 #define STATEFILE_MAX (16u << 20)
+#define STATEFILE_LEAST 4096u		/* bytes that a buffer for it has to have */
 #define STATEFILE_LISTS 100000u		/* shm.swarms at most */
 
-/* Into a buffer of STATEFILE_MAX: begin, add, ..., end. now_ms: wall. */
+/* Into a buffer of STATEFILE_MAX at most: begin, add, ..., end. now_ms: wall. */
 void statefile_begin(struct buf *b, uint64_t now_ms);
 /* -1: there is no room for it; the file stays good without it. */
 PS_MUST int statefile_add(struct buf *b, const uint8_t id[IH_LEN], const void *list,

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
@@ -23,7 +24,7 @@
 
 static struct coll *c;
 static struct stage *stage;
-static uint64_t now, wall, us;
+static uint64_t now, wall, us, free_bytes;
 static char dir[64], path[96], err[ERRLEN];
 
 uint64_t clock_ms(void)
@@ -41,9 +42,17 @@ uint64_t clock_wall_ms(void)
 	return wall;
 }
 
+int statvfs(const char *of, struct statvfs *out)
+{
+	assert_true(strncmp(of, dir, strlen(dir)) == 0 && of[strlen(of) - 1] == '/');
+	out->f_frsize = 512;
+	out->f_bavail = free_bytes / 512;
+	return 0;
+}
+
 static void know(uint8_t id, uint32_t npeers)
 {
-	static struct shm_peer peer[8];
+	static struct shm_peer peer[20];
 	struct shm_swarm s = swarm(id, npeers);
 
 	memset(peer, 0, sizeof(peer));
@@ -63,6 +72,7 @@ static int open_coll(void **state)
 	c = calloc(1, sizeof(*c));
 	assert_non_null(c);
 	now = 1000;
+	free_bytes = 1ull << 40;
 	wall = START;
 	c->seg = stage->seg;
 	c->ptab = stage->p;
@@ -190,6 +200,29 @@ static void test_a_clock_set_back(void **state)
 	assert_int_equal(lists(), 2);
 }
 
+/* It takes little of a small disk, and the newest. */
+static void test_a_small_disk(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	for (uint8_t id = 1; id <= 4; id++) {
+		wall += 1000;
+		know(id, 20);
+	}
+	free_bytes = 0;
+	state_save(c);
+	assert_in_range(lists(), 1, 3);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size <= STATEFILE_LEAST);
+	assert_int_equal(stat_total(c->seg, STAT_state_left_out), 4 - lists());
+	wall += 1000;
+	know(1, 20);
+	free_bytes = 64 << 20;
+	state_save(c);
+	assert_int_equal(lists(), 4);
+}
+
 /* Nothing of what the thread writes changes under it. */
 static void test_the_thread(void **state)
 {
@@ -220,9 +253,13 @@ static void test_the_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		S(test_only_news_is_written),       S(test_what_is_too_old_goes),
-		S(test_what_failed_is_tried_again), S(test_another_file),
-		S(test_a_clock_set_back),           S(test_the_thread),
+		S(test_only_news_is_written),
+		S(test_what_is_too_old_goes),
+		S(test_what_failed_is_tried_again),
+		S(test_another_file),
+		S(test_a_clock_set_back),
+		S(test_a_small_disk),
+		S(test_the_thread),
 	};
 
 	return cmocka_run_group_tests_name("state", tests, NULL, NULL);
