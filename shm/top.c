@@ -193,13 +193,13 @@ static void show_head(struct buf *b, const struct picture *pic)
 
 static void show_processes(struct buf *b, const struct picture *pic)
 {
-	buf_printf(b, "%-18s %8s %-9s %7s %7s %7s %7s %7s %7s\n", "process", "pid",
+	buf_printf(b, "%-18s %7s %-9s %6s %6s %6s %6s %6s %6s\n", "process", "pid",
 		   "state", "age", "beat", "busy", "parked", "lane", "deaths");
 	for (uint32_t i = 0; i < pic->nproc; i++) {
 		const struct process *p = &pic->proc[i];
 		char age[TOPWORDS_MAX], beat[TOPWORDS_MAX];
 
-		buf_printf(b, "%-18s %8u %-9s %7s %7s %7u %7u %7u %7u\n", p->name, p->pid,
+		buf_printf(b, "%-18s %7u %-9s %6s %6s %6u %6u %6u %6u\n", p->name, p->pid,
 			   state_name(p->state), topwords_age(age, p->age_ms),
 			   topwords_age(beat, p->beat_age_ms), p->busy, p->parked,
 			   p->lane_bytes, p->deaths);

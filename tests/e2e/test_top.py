@@ -103,6 +103,8 @@ def test_each_number_is_explained(daemon):
     d.get('/nowhere')
     text = wait_until(lambda: (lambda t: t if 'http_4xx' in t else None)(
         d.command('top', '--once').stdout), what='they are counted')
+    table = re.search(r'^process +pid.*?(?=^age: )', text, re.M | re.S)[0].splitlines()
+    assert len(table) > 3 and max(map(len, table)) < 80     # the usual terminal, unfolded
     for column in re.findall(r'\w+', re.search(r'^process +pid.*', text, re.M)[0]):
         assert column in ('process', 'pid', 'state') or f'{column}: ' in text, column
     for column in re.findall(r'\w+', re.search(r'^infohash +.*', text, re.M)[0]):
