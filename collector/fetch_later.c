@@ -338,15 +338,16 @@ void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 	struct entry *e = NULL;
 	struct metajob j;
 	char id[METAJOB_ID + 1];
+	int is_id = take_id(id, job, text) == 0;
 	uint32_t retry_s = 0;
 	enum lane_rc rc;
 
-	if (take_id(id, job, text) == 0 && find(c->fetch->later, id)) {
+	if (is_id && find(c->fetch->later, id)) {
 		/* Who died before us had it, and could not say so. */
 		wait_answer(c, job->token, LANE_OK);
 		return;
 	}
-	if (take_id(id, job, text) != 0 || take_question(c, job, id, &j) != 0) {
+	if (!is_id || take_question(c, job, id, &j) != 0) {
 		stat_inc(lane_bad);
 		wait_answer(c, job->token, LANE_FAILED);
 		return;
