@@ -57,7 +57,7 @@ X(http, max_sending, SIZE, "64m", 65536, 1073741824, RELOAD, "answers of one wor
 X(swarm, listen, STR, "0.0.0.0:42069,[::]:42069", 0, 400, RELOAD, "where peers reach us, address:port or device:port; empty: nowhere") \
 X(swarm, interface, STR, "", 0, 15, RELOAD, "network device for all swarm traffic, both directions, e.g. tun0; without it nothing is joined; empty: any") \
 X(swarm, trackers, STR, "udp://tracker.opentrackr.org:1337/announce,udp://open.demonii.com:1337/announce,udp://open.stealth.si:80/announce,udp://exodus.desync.com:6969/announce,udp://tracker.torrent.eu.org:451/announce", 0, 4000, RELOAD, "trackers asked for a bare infohash") \
-X(swarm, max_trackers, INT, "20", 0, 64, RELOAD, "trackers per swarm; further ones are left out (90 trackers on 140 torrents took 2 GB in one report)") \
+X(swarm, max_trackers, INT, "20", 0, 64, RELOAD, "trackers per swarm, and as many that links name beside them; further ones are left out (90 trackers on 140 torrents took 2 GB in one report)") \
 X(swarm, announce_gap, MS, "10m", 0, 86400000, RELOAD, "a swarm that was left and is asked for again is announced to trackers again only this long after the last time; 0: always at once") \
 X(swarm, dht, BOOL, "on", 0, 1, RELOAD, "use the mainline DHT (BEP 5)") \
 X(swarm, dht_bootstrap, STR, "dht.libtorrent.org:25401,dht.transmissionbt.com:6881,router.bt.ouinet.work:6881", 0, 1000, RELOAD, "DHT routers for a first start") \
