@@ -158,7 +158,8 @@ static struct event_base *make_base(void)
 	return base;
 }
 
-/* Each connection is a descriptor, and so is each listening socket. */
+/* Each connection is a descriptor, and so is the file of the metadata cache that it may be
+ * sent; each listening socket is one, too. */
 static uint32_t max_connections(const struct kid *k)
 {
 	uint64_t want = (uint64_t)k->conf.http_max_connections, room;
@@ -168,7 +169,7 @@ static uint32_t max_connections(const struct kid *k)
 		return (uint32_t)want;
 	room = WORKER_FDS_KEPT + (uint64_t)k->nworkers * (uint64_t)k->nlisten +
 	       GATE_LINGERING + METABATCH_OPEN;
-	room = r.rlim_cur > room + 16 ? r.rlim_cur - room : 16;
+	room = r.rlim_cur > room + 32 ? (r.rlim_cur - room) / 2 : 16;
 	if (room < want)
 		log_warn(
 			"http",

@@ -3,6 +3,7 @@ import contextlib
 import email.utils
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -456,6 +457,25 @@ def test_clients_that_leave_leave_nothing_behind(cached):
     pid = d.roles()['worker'][0]
     wait_until(lambda: not [path for path in fds(pid).values() if d.cache in path],
                what='no file of the cache is open')
+
+
+def test_connections_count_with_the_files_that_they_are_sent(cached):
+    """Where descriptors are few, there are enough for both: nobody is met by a lack of them."""
+    d = cached(files=50000)
+    old = d.roles()['worker']
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (621, 621))
+    d.kill(signal.SIGHUP)               # the new worker has it from the master
+    wait_until(lambda: d.log_lines('http.max_connections is 50 here'), what='so many fit')
+    wait_until(lambda: not set(old) & set(d.roles()['worker']), what='the old one left')
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            s = stack.enter_context(socket.create_connection((d.host, d.port), 10 * slow()))
+            s.sendall(f'GET {API}/{KEY} HTTP/1.1\r\nHost: a\r\n\r\n'.encode())
+            assert s.recv(15) == b'HTTP/1.1 200 OK'
+        pid, = d.roles()['worker']
+        assert len([path for path in fds(pid).values() if d.cache in path]) == 50
+        a = d.get('/livez')
+        assert a.status == 503 and a.json['code'] == 'too_many_connections', a
 
 
 # Health ---------------------------------------------------------------------
