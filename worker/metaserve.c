@@ -226,6 +226,14 @@ static void busy(struct serving *s, const char *why)
 	http_fault(&a, 503, METADATA_FAILED, "busy", "%s", why);
 }
 
+static void no_memory(struct serving *s)
+{
+	struct ask a = s->ask;
+
+	serving_end(s);
+	metadata_no_memory(&a);
+}
+
 /* The copy was counted when it was begun. */
 static void once_sent(const void *data, size_t len, void *arg)
 {
@@ -271,7 +279,7 @@ static void send_copy(struct serving *s, struct buf *front)
 
 	if (!all) {
 		buf_free(front);
-		busy(s, "There is no memory for this answer.");
+		no_memory(s);
 		return;
 	}
 	memmove(all + skip, all, s->f.h.len);
@@ -350,7 +358,7 @@ static enum meta_rc copy(struct serving *s)
 	return s->at == s->f.h.len ? META_OK : META_MORE;
 }
 
-/* What so needs; 0, or -1: there is no room. */
+/* What so needs; 0, or -1: answered, s is gone. */
 static int begin_copy(struct serving *s)
 {
 	struct worker *w = s->ask.w;
@@ -360,11 +368,15 @@ static int begin_copy(struct serving *s)
 	if (w->sending_bytes > 0 &&
 	    w->sending_bytes + s->f.h.len > w->conf->http_max_sending_bytes) {
 		stat_inc(http_sending_full);
+		busy(s, "Too many answers are waiting for slow clients "
+			"(http.max_sending).");
 		return -1;
 	}
 	s->copy = malloc(s->f.h.len + 1);
-	if (!s->copy)
+	if (!s->copy) {
+		no_memory(s);
 		return -1;
+	}
 	w->sending_bytes += s->f.h.len;
 	selected_begin(&s->selected, s->q.link);
 	return 0;
@@ -414,11 +426,8 @@ static void step(struct serving *s)
 	if (!s->verified) {
 		rc = verify(s);
 		s->verified = rc == META_OK;
-		if (s->verified && begin_copy(s) != 0) {
-			busy(s, "Too many answers are waiting for slow clients "
-				"(http.max_sending).");
+		if (s->verified && begin_copy(s) != 0)
 			return;
-		}
 	}
 	if (rc == META_OK)
 		rc = copy(s);

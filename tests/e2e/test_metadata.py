@@ -459,6 +459,21 @@ def test_clients_that_leave_leave_nothing_behind(cached):
                what='no file of the cache is open')
 
 
+@pytest.mark.skipif(slow() != 1, reason='a sanitizer ends a process that has no memory')
+def test_no_memory_for_a_copy_is_said_so(cached):
+    d = cached(files=50000)
+    pid, = d.roles()['worker']
+    question = metacache.asking(f'magnet:?xt=urn:btih:{KEY}&so=7')
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    with open(f'/proc/{pid}/statm', encoding='ascii') as f:
+        now = int(f.read().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (now + (1 << 20), before[1]))
+    fault(post(d, question), 503, 'no_memory')
+    resource.prlimit(pid, resource.RLIMIT_AS, before)
+    assert metacache.selected(post(d, question).json) == [7]
+    assert d.top()['counters']['http_sending_full'] == 0
+
+
 def test_connections_count_with_the_files_that_they_are_sent(cached):
     """Where descriptors are few, there are enough for both: nobody is met by a lack of them."""
     d = cached(files=50000)
