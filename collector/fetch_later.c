@@ -523,15 +523,13 @@ void later_tick(struct coll *c)
 
 /* ---- life ----------------------------------------------------------------------------- */
 
-/* What our predecessor left. */
+/* What our predecessor left: all of it, also if metadata.jobs is less now. */
 static int resume(void *arg, const char *id)
 {
 	struct coll *c = arg;
 	char err[ERRLEN];
 	struct metajob j;
 
-	if (is_full(c))
-		return 0;
 	if (jobfile_read(&j, c->kid.run_dir, METAJOB_DIR, id, err) != 0) {
 		log_warn("metadata", "job %s: %s", id, err);
 		return 0;

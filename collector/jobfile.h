@@ -11,7 +11,7 @@
 
 #include "shm/metajob.h"
 
-#define JOBFILE_LOOK 16384		/* names looked at */
+#define JOBFILE_LOOK 8192		/* names looked at: two for each of metadata.jobs */
 
 /* -1: logged, and counted (meta_jobs_unsaved). */
 int jobfile_save(const char *run_dir, const struct metajob *j);

@@ -23,10 +23,10 @@ hooks = factory(Hooks)
 @pytest.fixture
 def served(daemon, tmp_path):
     """A daemon with one torrent in its cache."""
-    def make(conf=None):
+    def make(conf=None, file=None):
         d = daemon({'metadata.cache_dir': str(tmp_path / 'meta'), 'http.workers': 1,
                     'swarm.discovery_wait': '1s', 'metadata.timeout': '1s',
-                    'master.run_dir': str(tmp_path / 'run'), **(conf or {})})
+                    'master.run_dir': str(tmp_path / 'run'), **(conf or {})}, file=file)
         d.cache, d.run_dir = str(tmp_path / 'meta'), str(tmp_path / 'run')
         metacache.put(d.cache, KEY, metacache.described(KEY, 3))
         return d
@@ -179,6 +179,19 @@ def test_full(served):
     assert job(d, first)['state'] == 'done'
     assert all(job(d, p)['state'] == 'pending' for p in pending)
     assert not os.listdir(f'{d.run_dir}/up') and len(os.listdir(f'{d.run_dir}/jobs')) == 3
+
+
+def test_fewer_by_a_reload_are_still_all_kept(served):
+    """By the collector that has them and by the next one; then there is no room for more."""
+    d = served({'swarm.cold_rate': 0}, file='[metadata]\njobs = 3\n')
+    names = [ask(d, key).json['id'] for key in (KEY, '1' * 40, '2' * 40)]
+    d.reload('[metadata]\njobs = 1\n')
+    pid = d.collector()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: counters(d)['meta_jobs_resumed'] == 2, 10, 'a new one goes on')
+    assert [job(d, n)['state'] for n in names] == ['done', 'pending', 'pending']
+    a = ask(d, DEAD)
+    assert a.status == 503 and a.json['code'] == 'jobs_full'
 
 
 def test_what_ended_is_forgotten(served):
