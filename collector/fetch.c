@@ -233,7 +233,6 @@ static enum lane_rc enter(struct fetch_flight *f)
 	if (net_why(c) != IFACE_OK)
 		return LANE_REFUSED;
 	memcpy(r.infohash, f->key, IH_LEN);
-	given_sift(c, w, f->client, &f->link->given);
 	given_keep(c, f->key, &f->link->given);
 	w = ids_swarm(c, f->key, &r, f->link->has_v2 ? f->link->v2 : NULL, 1, &why);
 	if (!w)
@@ -285,8 +284,10 @@ static void on_value(void *arg, const char *value, size_t len)
 
 static void take_off(struct fetch_flight *f)
 {
+	const struct swarm *w = swarms_find(f->c->swarms, f->key);
 	char key[64];
 
+	given_sift(f->c, w, f->client, &f->link->given);
 	f->step = FETCH_ASKING;
 	if (redis_up(f->c->redis) && fetch_key(key, f->key) == 0)
 		f->get = redis_get(f->c->redis, key, FETCH_REDIS_WAIT_MS, FETCH_REDIS_MAX,
@@ -331,17 +332,20 @@ static struct fetch_flight *admit(struct coll *c, const struct shm_job *job)
 	return f;
 }
 
-/* Who comes later may know more peers and trackers; these also while Redis is asked. */
+/* Who comes later may know more peers and trackers. */
 static void more(struct fetch_flight *f, const uint8_t client[ADDR_LEN],
 		 struct magnet *link)
 {
 	struct swarm *w = swarms_find(f->c->swarms, f->key);
 
-	if (f->link)
-		magnet_take_trackers(f->link, link);
-	if (f->step != FETCH_IN_SWARM || !f->link || !w)
+	if (!f->link || f->step > FETCH_IN_SWARM)
 		return;
 	given_sift(f->c, w, client, &link->given);
+	magnet_take_trackers(f->link, link);
+	if (!w || f->step == FETCH_ASKING) { /* enter() has them then */
+		stat_add(STAT_given_lost, given_more(&f->link->given, &link->given));
+		return;
+	}
 	given_take(f->c, w, &link->given);
 	fetch_trackers_again(f->c, w, f->link);
 	fetch_trackers(f->c, w, link);

@@ -114,12 +114,7 @@ void given_keep(struct coll *c, const uint8_t id[IH_LEN], const struct given *g)
 		return;
 	if (!k)
 		k = kept_new(c, id);
-	for (uint32_t i = 0; i < g->n; i++) {
-		if (k && k->given.n < GIVEN_MAX)
-			k->given.peer[k->given.n++] = g->peer[i];
-		else
-			stat_inc(given_lost);
-	}
+	stat_add(STAT_given_lost, k ? given_more(&k->given, g) : g->n);
 }
 
 size_t given_join(struct coll *c, struct swarm *w, const uint8_t id[IH_LEN],

@@ -24,6 +24,8 @@ struct given {
 	} peer[GIVEN_MAX];
 };
 
+/* The peers of from that are not there yet, as far as there is room; how many had none. */
+uint32_t given_more(struct given *g, const struct given *from);
 /* From the value of x.pe. 0 (also if it is there already), or -1 with a sentence. */
 PS_MUST int given_add(struct given *g, const char *value, char err[ERRLEN]);
 

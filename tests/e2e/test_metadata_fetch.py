@@ -406,6 +406,17 @@ def test_trackers_of_who_comes_while_redis_is_asked(fetching, swarm, tracker, re
     assert counters(d)['meta_flights'] == 1
 
 
+def test_peers_of_who_comes_while_redis_is_asked(fetching, swarm, redis_server):
+    r = redis_server()
+    s = swarm([{'count': 1}])
+    d = fetching({'redis.mode': 'external', 'redis.url': r.url, 'metadata.timeout': '10s'})
+    wait_until(lambda: gauges(d)['redis_up'], 10, 'redis')
+    a = d.request('POST', API + '/batch', {},
+                  json.dumps([s.infohash, link(s.infohash, s.endpoints())]).encode(), timeout=60)
+    assert [one.get('info_hash') for one in a.json] == [s.infohash] * 2, a
+    assert counters(d)['meta_flights'] == 1 and counters(d)['given_lost'] == 0
+
+
 @pytest.mark.parametrize('value', [b'', b'{"info_hash":"x"}', b'd', b'de', b'x' * 100000,
                                    b'd4:name1:ae', wire.make_torrent('another').info])
 def test_garbage_in_redis_is_none(fetching, swarm, redis_server, value):

@@ -104,6 +104,21 @@ static void test_no_more_than_sixteen(void **state)
 	assert_int_equal(g.n, GIVEN_MAX);
 }
 
+static void test_those_of_another_question(void **state)
+{
+	struct given g = some(GIVEN_MAX - 2), other = some(GIVEN_MAX);
+
+	(void)state;
+	assert_int_equal(given_more(&g, &g), 0);
+	assert_int_equal(g.n, GIVEN_MAX - 2);
+	other.peer[0].port++; /* only this one and the last two are new: one too many */
+	assert_int_equal(given_more(&g, &other), 1);
+	assert_int_equal(g.n, GIVEN_MAX);
+	assert_memory_equal(&g.peer[GIVEN_MAX - 2], &other.peer[0], sizeof(g.peer[0]));
+	assert_memory_equal(&g.peer[GIVEN_MAX - 1], &other.peer[GIVEN_MAX - 2],
+			    sizeof(g.peer[0]));
+}
+
 static void test_round_trip(void **state)
 {
 	static const uint32_t counts[] = {0, 1, 7, GIVEN_MAX};
@@ -161,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_no_more_than_sixteen),
+		cmocka_unit_test(test_those_of_another_question),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_lengths),
 	};
