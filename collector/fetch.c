@@ -33,7 +33,8 @@ static void make_room(struct fetch *fe)
 
 	for (struct fetch_flight *f = fe->flights; f; f = f->next)
 		if (f->idle && f->step == FETCH_IN_SWARM &&
-		    (!oldest || f->idle_ms < oldest->idle_ms))
+		    (!oldest || f->idle_ms < oldest->idle_ms) &&
+		    !wait_is_for_meta(f->c, f))
 			oldest = f;
 	if (!oldest)
 		return;
@@ -45,11 +46,12 @@ static void make_room(struct fetch *fe)
 static void wanted(struct fetch_flight *f)
 {
 	const struct conf *conf = &f->c->kid.conf;
-	uint64_t now = clock_ms();
+	uint64_t now = clock_ms(), wait = conf->metadata_timeout_ms,
+		 on = conf->metadata_job_timeout_ms;
 
-	f->idle_ms = now + conf->metadata_job_timeout_ms;
+	f->idle_ms = now + (on > wait ? on : wait);
 	if (f->idle || !f->end_ms) {
-		f->end_ms = now + conf->metadata_timeout_ms;
+		f->end_ms = now + wait;
 		f->since_ms = now;
 	}
 	f->idle = 0;
@@ -463,8 +465,8 @@ static int could_hear(const struct fetch_flight *f, const struct swarm *w)
 	return !w->dht && !w->trackers_expected && !w->npeers;
 }
 
-/* Nobody had it in time: who waits is told, and the swarm may still have it for the next
- * question. What was a job has had its minutes. */
+/* Nobody had it in time: the next question is told so, and a job that has had its minutes.
+ * Who still waits has the rest of his time: the swarm may have it yet. */
 static void late(struct fetch_flight *f)
 {
 	struct coll *c = f->c;
@@ -480,12 +482,9 @@ static void late(struct fetch_flight *f)
 		(void)metadead_failed(c->fetch->dead, f->key, clock_ms());
 		metadead_asked(c->fetch->dead, f->key, w->linked, w->nlinked);
 	}
-	if (f->lasts || f->idle_ms <= clock_ms()) {
-		fetch_end(f, LANE_META_NONE);
-		return;
-	}
-	wait_answer_meta(c, f, LANE_META_NONE);
 	f->idle = 1;
+	f->lasts = 0;
+	later_ended(c, f, LANE_META_NONE);
 }
 
 static void tick(struct fetch_flight *f)

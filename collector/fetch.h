@@ -9,8 +9,8 @@
  * A flight in a swarm is an ordinary member of it: its peers are in /peers, too, and those
  * that it had are asked. The trackers and peers of the link are taken, its web seeds are
  * not. libtorrent has checked the hash; what comes from Redis is checked here. The flight
- * goes on when its asker has left. After metadata.timeout who waits is told that nobody has
- * it, and the torrent counts as dead for a while (metadead.h), but it is looked for until
+ * goes on when its asker has left. After metadata.timeout the torrent counts as dead for a
+ * while (metadead.h), though who came later waits his own time; but it is looked for until
  * metadata.job_timeout is over, unless a question wants the place. With metadata.seeding the
  * swarm stays, for metadata.seed_time and at most metadata.seed_count of them, and gives
  * others the metadata.

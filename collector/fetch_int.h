@@ -29,11 +29,11 @@ struct fetch_flight {
 	uint8_t key[IH_LEN];
 	uint8_t client[ADDR_LEN];
 	struct magnet *link; /* ours; NULL of an upload */
-	uint64_t end_ms;     /* monotonic: then nobody has it, who waits is told */
+	uint64_t end_ms;     /* monotonic: then nobody has it */
 	uint64_t since_ms;   /* monotonic: it is looked for since */
 	int lasts;	     /* longer than metadata.timeout: somebody's job */
-	/* That is said, and it goes on until idle_ms for the cache's sake, unless its
-	 * place is wanted by a question. */
+	/* That is said, and it goes on until idle_ms, for who waits and for the cache's
+	 * sake, unless nobody waits and its place is wanted by a question. */
 	int idle;
 	uint64_t idle_ms;
 	uint64_t began_ms;

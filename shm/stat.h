@@ -238,7 +238,7 @@ X(geo_online_left, "questions left of geo.online_daily") \
 X(geo_online_used, "questions that the web service for places was asked that day") \
 X(geo_online_day, "the day of geo_online_used, counted from 1970") \
 X(meta_flying, "torrents whose metadata is looked for") \
-X(meta_idle, "torrents whose metadata is looked for though nobody waits any more") \
+X(meta_idle, "torrents whose metadata is looked for on though nobody had it in time") \
 X(meta_uploads_waiting, "uploads that wait to be read") \
 X(meta_jobs_kept, "async questions for metadata, ended ones too") \
 X(meta_jobs_pending, "async questions for metadata that have not ended") \

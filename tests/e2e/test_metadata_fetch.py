@@ -206,6 +206,20 @@ def test_our_own_fault_is_not_the_torrents(fetching, tracker):
     assert post(d, DEAD).json['code'] == 'nobody_has_it'
 
 
+def test_each_asker_has_his_own_time(fetching):
+    """Who comes while it is looked for is not told with the first one."""
+    d = fetching({'metadata.timeout': '4s'})
+    began = time.monotonic()
+    assert post(d, DEAD, query='?timeout=100').status == 504
+    wait_until(lambda: time.monotonic() > began + 1.5, what='some of that time is over')
+    asked = time.monotonic()
+    a = post(d, DEAD)
+    took = time.monotonic() - asked
+    assert a.status == 504 and a.json['code'] == 'timeout' and took > 3.9, (a, took)
+    assert post(d, DEAD).json['code'] == 'nobody_has_it'
+    assert counters(d)['meta_flights'] == counters(d)['meta_none'] == 1
+
+
 def test_a_hash_silences_no_link(fetching, swarm, tracker):
     """Who asks with less knows less: trackers that were not asked are, but once."""
     empty, t = tracker(), tracker()
