@@ -442,8 +442,9 @@ void fetch_job(struct coll *c, const struct shm_job *job, const uint8_t *text)
 		fetch_up(c, job, text);
 	else if (job->kind == JOB_META_LATER)
 		later_job(c, job, text);
-	else if (metastore_mend(c->fetch->store, job->id) != 0)
-		return; /* counted; who meets it again says so again */
+	else if (metastore_mend(c->fetch->store, job->id) == 0)
+		later_lost(c, job->id);
+	/* else: counted; who meets it again says so again */
 }
 
 /* ---- once a second -------------------------------------------------------------------- */

@@ -107,6 +107,9 @@ PS_MUST int later_open(struct coll *c, char err[ERRLEN]);
 void later_close(struct coll *c);
 void later_job(struct coll *c, const struct shm_job *job, const uint8_t *text);
 void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc);
+/* What is cached under key is damaged: it is no result, and is looked for again, in a
+ * moment, by when it is removed. */
+void later_lost(struct coll *c, const uint8_t key[IH_LEN]);
 void later_tick(struct coll *c);
 
 /* --- fetch_read.c --- */

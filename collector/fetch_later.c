@@ -5,6 +5,7 @@
  *                         |  ^                                  (metadata.job_keep)
  *                         '--' no room for its flight, or the network is gone
  *
+ * One that is done is pending again when its file in the cache is found to be damaged.
  * Each change is a file in METAJOB_DIR first, so who starts after us goes on where we were:
  * pending ones are looked for again, webhooks that were not heard are sent again.
  * metadata.jobs are remembered; then ended ones make room, oldest first, if they were told
@@ -229,6 +230,23 @@ void later_ended(struct coll *c, const struct fetch_flight *f, enum lane_rc rc)
 			      (rc == LANE_META_DISK ? LATER_DISK_MS : LATER_AGAIN_MS);
 		if (is_final(e, rc))
 			ended(e, rc == LANE_META_REDIS ? LANE_OK : rc);
+	}
+	show(c->fetch->later);
+}
+
+void later_lost(struct coll *c, const uint8_t key[IH_LEN])
+{
+	struct entry *e;
+
+	TAILQ_FOREACH(e, &c->fetch->later->all, all)
+	{
+		if (e->j.state != METAJOB_DONE || memcmp(e->j.key, key, IH_LEN) != 0)
+			continue;
+		e->j.state = METAJOB_PENDING;
+		e->j.since_ms = clock_wall_ms();
+		e->j.until_ms = 0;
+		e->again_ms = clock_ms() + LATER_AGAIN_MS;
+		(void)jobfile_save(c->kid.run_dir, &e->j);
 	}
 	show(c->fetch->later);
 }

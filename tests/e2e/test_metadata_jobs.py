@@ -181,6 +181,20 @@ def test_full(served):
     assert not os.listdir(f'{d.run_dir}/up') and len(os.listdir(f'{d.run_dir}/jobs')) == 3
 
 
+def test_a_result_that_is_damaged_is_looked_for_again(served, swarm):
+    d = served()
+    s = swarm([{'count': 1}])
+    metacache.put(d.cache, s.infohash, metacache.described(s.infohash, 5, 'wrong'),
+                  damage=lambda whole: whole[:-5] + b'?????')
+    name = ask(d, link(s)).json['id']
+    assert job(d, name)['state'] == 'done'      # nobody has read all of it
+    assert d.get(f'{API}/{s.infohash}').status == 404
+    wait_until(lambda: job(d, name)['state'] == 'pending', what='it is no result')
+    until(d, name, 'done')
+    a = d.get(f'{API}/{s.infohash}')
+    assert a.status == 200 and a.json['name'] != 'wrong'
+
+
 def test_fewer_by_a_reload_are_still_all_kept(served):
     """By the collector that has them and by the next one; then there is no room for more."""
     d = served({'swarm.cold_rate': 0}, file='[metadata]\njobs = 3\n')
