@@ -42,19 +42,17 @@ static void *reader(void *arg)
 	uint64_t newest = 0;
 
 	(void)arg;
-	while (!atomic_load(&stop)) {
-		char err[ERRLEN], *data;
-		struct statefile f;
+	while (!atomic_load(&stop) && !atomic_load(&caught)) {
+		char err[ERRLEN], *data = NULL;
+		struct statefile f = {.saved_ms = 0};
 		size_t len;
 		int rc = file_read(path, STATEFILE_MAX, &data, &len, err);
 
 		if (rc == 0)
 			continue; /* the first is yet to come */
 		if (rc < 0 || statefile_open(&f, data, len, UINT32_MAX, err) != 0 ||
-		    f.left != LISTS || f.saved_ms < newest) {
+		    f.left != LISTS || f.saved_ms < newest)
 			atomic_store(&caught, 1);
-			return NULL;
-		}
 		newest = f.saved_ms;
 		reads++;
 		free(data);
