@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import metacache
-from procs import fds, slow, wait_until
+from procs import BUILD_SLOW, fds, slow, wait_until
 
 KEY = '94c2fd8fb9bc8f2fc71a2cbe9d4b866f227a0209'
 BASE32 = 'STBP3D5ZXSHS7RY2FS7J2S4GN4RHUAQJ'
@@ -459,7 +459,7 @@ def test_clients_that_leave_leave_nothing_behind(cached):
                what='no file of the cache is open')
 
 
-@pytest.mark.skipif(slow() != 1, reason='a sanitizer ends a process that has no memory')
+@pytest.mark.skipif(BUILD_SLOW != 1, reason='a sanitizer ends a process that has no memory')
 def test_no_memory_for_a_copy_is_said_so(cached):
     d = cached(files=50000)
     pid, = d.roles()['worker']
