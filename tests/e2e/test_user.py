@@ -88,6 +88,7 @@ def test_an_upgrade_is_of_that_user(installed, open_stage):
 
 def test_where_no_directory_can_be_made(stage):
     """Root in a container with a read-only root: its run directory is the private one."""
+    netns.needs_mounts()
     name = '/peerscope-test-user-' + os.urandom(4).hex()
     p = stage.start('readonly', ['unshare', '-m', '/bin/sh', '-c', f'''
         set -e

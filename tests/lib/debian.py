@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from procs import children, slow, wait_until
 
 # A new mount namespace with what every program wants to find. Nothing of it outlives it.
@@ -41,6 +43,22 @@ PATH = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'DEBIAN_FRONTEND': 'noninteract
 MASKED = ('getty@tty1.service', 'apt-daily.timer', 'apt-daily-upgrade.timer',
           'dpkg-db-backup.timer',
           'systemd-pstore.service', 'e2scrub_reap.service', 'redis-server.service')
+
+
+# What systemd is given there, for a moment.
+PROBE = '''
+mount -t cgroup2 cgroup2 /mnt && mkdir "/mnt/$1" && rmdir "/mnt/$1" && umount /mnt
+exec unshare -C true
+'''
+
+
+def needs_systemd():
+    """Skips the test where no systemd can be had of this machine's kernel, or in a container."""
+    done = subprocess.run(['unshare', '--mount', '--pid', '--net', '--fork', 'sh', '-ec', PROBE,
+                           'sh', f'peerscope-test-{os.getpid()}'], capture_output=True,
+                          text=True, check=False)
+    if done.returncode:
+        pytest.skip(f'no systemd can run here: {done.stderr.strip()}')
 
 
 class Debian:

@@ -7,7 +7,7 @@ import subprocess
 
 import netns
 import pytest
-from debian import Debian
+from debian import Debian, needs_systemd
 from procs import ROOT, Stage, slow, wait_until
 
 CONF = '/etc/peerscope/peerscope.conf'
@@ -68,9 +68,7 @@ def repacked(deb, d, name, changed, edits=()):
 
 @pytest.fixture(scope='module')
 def debian(deb, stage_of_all):
-    why = netns.why_not()
-    if why:
-        pytest.skip(why)
+    netns.needs_mounts()
     d = Debian(stage_of_all)
     shutil.copy(deb, d.path('/root/new.deb'))
     repacked(deb, d, 'older', '0.0.1', [(path, lambda t: '# Words of an earlier version.\n' + t)
@@ -147,6 +145,7 @@ def test_it_works_without_systemd_running(debian):
 
 
 def test_its_life_under_systemd(debian, deb):
+    needs_systemd()
     d = debian
     d.apt('install', 'redis-server', 'logrotate', '/root/new.deb')
     d.apt('purge', 'peerscope', online=False)       # its libraries stay: what follows is offline
