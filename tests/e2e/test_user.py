@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 
+import netns
 import pytest
 from daemon import BIN
 from procs import NOBODY, wait_until
