@@ -32,8 +32,8 @@ USER 65532:65532
 WORKDIR /
 # HTTP; and peers, where no VPN forwards another port.
 EXPOSE 8080/tcp 42069/tcp 42069/udp
-# Metadata that was found, and the DHT's nodes. Anybody may write there (mode 1777), so any
-# `user:` works. Everything else is in /dev/shm.
+# Metadata that was found; the DHT's nodes and known peers. Anybody may write there (mode
+# 1777), so any `user:` works. Everything else is in /dev/shm.
 VOLUME ["/var/cache/peerscope", "/var/lib/peerscope"]
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
 	CMD ["/usr/local/bin/peerscope", "healthcheck", "--ready"]
