@@ -201,12 +201,14 @@ $(UNIT:=.ran): %.ran: %
 torture: $(TORTURE)
 	@set -e; for t in $(TORTURE); do echo "== $$t"; $$t; done
 
-# Every unit and torture program again under ASan and UBSan (gcc), and those that storm with
-# threads under TSan (clang, which thereby has to find the code clean of warnings, too). TSan
-# does not see across processes, so kill.c, which is all processes, stays out.
+# Every unit program again under ASan and UBSan (gcc), and those torture programs that storm
+# with threads under TSan (clang, which thereby has to find the code clean of warnings, too).
+# TSan does not see across processes, so kill.c, which is all processes, stays out. Torture
+# under ASan takes minutes: make check-slow.
 THREADED := $(filter-out %/kill,$(TORTURE))
 sanitize:
 	$(MAKE) SAN=address,undefined unit
+sanitize-torture:
 	$(MAKE) SAN=address,undefined torture
 tsan:
 	$(MAKE) CC=clang SAN=thread storm
@@ -286,6 +288,6 @@ analyze: deps-test
 clean:
 	rm -rf build
 
-.PHONY: $(UNIT:=.ran) all install deb deps deps-package deps-test deps-slow run check check-slow style format unit torture sanitize tsan storm \
+.PHONY: $(UNIT:=.ran) all install deb deps deps-package deps-test deps-slow run check check-slow style format unit torture sanitize sanitize-torture tsan storm \
 	swarmtest e2e slow fuzz-short demo \
 	bench analyze clean
