@@ -273,7 +273,7 @@ fuzz-short: build/fuzz/fuzz_ace build/fuzz/fuzz_list build/fuzz/fuzz_meta build/
 
 # SLOW='-k ids' picks tests.
 SLOW ?=
-slow: $(BIN) $(UPGRADE)
+slow: deps-slow $(BIN) $(UPGRADE)
 	PEERSCOPE_BIN=$(abspath $(BIN)) $(PYTEST) tests/slow $(SLOW)
 
 demo: deps-test $(BIN)
