@@ -61,12 +61,13 @@ static void daemon_as_such(struct prom *p, const struct worker *w)
 		"children started again after a death");
 }
 
-static void collector(struct prom *p, const struct worker *w)
+/* runs: read once, since it may come back between its row and its gauges. */
+static void collector(struct prom *p, const struct worker *w, int runs)
 {
 	const struct shm_page *page = seg_page(w->seg, seg_dims_of(w->seg)->worker_slots);
 	uint64_t beat = load64(&page->beat_ms);
 
-	gauge(p, "collector_up", (uint64_t)health_collector_runs(w),
+	gauge(p, "collector_up", (uint64_t)runs,
 	      "1: the collector lives and its loop turns; else the gauges that it sets "
 	      "are not shown");
 	counter(p, "collector_starts_total", load(&seg_head(w->seg)->epoch),
@@ -373,8 +374,6 @@ static void gauges(struct prom *p, const struct worker *w)
 {
 	char name[PROM_NAME_MAX];
 
-	if (!health_collector_runs(w))
-		return;
 	for (int i = 0; i < STAT_GAUGE_N; i++) {
 		const char *is = stat_gauges[i].name;
 		size_t len = strlen(is);
@@ -396,17 +395,19 @@ void metrics_write(const struct worker *w, struct buf *out)
 	struct process x[PROCESSES_MAX];
 	struct prom p;
 	uint32_t n = processes(w, x);
+	int runs = health_collector_runs(w);
 
 	prom_init(&p, out);
 	daemon_as_such(&p, w);
-	collector(&p, w);
+	collector(&p, w, runs);
 	process_use(&p, x, n);
 	each_worker(&p, w, x, n);
 	http(&p, w);
 	table(&p, w);
 	places(&p, w);
 	counters(&p, w);
-	gauges(&p, w);
+	if (runs)
+		gauges(&p, w);
 }
 
 void metrics_get(struct ask *a)

@@ -97,10 +97,7 @@ def test_a_dead_one_makes_room_and_a_living_one_does_not(daemon, stage):
     rival.exit_expected = 1
     assert rival.proc.wait(20) == 1
     assert 'another daemon' in rival.log() and ask(path, '/livez')[0] == 200
-    d.exit_expected = None
-    for pid in [d.pid, *d.pids()]:
-        os.kill(pid, signal.SIGKILL)
-    d.proc.wait(20)
+    d.kill_whole()
     assert os.path.exists(path)
     heir = daemon({'http.listen': f'unix:{path}'}, wait=False)
     wait_up(heir, path)

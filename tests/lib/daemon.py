@@ -1,4 +1,5 @@
 """The real peerscope binary, started for one test and searched for damage at its end."""
+import contextlib
 import http.client
 import json
 import os
@@ -112,6 +113,14 @@ class Daemon:
 
     def kill(self, signo):
         os.kill(self.pid, signo)
+
+    def kill_whole(self):
+        """Power off: master, workers and collector at once. They die with it, too."""
+        self.exit_expected = None
+        for pid in [self.pid, *self.pids()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.proc.wait(20)
 
     def reload(self, text):
         """Another configuration file, and HUP: until the collector has it."""

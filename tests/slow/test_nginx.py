@@ -1,6 +1,5 @@
 """conf/nginx.conf, as it is shipped but for five paths, with Debian's nginx, several nodes and
 one Redis: which node is asked, what is kept, who asks, and what nobody notices."""
-import contextlib
 import http.client
 import json
 import os
@@ -170,15 +169,6 @@ def front(stage):
     return lambda *a, **kw: Front(stage, *a, **kw)
 
 
-def kill_whole(d):
-    """Power off: master, workers and collector at once. They die with it, too."""
-    d.exit_expected = None
-    for pid in [d.pid, *d.pids()]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    d.proc.wait(20)
-
-
 # The file -----------------------------------------------------------------------
 def test_as_it_is_shipped():
     """Nothing replaced: the machine's own paths, empty."""
@@ -278,7 +268,7 @@ def test_jobs_and_uploads_are_found_wherever_they_are(house, front, swarm):
     assert a.status == 404 and a.json['code'] == nodes[0].get(nobodys).json['code']
     assert len(f.line(a)['node'].split(',')) == 3, 'all were asked'
     # Perhaps the dead one has it. Who notices that it is dead may still hear a 404.
-    kill_whole(nodes[1])
+    nodes[1].kill_whole()
     a = wait_until(lambda: (a := f.get(nobodys)).status == 503 and a,
                    what='it is not said that there is none')
     assert a.headers['Retry-After'] == '2'
@@ -403,7 +393,7 @@ def test_too_much_is_said_in_the_nodes_words(house, front):
         assert a.status == 413 and a.json['code'] == 'body_too_large', path
     a = f.get('/peers/' + 'x' * 9000)
     assert a.status == 414 and a.json['code'] == 'uri_too_long'
-    kill_whole(d)
+    d.kill_whole()
     a = f.get('/peers/' + 'ab' * 20)
     assert a.status == 503 and a.json['code'] == 'no_node' and a.headers['Retry-After'] == '2'
 
@@ -509,7 +499,7 @@ def test_a_node_dies_and_another_comes_under_load(house, front, swarm):
         t.start()
     wait_until(lambda: all(house.tracker.announces(h) for h in never), 30, 'they are held')
     at = time.monotonic()
-    kill_whole(nodes[1])
+    nodes[1].kill_whole()
     done = load.answers
     wait_until(lambda: load.answers > done + 1500, 120, 'the load goes on without it')
     new = house.node()
