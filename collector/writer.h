@@ -15,7 +15,7 @@
 #include "common/err.h"
 
 struct writer {
-	struct buf data;
+	struct buf data;		/* ours; the caller fills it while it is not busy */
 	char path[sizeof(((struct conf *)0)->swarm_state)];	/* of the last one */
 	char err[ERRLEN];		/* why it is not there; "": it is */
 	int busy;			/* started, and writer_ended has not said 1 yet */
@@ -24,7 +24,8 @@ struct writer {
 };
 
 void writer_open(struct writer *w, size_t max);		/* bytes of data */
-/* Not while it is busy. It may end at once, if there can be no thread. */
+/* Not while it is busy; path is copied, and no longer than swarm.state may be. It may end at
+ * once, if there can be no thread; err says so. */
 void writer_start(struct writer *w, const char *path);
 void writer_now(struct writer *w, const char *path);	/* the same, here */
 /* 1: what was started has ended; see err. data is empty. wait: for the disk, if need be. */

@@ -75,10 +75,11 @@ def of_one_version(test):
             now = ask(known, 'limit=2000')
             try:
                 return test((known, now.json['peers']), **given)
-            except AssertionError:
+            except AssertionError as e:
                 if ask(known, 'limit=2000').headers['ETag'] == now.headers['ETag']:
                     raise
-        raise AssertionError('twenty versions in a row')
+                failed = e
+        raise AssertionError('twenty versions in a row') from failed
     return run
 
 

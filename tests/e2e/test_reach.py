@@ -56,7 +56,7 @@ def test_a_second_way_is_part_of_the_first_answer(daemon, payload, tracker, real
     def first():
         d = daemon({'swarm.trackers': t.udp, 'swarm.discovery_wait': '10s'})
         return sorted(x['client'] for x in d.peers(p.infohash, limit=100)['peers'])
-    # It is waited for SWARM_SECOND_MS, which a busy machine may need for less than a handshake.
+    # It is waited for SWARM_SECOND_MS, in which a busy machine may not come to a handshake.
     assert any(first() == ['E0', 'E1', 'E2', 'U3', 'U4', 'U5'] for _ in range(5))
 
 

@@ -379,13 +379,19 @@ static void test_park_on_hold(void **state)
 	assert_int_equal(event_base_dispatch(w.base), 1);
 	assert_int_equal(lates, 1);
 	assert_true(clock_ms() >= began + 550);
-	/* It ends when the daemon leaves. */
+	/* It ends by itself, */
+	atomic_store(&head->hold_ms, 1);
+	assert_non_null(park_take(w.park, &ask, &kind, 1));
+	park_bell(&w);
+	assert_int_equal(event_base_dispatch(w.base), 1);
+	assert_int_equal(lates, 2);
+	/* and when the daemon leaves. */
 	atomic_store(&head->hold_ms, clock_ms());
 	assert_non_null(park_take(w.park, &ask, &kind, 1));
 	atomic_store(&head->draining, 1);
 	park_bell(&w);
 	assert_int_equal(event_base_dispatch(w.base), 1);
-	assert_int_equal(lates, 2);
+	assert_int_equal(lates, 3);
 	park_free(&w.park);
 	event_base_free(w.base);
 	lane_close(&w.lane);
